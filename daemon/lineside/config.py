@@ -1,0 +1,181 @@
+"""Configuration: TOML in, frozen structs out, parsed once. Knows nothing of what the values are used for."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from lineside.errors import LinesideError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+SYSTEM_CONFIG = Path("/etc/lineside/lineside.toml")
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class ConfigError(LinesideError):
+    """A configuration that the daemon does not start with."""
+
+
+class BundleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[bundle]. `path` empty: `bundle` in the state directory."""
+
+    path: str = ""
+
+
+class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[engine]. `threads` 0: one for each processor core that the daemon may use."""
+
+    name: Literal["auto", "onnxruntime"] = "auto"
+    slots: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4
+    threads: Annotated[int, msgspec.Meta(ge=0, le=256)] = 0
+    max_chunk_tokens: Annotated[int, msgspec.Meta(ge=8, le=4096)] = 128
+    max_waiting: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 64
+    default_timeout_ms: Annotated[int, msgspec.Meta(ge=100, le=3_600_000)] = 60_000
+    default_max_tokens: Annotated[int, msgspec.Meta(ge=1, le=65_536)] = 256
+
+
+class GrpcConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[grpc]. `port` 0 lets the system choose one, which the log then names."""
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: Port = 50051
+    max_message_bytes: Annotated[int, msgspec.Meta(ge=1024, le=67_108_864)] = 1_048_576
+    max_in_flight: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 128
+
+
+class MqttConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[mqtt]. `broker`: managed (a Mosquitto of the daemon's own), external, or off."""
+
+    broker: Literal["managed", "external", "off"] = "managed"
+    host: str = "127.0.0.1"
+    port: Port = 1883
+    client_id: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] = "lineside"
+    user: str = ""
+    password_file: str = ""
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    keepalive_s: Annotated[int, msgspec.Meta(ge=5, le=3600)] = 30
+    session_expiry_s: Annotated[int, msgspec.Meta(ge=60, le=4_294_967_294)] = 604_800
+    receive_maximum: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 16
+    max_pending_reports: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1000
+    reply_topics: tuple[str, ...] = ("lineside/v1/diagnosis/#", "lineside/reply/#", "response/#")
+    managed_dir: str = ""
+    mosquitto: str = ""
+
+
+class PlantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[plant]."""
+
+    locale: Literal["en", "zh"] = "en"
+
+
+class KnowledgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[knowledge]. `path` empty: `knowledge.db` in the state directory."""
+
+    path: str = ""
+    max_entries: Annotated[int, msgspec.Meta(ge=1, le=8)] = 3
+
+
+class JournalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[journal]. `path` empty: `journal.db` in the state directory."""
+
+    path: str = ""
+    keep_answers: Annotated[int, msgspec.Meta(ge=100, le=10_000_000)] = 100_000
+    max_bytes: Annotated[int, msgspec.Meta(ge=1_048_576)] = 1_073_741_824
+
+
+class PowerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[power]. Takes no keys yet."""
+
+
+class TelemetryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[telemetry]."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class SecurityConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[security]. Takes no keys yet."""
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole file. Every value has a default under which the daemon starts."""
+
+    state_dir: str = ""
+    bundle: BundleConfig = BundleConfig()
+    engine: EngineConfig = EngineConfig()
+    grpc: GrpcConfig = GrpcConfig()
+    mqtt: MqttConfig = MqttConfig()
+    plant: PlantConfig = PlantConfig()
+    knowledge: KnowledgeConfig = KnowledgeConfig()
+    journal: JournalConfig = JournalConfig()
+    power: PowerConfig = PowerConfig()
+    telemetry: TelemetryConfig = TelemetryConfig()
+    security: SecurityConfig = SecurityConfig()
+
+    def state_path(self, configured: str, name: str) -> Path:
+        """`configured` where it is set, else `name` in the state directory."""
+        if configured:
+            return Path(configured)
+        return (Path(self.state_dir) if self.state_dir else default_state_dir()) / name
+
+    @property
+    def bundle_path(self) -> Path:
+        """Directory of the bundle."""
+        return self.state_path(self.bundle.path, "bundle")
+
+    @property
+    def knowledge_path(self) -> Path:
+        """The knowledge base's SQLite file."""
+        return self.state_path(self.knowledge.path, "knowledge.db")
+
+    @property
+    def journal_path(self) -> Path:
+        """The journal's SQLite file."""
+        return self.state_path(self.journal.path, "journal.db")
+
+    @property
+    def managed_broker_path(self) -> Path:
+        """Directory of the managed Mosquitto."""
+        return self.state_path(self.mqtt.managed_dir, "mosquitto")
+
+
+def default_state_dir() -> Path:
+    """systemd's StateDirectory, else /var/lib/lineside for root, else the user's XDG state directory."""
+    if from_systemd := os.environ.get("STATE_DIRECTORY"):
+        return Path(from_systemd.split(":", maxsplit=1)[0])
+    if os.geteuid() == 0:
+        return Path("/var/lib/lineside")
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "lineside"
+
+
+def load_config(path: Path | None) -> Config:
+    """Read `path`; without one, /etc/lineside/lineside.toml where it exists, else the defaults."""
+    if path is None:
+        if not SYSTEM_CONFIG.exists():
+            return Config()
+        path = SYSTEM_CONFIG
+    try:
+        raw = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        hint = "name an existing file with --config, or leave it out to use the defaults"
+        raise ConfigError("read configuration", f"{path}: {error.strerror}", hint) from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError("read configuration", f"{path}: {error}", "correct the file's syntax") from error
+    try:
+        return msgspec.convert(raw, Config)
+    except msgspec.ValidationError as error:
+        hint = "the configuration section of README.md lists every key"
+        raise ConfigError("read configuration", f"{path}: {error}", hint) from error

@@ -1,0 +1,107 @@
+"""The fault report as devices send it. Knows nothing of how it arrived or what becomes of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from lineside.errors import Reason, RejectedError
+
+MAX_REPORT_BYTES = 65_536
+
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+Short = Annotated[str, msgspec.Meta(max_length=128)]
+Line = Annotated[str, msgspec.Meta(max_length=1000)]
+Instant = Annotated[str, msgspec.Meta(max_length=40, description="RFC 3339; shown, never trusted")]
+Severity = Annotated[int, msgspec.Meta(ge=1, le=1000, description="OPC UA severity")]
+
+
+class Device(msgspec.Struct, frozen=True, kw_only=True):
+    """The machine that reports."""
+
+    id: Id
+    type: Short = ""
+    vendor: Short = ""
+    model: Short = ""
+    unit: Annotated[str, msgspec.Meta(max_length=128, description="controller or module the code is of")] = ""
+    fw: Short = ""
+
+
+class Alarm(msgspec.Struct, frozen=True, kw_only=True):
+    """What it reports: a code, a text, or both."""
+
+    code: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    text: Line = ""
+    sev: Severity | None = None
+    state: Annotated[str, msgspec.Meta(max_length=32, description="as ISA-18.2")] = ""
+    ne107: Literal["", "F", "C", "S", "M"] = ""
+    since: Instant = ""
+    count: Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)] = 1
+
+
+class Value(msgspec.Struct, frozen=True, kw_only=True):
+    """One reading; `u` is a UCUM unit, `hi` and `lo` its limits."""
+
+    n: Id
+    v: float
+    u: Annotated[str, msgspec.Meta(max_length=32)] = ""
+    hi: float | None = None
+    lo: float | None = None
+    q: Annotated[str, msgspec.Meta(max_length=32)] = ""
+
+
+class Stats(msgspec.Struct, frozen=True, kw_only=True):
+    """Statistics over one window; slope in units a second."""
+
+    min: float | None = None
+    max: float | None = None
+    mean: float | None = None
+    last: float | None = None
+    slope: float | None = None
+
+
+class Window(msgspec.Struct, frozen=True, kw_only=True):
+    """A signal's recent past."""
+
+    n: Id
+    stats: Stats
+    t0: Instant = ""
+    dt_ms: Annotated[int, msgspec.Meta(ge=0, le=86_400_000)] = 0
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """A fault report, version 1. Unknown fields are ignored, so that a newer gateway can talk to us."""
+
+    dev: Device
+    alarm: Alarm
+    v: Literal[1] = 1
+    id: Annotated[str, msgspec.Meta(max_length=128)] = ""
+    request_id: Annotated[str, msgspec.Meta(max_length=128)] = ""
+    reply_to: Annotated[str, msgspec.Meta(max_length=512)] = ""
+    ts: Instant = ""
+    locale: Annotated[str, msgspec.Meta(max_length=35)] = ""
+    deadline_ms: Annotated[int, msgspec.Meta(ge=1, le=86_400_000)] | None = None
+    values: Annotated[tuple[Value, ...], msgspec.Meta(max_length=64)] = ()
+    win: Annotated[tuple[Window, ...], msgspec.Meta(max_length=32)] = ()
+    log: Annotated[tuple[Line, ...], msgspec.Meta(max_length=20)] = ()
+
+
+_decoder = msgspec.json.Decoder(Report)
+
+
+def parse_report(payload: bytes) -> Report:
+    """Decode and check a report. Raises RejectedError(INVALID or TOO_LONG) that names the field."""
+    if len(payload) > MAX_REPORT_BYTES:
+        message = f"the report has {len(payload)} bytes, at most {MAX_REPORT_BYTES} are taken"
+        raise RejectedError(Reason.TOO_LONG, message)
+    try:
+        report = _decoder.decode(payload)
+    except msgspec.ValidationError as error:
+        message, _, field = str(error).partition(" - at `$")
+        raise RejectedError(Reason.INVALID, str(error), field=field.strip("`.")) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RejectedError(Reason.INVALID, f"the report is not JSON: {error}") from None
+    if not report.alarm.code.strip() and not report.alarm.text.strip():
+        raise RejectedError(Reason.INVALID, "alarm.code or alarm.text is needed", field="alarm")
+    return report

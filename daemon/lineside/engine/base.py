@@ -1,0 +1,95 @@
+"""The engine contract. Knows nothing of scheduling, sampling or text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lineside.errors import LinesideError
+
+
+class EngineFaultError(LinesideError):
+    """A step failed inside the engine: its sequences are lost, the engine may still serve others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """One sequence's part of a step: append `tokens` to the `past_len` tokens that `slot` already caches.
+
+    `rows` are the indices into `tokens` whose logits are wanted, ascending; empty while a prompt is not
+    yet complete. The engine keeps no lengths: going back is a smaller `past_len` in a later step.
+    """
+
+    slot: int
+    past_len: int
+    tokens: Sequence[int]
+    rows: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Measured cost of the two kinds of device call, in nanoseconds.
+
+    `step_ns[b - 1]` is a call of one token for each of b sequences. A chunk of n tokens of one sequence
+    costs about `chunk_fixed_ns + n * chunk_token_ns`.
+    """
+
+    step_ns: tuple[int, ...]
+    chunk_fixed_ns: int
+    chunk_token_ns: int
+
+    def step(self, sequences: int) -> int:
+        """Nanoseconds for one token of each of `sequences` sequences (0 for none)."""
+        if sequences == 0:
+            return 0
+        return self.step_ns[min(sequences, len(self.step_ns)) - 1]
+
+    def chunk(self, tokens: int) -> int:
+        """Nanoseconds for `tokens` tokens of one sequence."""
+        if tokens <= 1:
+            return self.step(tokens)
+        return self.chunk_fixed_ns + tokens * self.chunk_token_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an engine can do and what it costs.
+
+    `mixed_chunks`: one device call can extend several sequences by several tokens each. Where it cannot,
+    each longer chunk is a call of its own and a step costs `costs.step` plus `costs.chunk` for each.
+    """
+
+    name: str
+    device: str
+    slots: int
+    max_seq_len: int
+    max_chunk_tokens: int
+    vocab_size: int
+    mixed_chunks: bool
+    cache_bytes: int
+    costs: Costs
+
+
+class Engine(Protocol):
+    """Owned by one thread; no method is called from two threads at once."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Static facts, and the costs that `warm_up` measured."""
+
+    def warm_up(self) -> None:
+        """Run every kind of call once and measure its cost. Called once, before the first request."""
+
+    def forward(self, batch: Sequence[Extension]) -> list[NDArray[np.float32]]:
+        """Extend every sequence of the batch; logits of shape [len(rows), vocab_size] for each extension.
+
+        The arrays are views that are valid until the next call. Each slot appears at most once.
+        Raises EngineFaultError when the device call fails.
+        """
+
+    def close(self) -> None:
+        """Release device memory. Idempotent."""

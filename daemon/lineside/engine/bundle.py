@@ -1,0 +1,161 @@
+"""What a bundle is, and how it is opened and trusted. Knows nothing of how it was built or is run."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import hashlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from lineside.errors import LinesideError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+SCHEMA_VERSION = 1
+MANIFEST = "bundle.toml"
+TOKENIZER = "tokenizer.json"
+CHAT_TEMPLATE = "chat_template.jinja"
+ONNX_MODEL = "model.onnx"
+WEIGHTS = "weights.safetensors"
+
+
+class BundleError(LinesideError):
+    """A bundle that cannot be used as it is."""
+
+
+class Geometry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Sizes of the decoder, in elements."""
+
+    layers: int
+    hidden: int
+    intermediate: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocab_size: int
+    rope_theta: float
+    norm_eps: float
+    tied_head: bool
+
+
+class SpecialTokens(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Token ids that end a generation, and the one put before every prompt where the model wants one."""
+
+    eos: tuple[int, ...]
+    bos: int | None = None
+
+
+class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The checkpoint that the bundle was built from."""
+
+    file: str
+    sha256: str
+
+
+class FileDigest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One file of the bundle."""
+
+    sha256: str
+    size: int
+
+
+class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One TensorRT plan: what it computes, and the device that it was built for."""
+
+    file: str
+    role: str
+    batch: int
+    chunk: int
+    max_seq_len: int
+    precision: str
+    tensorrt_version: str
+    sm: str
+    sha256: str
+    verified_on: str = ""
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """bundle.toml."""
+
+    schema_version: int
+    name: str
+    architecture: str
+    precision: str
+    max_seq_len: int
+    parameters: int
+    languages: tuple[str, ...]
+    licence: str
+    geometry: Geometry
+    tokens: SpecialTokens
+    source: Source
+    files: dict[str, FileDigest]
+    plan: tuple[Plan, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """An opened bundle whose files are those of its manifest."""
+
+    path: Path
+    manifest: Manifest
+
+    def file(self, name: str) -> Path:
+        """Path of one of the bundle's files."""
+        return self.path / name
+
+
+def sha256_file(path: Path) -> str:
+    """Hex SHA-256 of a file, read in blocks."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Parse `path`/bundle.toml. Raises BundleError with the field's name."""
+    rebuild = f"build it again: lineside-build build RECIPE --output {path}"
+    try:
+        raw = tomllib.loads((path / MANIFEST).read_text("utf-8"))
+    except FileNotFoundError:
+        raise BundleError("open bundle", f"there is no bundle at {path}", rebuild) from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BundleError("open bundle", f"{path / MANIFEST}: {error}", rebuild) from error
+    version = raw.get("schema_version")
+    if version != SCHEMA_VERSION:
+        message = f"{path / MANIFEST}: schema_version is {version}, this daemon reads {SCHEMA_VERSION}"
+        raise BundleError("open bundle", message, rebuild)
+    try:
+        return msgspec.convert(raw, Manifest)
+    except msgspec.ValidationError as error:
+        raise BundleError("open bundle", f"{path / MANIFEST}: {error}", rebuild) from error
+
+
+def open_bundle(path: Path) -> Bundle:
+    """Parse the manifest and check every file's size and digest. Raises BundleError naming the file."""
+    manifest = read_manifest(path)
+    rebuild = f"build it again: lineside-build build {manifest.name} --output {path}"
+
+    def check(item: tuple[str, FileDigest]) -> str:
+        name, expected = item
+        file = path / name
+        if not file.is_file():
+            return f"{file} is missing"
+        if file.stat().st_size != expected.size:
+            return f"{file} has {file.stat().st_size} bytes, the manifest says {expected.size}"
+        if sha256_file(file) != expected.sha256:
+            return f"{file} does not have the digest that the manifest says"
+        return ""
+
+    with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
+        for problem in pool.map(check, manifest.files.items()):
+            if problem:
+                raise BundleError("open bundle", problem, rebuild)
+    return Bundle(path, manifest)

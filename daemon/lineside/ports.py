@@ -1,0 +1,190 @@
+"""What the transports ask of the daemon, and what it asks of them. Interfaces only."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from lineside.diagnosis.diagnosis import Diagnosis
+from lineside.diagnosis.report import Report
+from lineside.serving.request import Event, Principal, Priority, Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What every request carries, whatever its transport. `deadline_ns` is of time.monotonic_ns()."""
+
+    principal: Principal
+    deadline_ns: int
+    priority: Priority | None = None
+    idempotency_key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatMessage:
+    """One turn; role is system, user or assistant."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateJob:
+    """A generation as asked: a prompt taken as it is, or messages for the bundle's chat template."""
+
+    call: Call
+    prompt: str = ""
+    messages: tuple[ChatMessage, ...] = ()
+    sampling: Sampling = field(default_factory=Sampling)
+    json_schema: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievedEntry:
+    """A manual entry that the diagnosis may cite. `source` is manual#code."""
+
+    ref: str
+    source: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """Progress: what was found, best first."""
+
+    entries: tuple[RetrievedEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Progress: text that the model has written."""
+
+    text: str
+
+
+DiagnosisEvent = Retrieved | Written | Diagnosis
+
+
+class Generator(Protocol):
+    """Runs generations."""
+
+    def generate(self, job: GenerateJob) -> AsyncIterator[Event]:
+        """Token events, then one EndEvent. Closing the iterator aborts. Raises RejectedError at first."""
+
+
+class Diagnoser(Protocol):
+    """Answers reports."""
+
+    def diagnose(self, report: Report, call: Call) -> AsyncIterator[DiagnosisEvent]:
+        """Progress, then exactly one Diagnosis, also where it is an error. Never raises RejectedError."""
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingReport:
+    """A report off the broker, before anything looked into it. `payload` may be anything.
+
+    `remaining_ms` is what is left of the message's expiry (None: no expiry).
+    """
+
+    device: str
+    request_id: str
+    payload: bytes
+    reply_topic: str
+    correlation: bytes
+    mqtt5: bool
+    remaining_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingAnswer:
+    """A journalled answer to publish. `row` names it to `Inbox.published`.
+
+    `remaining_ms` becomes the message's expiry (None: none).
+    """
+
+    row: int
+    topic: str
+    payload: bytes
+    correlation: bytes
+    mqtt5: bool
+    remaining_ms: int | None
+
+
+class Inbox(Protocol):
+    """Durable reports: stored before they are acknowledged, answered once, published until the broker has it."""
+
+    def accept(self, incoming: IncomingReport, on_stored: Callable[[], None]) -> None:
+        """Take a report; never blocks, from any thread. `on_stored` runs (in any thread) once it is committed,
+        and only then may the transport acknowledge. It never runs when the journal cannot write.
+        """
+
+    def answers(self) -> AsyncIterator[OutgoingAnswer]:
+        """Answers to publish, as they are journalled. At each new call, unpublished ones come again first."""
+
+    def published(self, row: int) -> None:
+        """The broker has taken the answer. Never blocks, from any thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFacts:
+    """The engine as it runs now."""
+
+    name: str
+    device: str
+    model: str
+    precision: str
+    slots: int
+    max_seq_len: int
+    vocab_size: int
+    cache_bytes: int
+    running: int
+    waiting: int
+    step_ms: float
+    prefill_tokens_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class StatusFacts:
+    """The daemon as it is now. `state` is starting, ready, degraded or draining."""
+
+    version: str
+    state: str
+    detail: str
+    uptime_s: float
+    engine: EngineFacts | None
+    knowledge_version: str
+    knowledge_entries: int
+    broker_address: str
+    broker_connected: bool
+    broker_managed: bool
+    journal_pending: int
+    journal_unpublished: int
+    counters: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """A model that the daemon serves."""
+
+    name: str
+    architecture: str
+    precision: str
+    licence: str
+    max_seq_len: int
+    parameters: int
+    languages: tuple[str, ...]
+    source_sha256: str
+
+
+class Admin(Protocol):
+    """Tells how the daemon is."""
+
+    def status(self) -> StatusFacts:
+        """A snapshot; never blocks."""
+
+    def models(self) -> tuple[ModelFacts, ...]:
+        """What is loaded; empty while the engine is not."""
+
+    def count(self, name: str, amount: int = 1) -> None:
+        """Add to a counter. Thread-safe."""

@@ -1,0 +1,100 @@
+"""What a client asked and what it hears back. Knows nothing of wires, engines or scheduling."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+from lineside.errors import Reason
+
+
+class Priority(enum.IntEnum):
+    """Smaller is served first. Alarm severity maps onto it."""
+
+    CRITICAL = 0
+    HIGH = 1
+    NORMAL = 2
+    LOW = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks, as the transport established it."""
+
+    name: str
+    transport: str
+    roles: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are picked. temperature 0 is greedy; top_k 0 and top_p 1 switch those filters off."""
+
+    max_tokens: int = 256
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One generation. `deadline_ns` is an instant of time.monotonic_ns(). `json_schema` guides the output."""
+
+    id: str
+    prompt: tuple[int, ...]
+    deadline_ns: int
+    principal: Principal
+    sampling: Sampling = field(default_factory=Sampling)
+    json_schema: str | None = None
+    priority: Priority = Priority.NORMAL
+
+
+class FinishReason(str, enum.Enum):
+    """How a generation that was carried out ended."""
+
+    STOP = "stop"
+    LENGTH = "length"
+    ABORTED = "aborted"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Token counts. `forced_tokens` of the completion were decided by the grammar, not by the model."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    forced_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Durations in milliseconds, from admission."""
+
+    queue_ms: float = 0.0
+    first_token_ms: float = 0.0
+    total_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TokenEvent:
+    """Text that became final. `probability` is the product over the tokens that the model picked itself."""
+
+    text: str
+    tokens: tuple[int, ...]
+    probability: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class EndEvent:
+    """The one terminal event. `reason` is set exactly when `finish` is ABORTED."""
+
+    finish: FinishReason
+    usage: Usage
+    timings: Timings
+    reason: Reason | None = None
+    message: str = ""
+
+
+Event = TokenEvent | EndEvent
