@@ -77,7 +77,10 @@ class Diagnoser(Protocol):
     """Answers reports."""
 
     def diagnose(self, report: Report, call: Call) -> AsyncIterator[DiagnosisEvent]:
-        """Progress, then exactly one Diagnosis, also where it is an error. Never raises RejectedError."""
+        """Progress, then exactly one Diagnosis, also where it is an error.
+
+        Raises RejectedError only for an idempotency key that belongs to another request.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +115,11 @@ class OutgoingAnswer:
 
 
 class Inbox(Protocol):
-    """Durable reports: stored before they are acknowledged, answered once, published until the broker has it."""
+    """Durable reports: stored before they are acknowledged, answered once, published until taken."""
 
     def accept(self, incoming: IncomingReport, on_stored: Callable[[], None]) -> None:
-        """Take a report; never blocks, from any thread. `on_stored` runs (in any thread) once it is committed,
-        and only then may the transport acknowledge. It never runs when the journal cannot write.
+        """Take a report; never blocks, from any thread. `on_stored` runs (in any thread) once it is
+        committed, and only then may the transport acknowledge. It never runs when the journal cannot write.
         """
 
     def answers(self) -> AsyncIterator[OutgoingAnswer]:

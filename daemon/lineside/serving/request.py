@@ -40,7 +40,11 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One generation. `deadline_ns` is an instant of time.monotonic_ns(). `json_schema` guides the output."""
+    """One generation.
+
+    `deadline_ns` is an instant of time.monotonic_ns(). `json_schema` guides the output. `expected_tokens` is
+    how many tokens the answer needs before it is of use: admission predicts with it.
+    """
 
     id: str
     prompt: tuple[int, ...]
@@ -49,6 +53,7 @@ class Request:
     sampling: Sampling = field(default_factory=Sampling)
     json_schema: str | None = None
     priority: Priority = Priority.NORMAL
+    expected_tokens: int = 1
 
 
 class FinishReason(str, enum.Enum):

@@ -1,0 +1,221 @@
+"""Durable reports: from the journal to a diagnosis and back to the journal. Knows nothing of MQTT and SQLite."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import heapq
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import anyio
+import anyio.abc
+import msgspec
+
+from lineside.diagnosis.diagnosis import Diagnosis, encode_diagnosis
+from lineside.diagnosis.pipeline import error_diagnosis
+from lineside.diagnosis.report import Report, parse_report
+from lineside.errors import REASONS, Reason, RejectedError
+from lineside.journal import Accepted, Journal, NewReport, OpenReport
+from lineside.ports import Call, Diagnoser, IncomingReport, OutgoingAnswer
+from lineside.serving.request import Principal, Priority
+
+log = logging.getLogger(__name__)
+
+NS_PER_MS = 1_000_000
+STORAGE_RETRY_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class DeskLimits:
+    """`max_pending` reports wait at most; the next one is answered `overload` at once."""
+
+    concurrency: int
+    max_pending: int
+    default_timeout_ms: int
+
+
+@dataclass(order=True, frozen=True, slots=True)
+class _Ticket:
+    """A stored report that waits for its turn: the most urgent first, then the oldest."""
+
+    urgency: int
+    report: int
+
+
+@dataclass(slots=True)
+class Desk:
+    """Implements ports.Inbox. `accept` and `published` come from any thread, all else from the event loop."""
+
+    journal: Journal
+    diagnoser: Diagnoser
+    limits: DeskLimits
+    count: Callable[[str], None]
+    loop: asyncio.AbstractEventLoop
+    pending: int = 0
+    unpublished: int = 0
+    _tickets: list[_Ticket] = field(default_factory=list)
+    _waiting: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(0))
+    _outbox: asyncio.Queue[OutgoingAnswer] = field(default_factory=asyncio.Queue)
+
+    def accept(self, incoming: IncomingReport, on_stored: Callable[[], None]) -> None:
+        """See ports.Inbox."""
+        new = self._prepare(incoming)
+        stored = self.journal.accept(new)
+        stored.add_done_callback(lambda future: self._stored(future, new.urgency, on_stored))
+
+    def published(self, row: int) -> None:
+        """See ports.Inbox."""
+        self.journal.published(row)
+        self.loop.call_soon_threadsafe(self._published)
+
+    async def answers(self) -> AsyncIterator[OutgoingAnswer]:
+        """See ports.Inbox. Answers that expired on the way are dropped and counted."""
+        self._outbox = outbox = asyncio.Queue[OutgoingAnswer]()
+        backlog = await asyncio.wrap_future(self.journal.unpublished())
+        self.unpublished = len(backlog)
+        seen = {answer.row for answer in backlog}
+        for answer in backlog:
+            if self._alive(answer):
+                yield answer
+        while True:
+            answer = await outbox.get()
+            if answer.row not in seen and self._alive(answer):
+                yield answer
+
+    async def run(self) -> None:
+        """Resume what is unanswered, then answer as reports come, until cancelled."""
+        for open_report in await asyncio.wrap_future(self.journal.open_reports()):
+            self._enqueue(_Ticket(open_report.urgency, open_report.report))
+        async with anyio.create_task_group() as group:
+            for number in range(self.limits.concurrency):
+                group.start_soon(self._work, name=f"desk-{number}")
+
+    def _prepare(self, incoming: IncomingReport) -> NewReport:
+        """Look into a report once, before it is stored; one that is refused is stored with its answer."""
+        report: Report | None = None
+        answer: bytes | None = None
+        try:
+            report = _parse(incoming)
+            if self.pending >= self.limits.max_pending:
+                raise RejectedError(
+                    Reason.OVERLOAD,
+                    f"{self.pending} reports are waiting",
+                    retry_after_ms=self.limits.default_timeout_ms,
+                )
+        except RejectedError as refusal:
+            level = REASONS[refusal.reason].log_level
+            log.log(level, "report refused", extra={"device": incoming.device, "reason": refusal.reason.value})
+            self.count(f"reports_refused_{refusal.reason.value}")
+            answer = encode_diagnosis(_refusal(incoming, report, refusal))
+        timeout_ms = (report and report.deadline_ms) or self.limits.default_timeout_ms
+        if incoming.remaining_ms is not None:
+            timeout_ms = min(timeout_ms, incoming.remaining_ms)
+        urgency = priority_of(report) if report else Priority.NORMAL
+        return NewReport(incoming, _key(incoming, report), int(urgency), timeout_ms, answer)
+
+    def _stored(self, future: Future[Accepted], urgency: int, on_stored: Callable[[], None]) -> None:
+        """On the journal's thread, after the commit. Without one there is no acknowledgement."""
+        if future.exception() is not None:
+            self.count("reports_not_stored")
+            return
+        on_stored()
+        self.loop.call_soon_threadsafe(self._taken, future.result(), urgency)
+
+    def _taken(self, accepted: Accepted, urgency: int) -> None:
+        if accepted.fresh:
+            self.count("reports_accepted")
+            self._enqueue(_Ticket(urgency, accepted.report))
+        elif accepted.delivery is not None:
+            self._publish(accepted.delivery)
+
+    def _enqueue(self, ticket: _Ticket) -> None:
+        heapq.heappush(self._tickets, ticket)
+        self.pending += 1
+        self._waiting.release()
+
+    async def _work(self) -> None:
+        while True:
+            await self._waiting.acquire()
+            ticket = heapq.heappop(self._tickets)
+            try:
+                await self._answer(ticket)
+            except RejectedError as error:
+                log.error("report %d waits for the journal: %s", ticket.report, error)  # noqa: TRY400
+                await anyio.sleep(STORAGE_RETRY_S)
+                self._enqueue(ticket)
+            self.pending -= 1
+
+    async def _answer(self, ticket: _Ticket) -> None:
+        """Diagnose, store, then publish. Raises RejectedError(STORAGE) when the journal cannot write."""
+        stored = await asyncio.wrap_future(self.journal.open_report(ticket.report))
+        if stored is None:
+            return
+        diagnosis = await self._diagnose(stored)
+        for answer in await asyncio.wrap_future(
+            self.journal.answer(ticket.report, encode_diagnosis(diagnosis))
+        ):
+            self._publish(answer)
+        self.count(f"diagnoses_{diagnosis.status}")
+
+    async def _diagnose(self, stored: OpenReport) -> Diagnosis:
+        report = parse_report(stored.payload)
+        timeout_ms = stored.timeout_ms or self.limits.default_timeout_ms
+        call = Call(
+            principal=Principal(f"mqtt:{stored.device}", "mqtt"),
+            deadline_ns=time.monotonic_ns() - stored.waited_ns + timeout_ms * NS_PER_MS,
+            priority=Priority(stored.urgency),
+        )
+        if call.deadline_ns <= time.monotonic_ns():
+            refusal = RejectedError(Reason.EXPIRED, "the report expired before its turn came")
+            return error_diagnosis(refusal, device=stored.device, report=report)
+        async for event in self.diagnoser.diagnose(report, call):
+            if isinstance(event, Diagnosis):
+                return event
+        raise AssertionError("a diagnoser ends with a diagnosis")
+
+    def _publish(self, answer: OutgoingAnswer) -> None:
+        self.unpublished += 1
+        self._outbox.put_nowait(answer)
+
+    def _published(self) -> None:
+        self.unpublished = max(self.unpublished - 1, 0)
+
+    def _alive(self, answer: OutgoingAnswer) -> bool:
+        if answer.remaining_ms is None or answer.remaining_ms > 0:
+            return True
+        self.count("answers_expired")
+        self.published(answer.row)
+        return False
+
+
+def priority_of(report: Report) -> Priority:
+    """From the OPC UA severity; without one, NORMAL."""
+    severity = report.alarm.sev
+    if severity is None:
+        return Priority.NORMAL
+    bounds = ((801, Priority.CRITICAL), (601, Priority.HIGH), (301, Priority.NORMAL))
+    return next((priority for least, priority in bounds if severity >= least), Priority.LOW)
+
+
+def _parse(incoming: IncomingReport) -> Report:
+    report = parse_report(incoming.payload)
+    if report.dev.id != incoming.device:
+        message = f"dev.id is {report.dev.id!r}, but the topic names device {incoming.device!r}"
+        raise RejectedError(Reason.INVALID, message, field="dev.id")
+    return report
+
+
+def _key(incoming: IncomingReport, report: Report | None) -> str:
+    """Who asked, under which id, and exactly what: a counter that starts again is not a repeat."""
+    name = (report and (report.id or report.request_id)) or incoming.request_id or incoming.correlation.hex()
+    digest = hashlib.sha256(incoming.payload).hexdigest()
+    return hashlib.sha256(msgspec.json.encode((incoming.device, name, digest))).hexdigest()
+
+
+def _refusal(incoming: IncomingReport, report: Report | None, refusal: RejectedError) -> Diagnosis:
+    request_id = incoming.request_id if report is None else report.id or report.request_id
+    return error_diagnosis(refusal, device=incoming.device, report=report, request_id=request_id)

@@ -1,0 +1,209 @@
+"""The engine on ONNX Runtime's CPU provider. Knows nothing of scheduling, sampling or text.
+
+GroupQueryAttention takes a ragged batch of one-token steps, or one longer chunk of one sequence, but not both
+in a call: a step is one batched call over a span of slots and one call for each longer chunk. The cache is
+a buffer of our own that past and present are both bound to: ONNX Runtime extends it in place.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+# ONNX Runtime's wheels send telemetry unless this is set before the import. A factory is offline.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from lineside.engine.base import Capabilities, Costs, EngineFaultError, Extension
+from lineside.engine.bundle import ONNX_MODEL, Bundle, BundleError
+
+WARM_UP_RUNS = 3
+SHORT_CHUNK_TOKENS = 16
+
+
+class OnnxRuntimeEngine:
+    """Serves a bundle's model.onnx. Buffers outlive every call: ONNX Runtime keeps raw pointers to them."""
+
+    def __init__(self, bundle: Bundle, *, slots: int, threads: int, max_chunk_tokens: int) -> None:
+        geometry = bundle.manifest.geometry
+        max_seq_len = bundle.manifest.max_seq_len
+        chunk = min(max_chunk_tokens, max_seq_len)
+        self._session = _open_session(bundle, threads)
+        shape = (slots, geometry.kv_heads, max_seq_len, geometry.head_dim)
+        self._cache = {
+            f"{layer}.{part}": np.zeros(shape, np.float32)
+            for layer in range(geometry.layers)
+            for part in ("key", "value")
+        }
+        self._cached_len = [0] * slots
+        self._ids = np.zeros(max(slots, chunk), np.int64)
+        self._rows = np.zeros(max(slots, chunk), np.int64)
+        self._seqlens = np.zeros(slots, np.int32)
+        self._total_len = np.zeros(1, np.int32)
+        # A step batch writes at most one row a slot, the chunks after it at most their tokens.
+        self._logits = np.zeros((slots + chunk, geometry.vocab_size), np.float32)
+        self._bindings: dict[tuple[int, int], ort.IOBinding] = {}
+        self._capabilities = Capabilities(
+            name="onnxruntime",
+            device="cpu",
+            slots=slots,
+            max_seq_len=max_seq_len,
+            max_chunk_tokens=chunk,
+            vocab_size=geometry.vocab_size,
+            mixed_chunks=False,
+            cache_bytes=sum(buffer.nbytes for buffer in self._cache.values()),
+            costs=Costs(step_ns=(1,) * slots, chunk_fixed_ns=0, chunk_token_ns=1),
+        )
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Static facts, and the costs that `warm_up` measured."""
+        return self._capabilities
+
+    def warm_up(self) -> None:
+        """Time one-token calls of one and of all slots, and a short and a full chunk; interpolate between."""
+        slots, chunk = self._capabilities.slots, self._capabilities.max_chunk_tokens
+        short = min(SHORT_CHUNK_TOKENS, chunk // 2)
+        one, full = self._time_step(1), self._time_step(slots)
+        each = (full - one) / max(slots - 1, 1)
+        short_ns, chunk_ns = self._time_chunk(short), self._time_chunk(chunk)
+        token_ns = max((chunk_ns - short_ns) // (chunk - short), 1)
+        costs = Costs(
+            step_ns=tuple(round(one + each * index) for index in range(slots)),
+            chunk_fixed_ns=max(short_ns - short * token_ns, 0),
+            chunk_token_ns=token_ns,
+        )
+        self._capabilities = replace(self._capabilities, costs=costs)
+
+    def forward(self, batch: Sequence[Extension]) -> list[NDArray[np.float32]]:
+        """Extend every sequence of the batch; see the contract in engine.base."""
+        steps = sorted((e for e in batch if len(e.tokens) == 1), key=lambda e: e.slot)
+        result: dict[int, NDArray[np.float32]] = {}
+        used = 0
+        for span in self._spans(steps):
+            logits = self._run_span(span, used)
+            used += len(logits)
+            for extension in span:
+                row = extension.slot - span[0].slot
+                result[extension.slot] = logits[row : row + len(extension.rows)]
+        for extension in batch:
+            if len(extension.tokens) > 1:
+                result[extension.slot] = self._run_chunk(extension, used)
+                used += len(extension.rows)
+        return [result[extension.slot] for extension in batch]
+
+    def close(self) -> None:
+        """Drop the session and its bindings before the buffers that they point to."""
+        self._bindings.clear()
+        self.__dict__.pop("_session", None)
+
+    def _spans(self, steps: Sequence[Extension]) -> list[list[Extension]]:
+        """Cut ascending one-token extensions into calls. A call over a gap of slots computes them too."""
+        costs = self._capabilities.costs
+        spans: list[list[Extension]] = []
+        for extension in steps:
+            if spans:
+                first, last = spans[-1][0].slot, spans[-1][-1].slot
+                apart = costs.step(last - first + 1) + costs.step(1)
+                idle = range(last + 1, extension.slot)
+                # An idle slot's row lands just after its cached tokens, where nothing is read before it is
+                # written again; a full cache has no such place.
+                room = all(self._cached_len[slot] < self._capabilities.max_seq_len for slot in idle)
+                if room and costs.step(extension.slot - first + 1) <= apart:
+                    spans[-1].append(extension)
+                    continue
+            spans.append([extension])
+        return spans
+
+    def _run_span(self, span: Sequence[Extension], logits_row: int) -> NDArray[np.float32]:
+        first = span[0].slot
+        count = span[-1].slot - first + 1
+        self._ids[:count] = 0
+        self._seqlens[:count] = self._cached_len[first : first + count]
+        for extension in span:
+            self._ids[extension.slot - first] = extension.tokens[0]
+            self._seqlens[extension.slot - first] = extension.past_len
+            self._cached_len[extension.slot] = extension.past_len + 1
+        self._rows[:count] = np.arange(count)
+        return self._run(first, (count, 1), count, logits_row)
+
+    def _run_chunk(self, extension: Extension, logits_row: int) -> NDArray[np.float32]:
+        count = len(extension.tokens)
+        self._ids[:count] = extension.tokens
+        self._seqlens[0] = extension.past_len + count - 1
+        self._cached_len[extension.slot] = extension.past_len + count
+        # The graph always computes a row; one that nobody asked for is dropped.
+        rows = extension.rows or (count - 1,)
+        self._rows[: len(rows)] = rows
+        logits = self._run(extension.slot, (1, count), len(rows), logits_row)
+        return logits[: len(extension.rows)]
+
+    def _run(self, slot: int, shape: tuple[int, int], rows: int, logits_row: int) -> NDArray[np.float32]:
+        """One device call over `shape` = [sequences, tokens] from `slot` on; logits [rows, vocab_size]."""
+        sequences = shape[0]
+        self._total_len[0] = self._seqlens[:sequences].max() + 1
+        logits = self._logits[logits_row : logits_row + rows]
+        binding = self._binding(slot, sequences)
+        _bind(binding.bind_input, "input_ids", self._ids, shape)
+        _bind(binding.bind_input, "rows", self._rows, (rows,))
+        _bind(binding.bind_output, "logits", logits, logits.shape)
+        try:
+            self._session.run_with_iobinding(binding)
+        # ONNX Runtime raises its own classes and plain RuntimeError, with no common base of their own.
+        except Exception as error:
+            raise EngineFaultError("run model", str(error), "see the log; the daemon goes on") from error
+        return logits
+
+    def _binding(self, slot: int, sequences: int) -> ort.IOBinding:
+        """Cache and length buffers of `sequences` slots from `slot` on, bound once and kept."""
+        binding = self._bindings.get((slot, sequences))
+        if binding is not None:
+            return binding
+        binding = self._session.io_binding()
+        for name, buffer in self._cache.items():
+            part = buffer[slot : slot + sequences]
+            _bind(binding.bind_input, f"past_key_values.{name}", part, part.shape)
+            _bind(binding.bind_output, f"present.{name}", part, part.shape)
+        _bind(binding.bind_input, "seqlens_k", self._seqlens, (sequences,))
+        _bind(binding.bind_input, "total_len", self._total_len, ())
+        self._bindings[slot, sequences] = binding
+        return binding
+
+    def _time_step(self, sequences: int) -> int:
+        return self._time([Extension(slot, 0, (0,), (0,)) for slot in range(sequences)])
+
+    def _time_chunk(self, tokens: int) -> int:
+        return self._time([Extension(0, 0, (0,) * tokens, (tokens - 1,))])
+
+    def _time(self, batch: Sequence[Extension]) -> int:
+        """Median nanoseconds of a step, its first run (which allocates) left out."""
+        self.forward(batch)
+        samples = []
+        for _ in range(WARM_UP_RUNS):
+            begun = time.perf_counter_ns()
+            self.forward(batch)
+            samples.append(time.perf_counter_ns() - begun)
+        return round(statistics.median(samples))
+
+
+def _open_session(bundle: Bundle, threads: int) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return ort.InferenceSession(str(bundle.file(ONNX_MODEL)), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # see _run
+        hint = f"build it again: lineside-build build {bundle.manifest.name} --output {bundle.path}"
+        raise BundleError("load model", f"ONNX Runtime refuses {ONNX_MODEL}: {error}", hint) from error
+
+
+def _bind(bind: object, name: str, array: NDArray[np.generic], shape: tuple[int, ...]) -> None:
+    """Bind memory of ours by pointer; `array` must outlive the binding."""
+    bind(name, "cpu", 0, array.dtype.type, list(shape), array.ctypes.data)  # type: ignore[operator]

@@ -1,0 +1,284 @@
+"""Durable inbox and outbox in SQLite. Knows nothing of MQTT, of diagnoses and of event loops.
+
+One thread writes. It commits what has queued up in one transaction, so that many reports share one sync, and
+completes their futures only after the commit.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lineside.errors import Reason, RejectedError
+from lineside.journal_file import Limits, open_file, prune
+from lineside.ports import IncomingReport, OutgoingAnswer
+
+log = logging.getLogger(__name__)
+
+COMMIT_BATCH = 256
+PRUNE_EVERY = 500
+REPEAT_WINDOW_S = 600
+_OPEN_COLUMNS = "id, device, urgency, timeout_ms, boot_id, received_boot_ns, received_s"
+
+
+@dataclass(frozen=True, slots=True)
+class NewReport:
+    """What is stored of a report. `key` is the same for a repeat of it. `answer`: it is refused at once."""
+
+    incoming: IncomingReport
+    key: str
+    urgency: int
+    timeout_ms: int | None
+    answer: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The commit's outcome: work to do when `fresh`, or an answer to publish when one is there already."""
+
+    report: int
+    fresh: bool
+    delivery: OutgoingAnswer | None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenReport:
+    """Accepted and not yet answered. `waited_ns` since it was received; a reboot starts the count anew."""
+
+    report: int
+    device: str
+    payload: bytes
+    urgency: int
+    timeout_ms: int | None
+    waited_ns: int
+    received_s: float
+
+
+_Operation = Callable[[sqlite3.Connection], Any]
+
+
+class Journal:
+    """Opened once; every method may be called from any thread."""
+
+    def __init__(self, path: Path, limits: Limits) -> None:
+        self._limits = limits
+        self._boot_id = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        self._connection = open_file(path, limits)
+        self._reading = threading.Lock()
+        self._accepts = 0
+        self._operations: queue.SimpleQueue[tuple[_Operation, Future[Any]] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._write, name="journal", daemon=True)
+        self._thread.start()
+
+    def accept(self, report: NewReport) -> Future[Accepted]:
+        """Store a report; the future completes after its commit."""
+        return self._submit(lambda connection: self._accept(connection, report))
+
+    def answer(self, report: int, payload: bytes) -> Future[list[OutgoingAnswer]]:
+        """Store an answer; the future gives what is to be published, one for each repeat of the report."""
+
+        def store(connection: sqlite3.Connection) -> list[OutgoingAnswer]:
+            connection.execute("UPDATE report SET answer = ? WHERE id = ?", (payload, report))
+            return self._deliveries(connection, "d.published = 0 AND r.id = ?", report)
+
+        return self._submit(store)
+
+    def published(self, delivery: int) -> Future[None]:
+        """The broker has it."""
+
+        def mark(connection: sqlite3.Connection) -> None:
+            connection.execute("UPDATE delivery SET published = 1 WHERE id = ?", (delivery,))
+
+        return self._submit(mark)
+
+    def unpublished(self) -> Future[list[OutgoingAnswer]]:
+        """Answered and not yet with the broker, oldest first."""
+        where = "d.published = 0 AND r.answer IS NOT NULL"
+        return self._submit(lambda connection: self._deliveries(connection, where))
+
+    def open_reports(self) -> Future[list[OpenReport]]:
+        """Accepted and not yet answered, the most urgent first; their payloads left out."""
+        query = f"SELECT {_OPEN_COLUMNS}, x'' FROM report WHERE answer IS NULL ORDER BY urgency, id"  # noqa: S608
+        return self._submit(lambda c: [self._open_report(row) for row in c.execute(query)])
+
+    def open_report(self, report: int) -> Future[OpenReport | None]:
+        """One of them, with its payload; None when it is answered already."""
+        query = f"SELECT {_OPEN_COLUMNS}, payload FROM report WHERE id = ? AND answer IS NULL"  # noqa: S608
+
+        def read(connection: sqlite3.Connection) -> OpenReport | None:
+            row = connection.execute(query, (report,)).fetchone()
+            return None if row is None else self._open_report(row)
+
+        return self._submit(read)
+
+    def recall(self, key: str, digest: str) -> Future[bytes | None]:
+        """The stored answer of a call, None where there is none. Another digest: RejectedError(INVALID)."""
+
+        def read(connection: sqlite3.Connection) -> bytes | None:
+            row = connection.execute("SELECT digest, answer FROM call WHERE key = ?", (key,)).fetchone()
+            if row is None:
+                return None
+            if row[0] != digest:
+                message = "idempotency_key was used for another request"
+                raise RejectedError(Reason.INVALID, message, field="options.idempotency_key")
+            return bytes(row[1])
+
+        return self._submit(read)
+
+    def remember(self, key: str, digest: str, answer: bytes) -> Future[None]:
+        """Store the answer of a call."""
+        row = (key, digest, time.time(), answer)
+
+        def store(connection: sqlite3.Connection) -> None:
+            connection.execute("INSERT OR REPLACE INTO call VALUES (?, ?, ?, ?)", row)
+            self._count_accept(connection)
+
+        return self._submit(store)
+
+    def close(self) -> None:
+        """Commit what is queued, then close the file. Idempotent."""
+        if self._thread.is_alive():
+            self._operations.put(None)
+            self._thread.join()
+            self._connection.close()
+
+    def _submit(self, operation: _Operation) -> Future[Any]:
+        future: Future[Any] = Future()
+        self._operations.put((operation, future))
+        return future
+
+    def _write(self) -> None:
+        running = True
+        while running:
+            batch = [self._operations.get()]
+            while len(batch) < COMMIT_BATCH and not self._operations.empty():
+                batch.append(self._operations.get_nowait())
+            running = None not in batch
+            self._commit([item for item in batch if item is not None])
+
+    def _commit(self, batch: list[tuple[_Operation, Future[Any]]]) -> None:
+        """Run and commit a batch; a refusal concerns its own future, a storage error all of them."""
+        connection = self._connection
+        outcomes: list[Any] = []
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            outcomes.extend(_outcome(operation, connection) for operation, _ in batch)
+            connection.execute("COMMIT")
+        except Exception as error:  # noqa: BLE001  (whatever it is, nobody may be left waiting)
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            log.error("the journal cannot write: %s", error)  # noqa: TRY400  (one line a batch, no trace)
+            storage = RejectedError(Reason.STORAGE, f"the journal cannot write: {error}")
+            outcomes = [storage] * len(batch)
+        for (_, future), outcome in zip(batch, outcomes, strict=True):
+            if isinstance(outcome, RejectedError):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+
+    def _accept(self, connection: sqlite3.Connection, new: NewReport) -> Accepted:
+        now_s, now_boot_ns = time.time(), _boot_ns()
+        known = connection.execute(
+            "SELECT id, answer FROM report WHERE key = ? AND received_s > ? ORDER BY id DESC LIMIT 1",
+            (new.key, now_s - REPEAT_WINDOW_S),
+        ).fetchone()
+        report, answer = known or (self._add_report(connection, new, now_s, now_boot_ns), new.answer)
+        delivery = self._add_delivery(connection, report, new.incoming, now_boot_ns)
+        found = self._deliveries(connection, "d.id = ?", delivery) if answer is not None else []
+        return Accepted(report, known is None and answer is None, found[0] if found else None)
+
+    def _add_report(
+        self, connection: sqlite3.Connection, new: NewReport, now_s: float, now_boot_ns: int
+    ) -> int:
+        self._count_accept(connection)
+        payload = b"" if new.answer is not None else new.incoming.payload
+        return _insert(
+            connection,
+            "report",
+            key=new.key,
+            received_s=now_s,
+            boot_id=self._boot_id,
+            received_boot_ns=now_boot_ns,
+            device=new.incoming.device,
+            payload=payload,
+            urgency=new.urgency,
+            timeout_ms=new.timeout_ms,
+            answer=new.answer,
+        )
+
+    def _add_delivery(
+        self, connection: sqlite3.Connection, report: int, incoming: IncomingReport, now_boot_ns: int
+    ) -> int:
+        known = connection.execute(
+            "SELECT id FROM delivery WHERE report = ? AND topic = ? AND correlation = ? AND published = 0",
+            (report, incoming.reply_topic, incoming.correlation),
+        ).fetchone()
+        if known is not None:
+            return int(known[0])
+        return _insert(
+            connection,
+            "delivery",
+            report=report,
+            topic=incoming.reply_topic,
+            correlation=incoming.correlation,
+            mqtt5=incoming.mqtt5,
+            expiry_ms=incoming.remaining_ms,
+            received_boot_ns=now_boot_ns,
+            boot_id=self._boot_id,
+        )
+
+    def _deliveries(self, connection: sqlite3.Connection, where: str, *values: int) -> list[OutgoingAnswer]:
+        query = f"""SELECT d.id, d.topic, r.answer, d.correlation, d.mqtt5, d.expiry_ms, d.received_boot_ns,
+            d.boot_id FROM delivery d JOIN report r ON r.id = d.report WHERE {where} ORDER BY d.id"""  # noqa: S608
+        return [self._outgoing(row) for row in connection.execute(query, values)]
+
+    def _outgoing(self, row: tuple[Any, ...]) -> OutgoingAnswer:
+        delivery, topic, answer, correlation, mqtt5, expiry_ms, received_boot_ns, boot_id = row
+        if expiry_ms is not None:
+            expiry_ms -= self._waited_ns(boot_id, received_boot_ns) // 1_000_000
+        return OutgoingAnswer(delivery, topic, bytes(answer), bytes(correlation), bool(mqtt5), expiry_ms)
+
+    def _open_report(self, row: tuple[Any, ...]) -> OpenReport:
+        report, device, urgency, timeout_ms, boot_id, received_boot_ns, received_s, payload = row
+        waited_ns = self._waited_ns(boot_id, received_boot_ns)
+        return OpenReport(report, device, bytes(payload), urgency, timeout_ms, waited_ns, received_s)
+
+    def _waited_ns(self, boot_id: str, received_boot_ns: int) -> int:
+        """A clock that survives a restart of the daemon, but says nothing across a reboot."""
+        return _boot_ns() - received_boot_ns if boot_id == self._boot_id else 0
+
+    def _count_accept(self, connection: sqlite3.Connection) -> None:
+        self._accepts += 1
+        if self._accepts % PRUNE_EVERY == 0:
+            prune(connection, self._limits)
+
+
+def _outcome(operation: _Operation, connection: sqlite3.Connection) -> Any:
+    """The operation's result; a refusal concerns its own future alone."""
+    try:
+        return operation(connection)
+    except RejectedError as refusal:
+        return refusal
+
+
+def _insert(connection: sqlite3.Connection, table: str, **columns: Any) -> int:
+    """Insert a row; its id. Table and columns are names from this file."""
+    names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+    cursor = connection.execute(
+        f"INSERT INTO {table} ({names}) VALUES ({marks})",  # noqa: S608
+        tuple(columns.values()),
+    )
+    assert cursor.lastrowid is not None
+    return cursor.lastrowid
+
+
+def _boot_ns() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)

@@ -1,0 +1,107 @@
+"""The journal's SQLite file: schema, opening and bounds. Knows nothing of what is done with it."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from lineside.errors import LinesideError
+
+SCHEMA_VERSION = 1
+BUSY_TIMEOUT_S = 5.0
+
+_SCHEMA = f"""
+CREATE TABLE report (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    key TEXT NOT NULL,
+    received_s REAL NOT NULL,
+    boot_id TEXT NOT NULL,
+    received_boot_ns INTEGER NOT NULL,
+    device TEXT NOT NULL,
+    payload BLOB NOT NULL,
+    urgency INTEGER NOT NULL,
+    timeout_ms INTEGER,
+    answer BLOB
+) STRICT;
+CREATE INDEX report_key ON report (key);
+CREATE INDEX report_open ON report (id) WHERE answer IS NULL;
+CREATE TABLE delivery (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    report INTEGER NOT NULL REFERENCES report (id) ON DELETE CASCADE,
+    topic TEXT NOT NULL,
+    correlation BLOB NOT NULL,
+    mqtt5 INTEGER NOT NULL,
+    expiry_ms INTEGER,
+    received_boot_ns INTEGER NOT NULL,
+    boot_id TEXT NOT NULL,
+    published INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX delivery_report ON delivery (report);
+CREATE INDEX delivery_open ON delivery (id) WHERE published = 0;
+CREATE TABLE call (
+    key TEXT PRIMARY KEY,
+    digest TEXT NOT NULL,
+    received_s REAL NOT NULL,
+    answer BLOB NOT NULL
+) STRICT;
+PRAGMA user_version = {SCHEMA_VERSION};
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the journal may grow to."""
+
+    keep_answers: int
+    max_bytes: int
+
+
+def open_file(path: Path, limits: Limits) -> sqlite3.Connection:
+    """Open or create the file, check it, and take it for this process alone."""
+    hint = "another daemon may be running; else move the file away (it is kept, not used) and start again"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(
+            path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        )
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute("PRAGMA journal_mode = WAL")
+        # FULL: a commit is on the disk before it returns. NORMAL would lose the last ones with the power.
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0:
+            connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+        elif version != SCHEMA_VERSION:
+            message = f"{path} has schema {version}, this daemon writes {SCHEMA_VERSION}"
+            raise LinesideError("open journal", message, "start the version of lineside that wrote it")
+        check = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if check != "ok":
+            raise LinesideError("open journal", f"{path} is damaged: {check}", hint)
+        page_size = connection.execute("PRAGMA page_size").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {limits.max_bytes // page_size}")
+        prune(connection, limits)
+    except (sqlite3.Error, OSError) as error:
+        raise LinesideError("open journal", f"{path}: {error}", hint) from error
+    return connection
+
+
+def prune(connection: sqlite3.Connection, limits: Limits) -> None:
+    """Forget the oldest finished reports and calls beyond `keep_answers`, half of them when nearly full."""
+    free, total = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("freelist_count", "page_count")
+    )
+    most = connection.execute("PRAGMA max_page_count").fetchone()[0]
+    keep = limits.keep_answers
+    if total - free > most * 0.8:
+        keep = min(keep, connection.execute("SELECT count(*) FROM report").fetchone()[0] // 2)
+    waiting = "SELECT 1 FROM delivery WHERE report = report.id AND published = 0"
+    done = f"answer IS NOT NULL AND NOT EXISTS ({waiting})"
+    connection.execute(
+        f"DELETE FROM report WHERE {done} AND id <= (SELECT max(id) FROM report) - ?",  # noqa: S608
+        (keep,),
+    )
+    connection.execute(
+        "DELETE FROM call WHERE rowid <= (SELECT max(rowid) FROM call) - ?", (limits.keep_answers,)
+    )

@@ -1,0 +1,80 @@
+"""A synchronous yes or no to a request. No I/O; knows nothing of transports and of how steps are run."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from lineside.engine.base import Capabilities
+from lineside.errors import Reason, RejectedError
+from lineside.serving.request import Request
+
+NS_PER_MS = 1_000_000
+
+
+@dataclass(slots=True)
+class Live:
+    """An admitted request and how far it is."""
+
+    request: Request
+    written_tokens: int = 0
+
+    def remaining_ns(self, capabilities: Capabilities, sharing: int) -> int:
+        """Predicted engine time for the rest, where `sharing` sequences share each step."""
+        costs = capabilities.costs
+        prefill = 0 if self.written_tokens else prefill_ns(self.request, capabilities)
+        tokens = max(self.request.expected_tokens - self.written_tokens, 1)
+        return prefill + tokens * costs.step(sharing) // sharing
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Decides from what is live, never from guesses about the future."""
+
+    capabilities: Capabilities
+    max_waiting: int
+
+    def check(self, request: Request, live: Collection[Live], now_ns: int) -> None:
+        """Return for a yes; raise RejectedError with the reason for a no."""
+        cap = self.capabilities.max_seq_len
+        if not request.prompt:
+            raise RejectedError(Reason.INVALID, "the prompt is empty", field="prompt")
+        if len(request.prompt) >= cap:
+            message = f"the prompt has {len(request.prompt)} tokens, at most {cap - 1} fit"
+            raise RejectedError(Reason.TOO_LONG, message, field="prompt")
+        if request.deadline_ns <= now_ns:
+            raise RejectedError(Reason.EXPIRED, "the deadline had passed on arrival")
+        if len(live) >= self.capabilities.slots + self.max_waiting:
+            wait_ms = max(self.wait_ns(live) // NS_PER_MS, 1)
+            message = f"{len(live)} requests are running or waiting"
+            raise RejectedError(Reason.OVERLOAD, message, retry_after_ms=wait_ms)
+        needed_ns = self.predict_ns(request, live)
+        left_ns = request.deadline_ns - now_ns
+        if needed_ns > left_ns:
+            message = f"needs about {needed_ns // NS_PER_MS} ms, {left_ns // NS_PER_MS} ms are left"
+            raise RejectedError(Reason.DEADLINE, message)
+
+    def predict_ns(self, request: Request, live: Collection[Live]) -> int:
+        """Predicted time from now until `expected_tokens` of `request` are written."""
+        sharing = min(len(live) + 1, self.capabilities.slots)
+        tokens = request.expected_tokens * self.capabilities.costs.step(sharing)
+        return self.wait_ns(live) + prefill_ns(request, self.capabilities) + tokens
+
+    def wait_ns(self, live: Collection[Live]) -> int:
+        """Predicted time until a newcomer's turn: others' prompts, and a slot where none is free."""
+        slots = self.capabilities.slots
+        if len(live) < slots:
+            unread = (one.request for one in live if not one.written_tokens)
+            return sum(prefill_ns(request, self.capabilities) for request in unread)
+        return (
+            sum(one.remaining_ns(self.capabilities, slots) for one in live)
+            * (len(live) - slots + 1)
+            // len(live)
+        )
+
+
+def prefill_ns(request: Request, capabilities: Capabilities) -> int:
+    """Predicted engine time for the prompt, cut into chunks."""
+    full, rest = divmod(len(request.prompt), capabilities.max_chunk_tokens)
+    costs = capabilities.costs
+    return full * costs.chunk(capabilities.max_chunk_tokens) + costs.chunk(rest)

@@ -1,0 +1,69 @@
+"""Guided decoding: which tokens a JSON Schema allows next. Knows nothing of models and of requests."""
+
+from __future__ import annotations
+
+import llguidance
+import llguidance.numpy
+import numpy as np
+from numpy.typing import NDArray
+
+from lineside.errors import Reason, RejectedError
+
+MAX_SCHEMA_BYTES = 16_384
+
+
+class GrammarCompiler:
+    """Makes a matcher for each request; holds the vocabulary, which is parsed once."""
+
+    def __init__(self, tokenizer_file: str, vocab_size: int, eos: tuple[int, ...]) -> None:
+        self._vocabulary = llguidance.LLTokenizer(
+            tokenizer_file,
+            n_vocab=vocab_size,
+            eos_token=list(eos),
+            slices=llguidance.LLTokenizer.json_slices(),
+        )
+
+    def compile(self, json_schema: str) -> Grammar:
+        """A matcher at its start. Raises RejectedError(INVALID or TOO_LONG) for an unusable schema."""
+        if len(json_schema.encode()) > MAX_SCHEMA_BYTES:
+            message = f"json_schema has more than {MAX_SCHEMA_BYTES} bytes"
+            raise RejectedError(Reason.TOO_LONG, message, field="json_schema")
+        try:
+            grammar = llguidance.LLMatcher.grammar_from_json_schema(json_schema)
+        except ValueError as error:
+            raise RejectedError(Reason.INVALID, f"json_schema: {error}", field="json_schema") from None
+        matcher = llguidance.LLMatcher(self._vocabulary, grammar)
+        if matcher.is_error():
+            message = f"json_schema: {matcher.get_error()}"
+            raise RejectedError(Reason.INVALID, message, field="json_schema")
+        return Grammar(matcher, self._vocabulary.vocab_size)
+
+
+class Grammar:
+    """One request's place in its grammar."""
+
+    def __init__(self, matcher: llguidance.LLMatcher, vocab_size: int) -> None:
+        self._matcher = matcher
+        self._mask = llguidance.numpy.allocate_token_bitmask(1, vocab_size)
+
+    @property
+    def complete(self) -> bool:
+        """No token may follow."""
+        return bool(self._matcher.is_stopped())
+
+    def allowed(self) -> NDArray[np.intp]:
+        """Ids that may come next, ascending; never empty before `complete`."""
+        llguidance.numpy.fill_next_token_bitmask(self._matcher, self._mask)
+        return np.flatnonzero(np.unpackbits(self._mask.view(np.uint8), bitorder="little"))
+
+    def accept(self, token: int) -> None:
+        """The sequence goes on with `token`, which must be allowed."""
+        accepted = self._matcher.consume_token(token)
+        assert accepted, self._matcher.get_error()
+
+    def take_forced(self) -> list[int]:
+        """Tokens that must come next, already accepted; empty where there is a choice."""
+        forced: list[int] = self._matcher.compute_ff_tokens()
+        for token in forced:
+            self.accept(token)
+        return forced

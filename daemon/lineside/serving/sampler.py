@@ -1,0 +1,41 @@
+"""Picks a token from logits. Knows nothing of text, grammars' insides or scheduling."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lineside.serving.request import Sampling
+
+
+class Sampler:
+    """One request's way of picking; its random state is the request's own, so neighbours change nothing."""
+
+    def __init__(self, sampling: Sampling) -> None:
+        self._sampling = sampling
+        self._random = np.random.default_rng(sampling.seed)
+
+    def pick(self, logits: NDArray[np.float32], allowed: NDArray[np.intp] | None = None) -> tuple[int, float]:
+        """A token of logits [vocab_size] and its probability; `allowed` limits the choice to those ids."""
+        candidates = logits if allowed is None else logits[allowed]
+        if self._sampling.temperature == 0.0:
+            index = int(candidates.argmax())
+            probability = 1.0 / float(np.exp(candidates - candidates[index]).sum())
+        else:
+            index, probability = self._draw(candidates)
+        return (index if allowed is None else int(allowed[index])), probability
+
+    def _draw(self, logits: NDArray[np.float32]) -> tuple[int, float]:
+        """temperature, then the top_k most likely, then the fewest that make up top_p."""
+        sampling = self._sampling
+        order = np.argsort(-logits, kind="stable")
+        if sampling.top_k:
+            order = order[: sampling.top_k]
+        scaled = logits[order].astype(np.float64) / sampling.temperature
+        weights = np.exp(scaled - scaled[0])
+        weights /= weights.sum()
+        if sampling.top_p < 1.0:
+            kept = int(np.searchsorted(np.cumsum(weights), sampling.top_p)) + 1
+            weights = weights[:kept] / weights[:kept].sum()
+        choice = int(self._random.choice(len(weights), p=weights))
+        return int(order[choice]), float(weights[choice])

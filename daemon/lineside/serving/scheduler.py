@@ -1,0 +1,133 @@
+"""Scheduling policy: which sequences run, and what each step extends. Knows nothing of clocks or arrays.
+
+A step takes one token of every running sequence that has one to give, and at most `max_chunk_tokens` in
+longer chunks: a long prompt never holds the others up for more than one chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from lineside.engine.base import Capabilities, Extension
+from lineside.serving.request import Priority
+
+
+@dataclass(slots=True, eq=False)
+class Sequence:
+    """A request's state here. `pending` tokens are known, not yet cached; the last one wants logits."""
+
+    id: str
+    priority: Priority
+    deadline_ns: int
+    pending: list[int]
+    arrival: int = 0
+    slot: int | None = None
+    past_len: int = 0
+
+    @property
+    def urgency(self) -> tuple[int, int, int]:
+        """Smaller goes first: priority, then deadline, then age."""
+        return (self.priority, self.deadline_ns, self.arrival)
+
+
+@dataclass(slots=True)
+class Scheduler:
+    """Owns waiting and running sequences and the slots. Every method returns at once."""
+
+    capabilities: Capabilities
+    _sequences: dict[str, Sequence] = field(default_factory=dict)
+    _free: list[int] = field(init=False)
+    _arrivals: int = 0
+
+    def __post_init__(self) -> None:
+        self._free = list(range(self.capabilities.slots))
+
+    @property
+    def running(self) -> int:
+        """Sequences that hold a slot."""
+        return self.capabilities.slots - len(self._free)
+
+    @property
+    def waiting(self) -> int:
+        """Sequences that do not hold one yet."""
+        return len(self._sequences) - self.running
+
+    def __contains__(self, sequence_id: object) -> bool:
+        return sequence_id in self._sequences
+
+    def add(self, sequence: Sequence) -> None:
+        """Take a sequence in; its prompt is its first `pending`."""
+        self._arrivals += 1
+        sequence.arrival = self._arrivals
+        self._sequences[sequence.id] = sequence
+
+    def remove(self, sequence_id: str) -> None:
+        """End a sequence, whatever its state; its slot is free for the next step."""
+        sequence = self._sequences.pop(sequence_id)
+        if sequence.slot is not None:
+            self._free.append(sequence.slot)
+            # The lowest slots first keep the running ones together, which makes for fewer device calls.
+            self._free.sort()
+
+    def expired(self, now_ns: int) -> list[str]:
+        """Ids of sequences whose deadline has passed."""
+        return [s.id for s in self._sequences.values() if s.deadline_ns <= now_ns]
+
+    def plan(self) -> list[Extension]:
+        """Give free slots to the most urgent, then choose what each running sequence extends by."""
+        for sequence in self._by_urgency(s for s in self._sequences.values() if s.slot is None):
+            if not self._free:
+                break
+            sequence.slot = self._free.pop(0)
+        running = self._by_urgency(s for s in self._sequences.values() if s.slot is not None)
+        budget = self.capabilities.max_chunk_tokens
+        singles = sum(len(s.pending) == 1 for s in running)
+        batch = []
+        for sequence in running:
+            count = 1
+            if len(sequence.pending) > 1:
+                count = self._chunk(sequence, budget, singles)
+                budget -= count if count > 1 else 0
+            if count:
+                batch.append(_extension(sequence, count))
+        return batch
+
+    def advance(self, extension: Extension, sequence_id: str) -> None:
+        """The engine has carried `extension` out."""
+        sequence = self._sequences[sequence_id]
+        sequence.past_len = extension.past_len + len(extension.tokens)
+        del sequence.pending[: len(extension.tokens)]
+
+    def by_slot(self) -> dict[int, Sequence]:
+        """The running sequences."""
+        return {s.slot: s for s in self._sequences.values() if s.slot is not None}
+
+    def _chunk(self, sequence: Sequence, budget: int, singles: int) -> int:
+        """How many of several pending tokens go into this step; 0 when the step's budget is spent."""
+        count = len(sequence.pending)
+        if not self.capabilities.mixed_chunks and self._cheaper_one_by_one(count, singles):
+            return 1
+        count = min(count, budget)
+        return count if count > 1 else 0
+
+    def _cheaper_one_by_one(self, count: int, singles: int) -> bool:
+        """Whether `count` tokens beside `singles` other sequences hold everyone up less as single steps.
+
+        Compared is the delay summed over all of them: a chunk is over sooner, but the others stand still.
+        """
+        costs = self.capabilities.costs
+        together = costs.step(singles + 1)
+        by_steps = count * (together + singles * (together - costs.step(singles)))
+        by_chunk = costs.step(singles) + (singles + 1) * costs.chunk(count)
+        return by_steps <= by_chunk
+
+    @staticmethod
+    def _by_urgency(sequences: Iterable[Sequence]) -> list[Sequence]:
+        return sorted(sequences, key=lambda sequence: sequence.urgency)
+
+
+def _extension(sequence: Sequence, count: int) -> Extension:
+    assert sequence.slot is not None
+    rows = (count - 1,) if count == len(sequence.pending) else ()
+    return Extension(sequence.slot, sequence.past_len, tuple(sequence.pending[:count]), rows)

@@ -1,0 +1,120 @@
+"""A request while it runs: picks, grammar, text and the count of what it used. Knows nothing of engines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lineside.errors import Reason
+from lineside.serving.grammar import Grammar
+from lineside.serving.request import (
+    EndEvent,
+    Event,
+    FinishReason,
+    Request,
+    Timings,
+    TokenEvent,
+    Usage,
+)
+from lineside.serving.sampler import Sampler
+from lineside.serving.tokenizer import StopStrings, TextStream, Tokenizer
+
+NS_PER_MS = 1e6
+
+
+@dataclass(slots=True)
+class Generation:
+    """Turns logits into tokens and events for one request. `max_seq_len` caps prompt and output together."""
+
+    request: Request
+    tokenizer: Tokenizer
+    grammar: Grammar | None
+    max_seq_len: int
+    deliver: Callable[[Event], None]
+    admitted_ns: int
+    started_ns: int = 0
+    first_token_ns: int = 0
+    completion_tokens: int = 0
+    forced_tokens: int = 0
+    _sampler: Sampler = field(init=False)
+    _stops: StopStrings = field(init=False)
+    _text: TextStream = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._sampler = Sampler(self.request.sampling)
+        self._stops = StopStrings(self.request.sampling.stop)
+        self._text = self.tokenizer.stream()
+
+    def opening(self) -> list[int]:
+        """Tokens that the grammar forces before the model has said anything."""
+        tokens = self._forced()
+        self._emit(tokens, 1.0)
+        return tokens
+
+    def take(self, logits: NDArray[np.float32], now_ns: int) -> list[int]:
+        """Pick from logits [vocab_size]; the tokens to go on with, empty when the sequence has ended."""
+        allowed = self.grammar.allowed() if self.grammar else None
+        token, probability = self._sampler.pick(logits, allowed)
+        self.first_token_ns = self.first_token_ns or now_ns
+        self.completion_tokens += 1
+        if self.grammar:
+            self.grammar.accept(token)
+        if token in self.tokenizer.eos:
+            return self._finish(FinishReason.STOP, now_ns)
+        tokens = [token, *self._forced()]
+        if self._emit(tokens, probability):
+            return self._finish(FinishReason.STOP, now_ns)
+        if self.grammar and self.grammar.complete:
+            return self._finish(FinishReason.STOP, now_ns)
+        if self._full:
+            return self._finish(FinishReason.LENGTH, now_ns)
+        return tokens
+
+    def abort(self, reason: Reason, message: str, now_ns: int) -> None:
+        """End without a result of its own."""
+        self.deliver(self._end(FinishReason.ABORTED, now_ns, reason, message))
+
+    @property
+    def _full(self) -> bool:
+        used = len(self.request.prompt) + self.completion_tokens
+        return self.completion_tokens >= self.request.sampling.max_tokens or used >= self.max_seq_len
+
+    def _room(self) -> int:
+        by_cap = self.max_seq_len - len(self.request.prompt)
+        return min(self.request.sampling.max_tokens, by_cap) - self.completion_tokens
+
+    def _forced(self) -> list[int]:
+        """Accepted forced tokens, no more than there is room for."""
+        if self.grammar is None:
+            return []
+        forced = self.grammar.take_forced()[: max(self._room(), 0)]
+        self.completion_tokens += len(forced)
+        self.forced_tokens += len(forced)
+        return forced
+
+    def _emit(self, tokens: list[int], probability: float) -> bool:
+        """Deliver text that became final; true when a stop string ended it."""
+        text, stopped = self._stops.push(self._text.push(tokens))
+        if text:
+            self.deliver(TokenEvent(text, tuple(tokens), probability))
+        return stopped
+
+    def _finish(self, finish: FinishReason, now_ns: int) -> list[int]:
+        if held := self._stops.flush():
+            self.deliver(TokenEvent(held, ()))
+        self.deliver(self._end(finish, now_ns))
+        return []
+
+    def _end(
+        self, finish: FinishReason, now_ns: int, reason: Reason | None = None, message: str = ""
+    ) -> EndEvent:
+        usage = Usage(len(self.request.prompt), self.completion_tokens, self.forced_tokens)
+        timings = Timings(
+            queue_ms=((self.started_ns or now_ns) - self.admitted_ns) / NS_PER_MS,
+            first_token_ms=((self.first_token_ns or now_ns) - self.admitted_ns) / NS_PER_MS,
+            total_ms=(now_ns - self.admitted_ns) / NS_PER_MS,
+        )
+        return EndEvent(finish, usage, timings, reason, message)

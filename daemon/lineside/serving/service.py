@@ -1,0 +1,168 @@
+"""Generations for the event loop: admission, hand-over to the worker thread, events back.
+
+Knows nothing of wires, and of steps only that the worker runs them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import math
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass
+
+import anyio
+import jinja2
+from anyio.streams.memory import MemoryObjectSendStream
+
+from lineside.engine.base import Engine
+from lineside.errors import Reason, RejectedError
+from lineside.ports import GenerateJob
+from lineside.serving.admission import Admission, Live
+from lineside.serving.grammar import GrammarCompiler
+from lineside.serving.request import Event, Priority, Request, TokenEvent
+from lineside.serving.sequence import Generation
+from lineside.serving.tokenizer import Tokenizer
+from lineside.serving.worker import Abort, Submit, Worker
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Waiter:
+    live: Live
+    events: MemoryObjectSendStream[Event]
+
+
+class GenerationService:
+    """Implements ports.Generator. Every method belongs to the event loop that made it."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        tokenizer: Tokenizer,
+        *,
+        eos: tuple[int, ...],
+        max_waiting: int,
+        on_failure: Callable[[Exception], None],
+    ) -> None:
+        self._capabilities = engine.capabilities
+        self._tokenizer = tokenizer
+        self._grammars = GrammarCompiler(tokenizer.file, self._capabilities.vocab_size, eos)
+        self._admission = Admission(self._capabilities, max_waiting)
+        self._loop = asyncio.get_running_loop()
+        self._waiters: dict[str, _Waiter] = {}
+        self._delivered: list[tuple[str, Event]] = []
+        self._ids = itertools.count(1)
+        self._draining = False
+        self._idle = anyio.Event()
+        self._failed = False
+        self._on_failure = on_failure
+        self._worker = Worker(engine, self._after_step, self._worker_failed)
+        self._worker.start()
+
+    @property
+    def live(self) -> int:
+        """Requests that are running or waiting."""
+        return len(self._waiters)
+
+    @property
+    def steps(self) -> int:
+        """Steps that the engine has carried out."""
+        return self._worker.steps
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens `text` has."""
+        return self._tokenizer.count(text)
+
+    async def generate(self, job: GenerateJob, expected_tokens: int = 1) -> AsyncIterator[Event]:
+        """See ports.Generator. `expected_tokens`: see Request."""
+        prompt = self._prompt(job)
+        request = Request(
+            id=str(next(self._ids)),
+            prompt=tuple(await anyio.to_thread.run_sync(self._tokenizer.encode, prompt)),
+            deadline_ns=job.call.deadline_ns,
+            principal=job.call.principal,
+            sampling=job.sampling,
+            json_schema=job.json_schema,
+            priority=Priority.NORMAL if job.call.priority is None else job.call.priority,
+            expected_tokens=expected_tokens,
+        )
+        grammar = None
+        if job.json_schema is not None:
+            grammar = await anyio.to_thread.run_sync(self._grammars.compile, job.json_schema)
+        if self._draining:
+            raise RejectedError(Reason.DRAINING, "the daemon is stopping")
+        if self._failed:
+            raise RejectedError(Reason.NOT_READY, "the engine has failed; the daemon is about to restart")
+        now_ns = time.monotonic_ns()
+        self._admission.check(request, [waiter.live for waiter in self._waiters.values()], now_ns)
+        # Unbounded, and yet bounded: a request yields no more events than its sequence cap has tokens.
+        send, receive = anyio.create_memory_object_stream[Event](math.inf)
+        self._waiters[request.id] = _Waiter(Live(request), send)
+        self._worker.send(
+            Submit(
+                Generation(
+                    request,
+                    self._tokenizer,
+                    grammar,
+                    self._capabilities.max_seq_len,
+                    lambda event: self._delivered.append((request.id, event)),
+                    now_ns,
+                )
+            )
+        )
+        try:
+            async for event in receive:
+                yield event
+        finally:
+            receive.close()
+            if request.id in self._waiters:
+                self._worker.send(Abort(request.id, Reason.CANCELLED, "the client has gone"))
+
+    async def drain(self, timeout_s: float) -> None:
+        """Refuse new requests, let the admitted ones end, then end the thread."""
+        self._draining = True
+        if self._waiters:
+            with anyio.move_on_after(timeout_s):
+                await self._idle.wait()
+        if not await anyio.to_thread.run_sync(self._worker.stop, timeout_s):
+            log.error("the engine is still in a step; it ends with the process")
+
+    def _prompt(self, job: GenerateJob) -> str:
+        if not job.messages:
+            return job.prompt
+        try:
+            return self._tokenizer.chat((m.role, m.content) for m in job.messages)
+        except jinja2.TemplateError as error:
+            message = f"messages: the model's chat template refuses them: {error}"
+            raise RejectedError(Reason.INVALID, message, field="messages") from None
+
+    def _worker_failed(self, error: Exception) -> None:
+        """On the worker's thread."""
+        self._failed = True
+        self._loop.call_soon_threadsafe(self._on_failure, error)
+
+    def _after_step(self) -> None:
+        """On the worker's thread: hand what was delivered to the event loop in one go."""
+        if self._delivered:
+            delivered, self._delivered = self._delivered, []
+            self._loop.call_soon_threadsafe(self._dispatch, delivered)
+
+    def _dispatch(self, delivered: Iterable[tuple[str, Event]]) -> None:
+        for request_id, event in delivered:
+            waiter = self._waiters[request_id]
+            with contextlib.suppress(
+                anyio.BrokenResourceError
+            ):  # the client has gone, its abort is on the way
+                waiter.events.send_nowait(event)
+            if isinstance(event, TokenEvent):
+                waiter.live.written_tokens += len(event.tokens)
+            else:
+                waiter.events.close()
+                del self._waiters[request_id]
+                if self._draining and not self._waiters:
+                    self._idle.set()

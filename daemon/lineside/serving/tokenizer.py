@@ -1,0 +1,105 @@
+"""Text to token ids and back, and the chat template. Knows nothing of requests and engines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import jinja2
+import jinja2.sandbox
+from tokenizers import Tokenizer as HuggingFaceTokenizer
+from tokenizers.decoders import DecodeStream
+
+from lineside.engine.bundle import CHAT_TEMPLATE, TOKENIZER, Bundle, BundleError
+
+
+class Tokenizer:
+    """A bundle's tokenizer and chat template."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.file = str(bundle.file(TOKENIZER))
+        self.eos = frozenset(bundle.manifest.tokens.eos)
+        self._bos = bundle.manifest.tokens.bos
+        try:
+            self._tokenizer = HuggingFaceTokenizer.from_file(self.file)
+            environment = jinja2.sandbox.ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+            self._template = environment.from_string(bundle.file(CHAT_TEMPLATE).read_text("utf-8"))
+        # The tokenizers library raises bare Exception.
+        except Exception as error:
+            hint = f"build it again: lineside-build build {bundle.manifest.name} --output {bundle.path}"
+            raise BundleError("load tokenizer", f"{bundle.path}: {error}", hint) from error
+        self._special = sorted(
+            (t.content for t in self._tokenizer.get_added_tokens_decoder().values() if t.special),
+            key=len,
+            reverse=True,
+        )
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of `text`, in which control tokens are recognised."""
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids if self._bos is None else [self._bos, *ids]
+
+    def count(self, text: str) -> int:
+        """How many tokens `text` has."""
+        return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def chat(self, messages: Iterable[tuple[str, str]]) -> str:
+        """The prompt for (role, content) turns. Control tokens inside a content lose their power."""
+        turns = [{"role": role, "content": self._disarm(content)} for role, content in messages]
+        return self._template.render(messages=turns, add_generation_prompt=True, raise_exception=_refuse)
+
+    def _disarm(self, text: str) -> str:
+        """Split every control token that a client wrote, so that it is read as text."""
+        for token in self._special:
+            if token in text:
+                text = text.replace(token, token[0] + " " + token[1:])
+        return text
+
+    def stream(self) -> TextStream:
+        """An incremental decoder for one sequence."""
+        return TextStream(self._tokenizer)
+
+
+class TextStream:
+    """Turns ids into text as they come; holds back bytes of characters that are not yet complete."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._stream = DecodeStream(skip_special_tokens=True)
+
+    def push(self, ids: Sequence[int]) -> str:
+        """Text that became complete."""
+        return "".join(filter(None, (self._stream.step(self._tokenizer, token) for token in ids)))
+
+
+class StopStrings:
+    """Watches text for stop strings; holds back an end of it that may be the start of one."""
+
+    def __init__(self, stop: tuple[str, ...]) -> None:
+        self._stop = stop
+        self._held = ""
+
+    def push(self, text: str) -> tuple[str, bool]:
+        """Text that may be shown, and whether a stop string ended it."""
+        text = self._held + text
+        found = [index for index in (text.find(stop) for stop in self._stop) if index >= 0]
+        if found:
+            self._held = ""
+            return text[: min(found)], True
+        held = max((_overlap(text, stop) for stop in self._stop), default=0)
+        self._held = text[len(text) - held :]
+        return text[: len(text) - held], False
+
+    def flush(self) -> str:
+        """What was held back, once nothing more comes."""
+        held, self._held = self._held, ""
+        return held
+
+
+def _overlap(text: str, stop: str) -> int:
+    """Length of the longest proper prefix of `stop` that `text` ends with."""
+    return next((n for n in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:n])), 0)
+
+
+def _refuse(message: str) -> str:
+    raise jinja2.TemplateError(message)

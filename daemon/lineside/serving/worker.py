@@ -1,0 +1,163 @@
+"""The one thread that owns the engine and runs its steps. Knows nothing of wires and of event loops."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lineside.engine.base import Engine, EngineFaultError, Extension
+from lineside.errors import Reason
+from lineside.serving.scheduler import Scheduler, Sequence
+from lineside.serving.sequence import Generation
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """A request to run."""
+
+    generation: Generation
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """A request that nobody waits for any more, or that has to end."""
+
+    request_id: str
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End every sequence and leave the thread."""
+
+
+Command = Submit | Abort | Stop
+
+
+class Worker:
+    """Runs steps while there are sequences, sleeps in its queue while there are none.
+
+    `after_step` is called once a step and once a batch of commands, so that what was delivered can cross to
+    the event loop in one go. `on_failure` is told once if the thread dies of a bug.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        after_step: Callable[[], None],
+        on_failure: Callable[[Exception], None],
+    ) -> None:
+        self._engine = engine
+        self._after_step = after_step
+        self._on_failure = on_failure
+        self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        self._generations: dict[str, Generation] = {}
+        self._scheduler = Scheduler(engine.capabilities)
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self.steps = 0
+
+    def start(self) -> None:
+        """Begin; the engine belongs to the thread from here on."""
+        self._thread.start()
+
+    def send(self, command: Command) -> None:
+        """Hand a command over; never blocks."""
+        self._commands.put(command)
+
+    def stop(self, timeout_s: float) -> bool:
+        """End every sequence, then the thread. False when a step is still running after `timeout_s`."""
+        self.send(Stop())
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            while self._take_commands():
+                self._expire()
+                self._step()
+                self._after_step()
+        except Exception as error:
+            log.exception("the engine thread ends")
+            self._end_all(Reason.INTERNAL, "the engine thread failed")
+            self._after_step()
+            self._on_failure(error)
+
+    def _take_commands(self) -> bool:
+        """Apply what was sent; wait only while nothing runs. False to stop."""
+        try:
+            command = self._commands.get(block=not self._generations)
+            while True:
+                if isinstance(command, Stop):
+                    self._end_all(Reason.DRAINING, "the daemon is stopping")
+                    self._after_step()
+                    return False
+                self._apply(command)
+                command = self._commands.get_nowait()
+        except queue.Empty:
+            return True
+
+    def _apply(self, command: Submit | Abort) -> None:
+        if isinstance(command, Submit):
+            generation = command.generation
+            request = generation.request
+            prompt = [*request.prompt, *generation.opening()]
+            self._generations[request.id] = generation
+            self._scheduler.add(Sequence(request.id, request.priority, request.deadline_ns, prompt))
+        elif command.request_id in self._generations:
+            self._end(command.request_id, command.reason, command.message)
+
+    def _expire(self) -> None:
+        for request_id in self._scheduler.expired(time.monotonic_ns()):
+            self._end(request_id, Reason.DEADLINE, "the deadline passed before the answer was complete")
+
+    def _step(self) -> None:
+        batch = self._scheduler.plan()
+        if not batch:
+            return
+        by_slot = self._scheduler.by_slot()
+        begun_ns = time.monotonic_ns()
+        for extension in batch:
+            generation = self._generations[by_slot[extension.slot].id]
+            generation.started_ns = generation.started_ns or begun_ns
+        try:
+            results = self._engine.forward(batch)
+        except EngineFaultError as error:
+            log.error("engine fault: %s", error)  # noqa: TRY400  (the message holds what ONNX Runtime said)
+            for extension in batch:
+                self._end(by_slot[extension.slot].id, Reason.ENGINE_FAULT, error.message)
+            return
+        self.steps += 1
+        for extension, logits in zip(batch, results, strict=True):
+            self._take(by_slot[extension.slot], extension, logits)
+
+    def _take(self, sequence: Sequence, extension: Extension, logits: NDArray[np.float32]) -> None:
+        self._scheduler.advance(extension, sequence.id)
+        if not extension.rows:
+            return
+        tokens = self._generations[sequence.id].take(logits[-1], time.monotonic_ns())
+        if tokens:
+            sequence.pending.extend(tokens)
+        else:
+            self._forget(sequence.id)
+
+    def _end(self, request_id: str, reason: Reason, message: str) -> None:
+        self._generations[request_id].abort(reason, message, time.monotonic_ns())
+        self._forget(request_id)
+
+    def _end_all(self, reason: Reason, message: str) -> None:
+        for request_id in list(self._generations):
+            self._end(request_id, reason, message)
+
+    def _forget(self, request_id: str) -> None:
+        del self._generations[request_id]
+        self._scheduler.remove(request_id)

@@ -1,0 +1,144 @@
+from lineside.engine.base import Capabilities, Costs
+from lineside.serving.request import Priority
+from lineside.serving.scheduler import Scheduler, Sequence
+
+
+def capabilities(slots=2, chunk=8, *, costs=None, mixed=False):
+    costs = costs or Costs(tuple(100 + 10 * n for n in range(slots)), 100, 10)
+    return Capabilities("t", "t", slots, 64, chunk, 50, mixed, 0, costs)
+
+
+def sequence(name, prompt=3, priority=Priority.NORMAL, deadline_ns=1000):
+    return Sequence(name, priority, deadline_ns, list(range(prompt)))
+
+
+def carry_out(scheduler, batch):
+    by_slot = scheduler.by_slot()
+    for extension in batch:
+        scheduler.advance(extension, by_slot[extension.slot].id)
+        if extension.rows:
+            by_slot[extension.slot].pending.append(7)
+
+
+def test_a_prompt_is_one_chunk_and_wants_its_last_row():
+    scheduler = Scheduler(capabilities())
+    scheduler.add(sequence("a", 5))
+    (extension,) = scheduler.plan()
+    assert (extension.slot, extension.past_len, extension.tokens, extension.rows) == (
+        0,
+        0,
+        (0, 1, 2, 3, 4),
+        (4,),
+    )
+
+
+def test_a_long_prompt_is_cut_and_only_its_last_chunk_wants_logits():
+    scheduler = Scheduler(capabilities(chunk=8))
+    scheduler.add(sequence("a", 20))
+    lengths, rows = [], []
+    for _ in range(3):
+        batch = scheduler.plan()
+        lengths.append(len(batch[0].tokens))
+        rows.append(batch[0].rows)
+        carry_out(scheduler, batch)
+    assert lengths == [8, 8, 4]
+    assert rows == [(), (), (3,)]
+
+
+def test_a_long_prompt_stalls_a_running_sequence_for_no_more_than_one_chunk():
+    scheduler = Scheduler(capabilities(chunk=8))
+    scheduler.add(sequence("a", 3))
+    carry_out(scheduler, scheduler.plan())
+    scheduler.add(sequence("b", 40))
+    for _ in range(5):
+        batch = scheduler.plan()
+        assert len(batch) == 2
+        assert sorted(len(e.tokens) for e in batch) == [1, 8]
+        carry_out(scheduler, batch)
+
+
+def test_two_prompts_share_one_budget_a_step():
+    scheduler = Scheduler(capabilities(chunk=8))
+    scheduler.add(sequence("a", 6))
+    scheduler.add(sequence("b", 6))
+    assert sorted(len(e.tokens) for e in scheduler.plan()) == [2, 6]
+
+
+def test_the_most_urgent_gets_the_free_slot():
+    scheduler = Scheduler(capabilities(slots=1))
+    scheduler.add(sequence("late", deadline_ns=900))
+    scheduler.add(sequence("soon", deadline_ns=100))
+    scheduler.add(sequence("critical", priority=Priority.CRITICAL))
+    order = []
+    for _ in range(3):
+        scheduler.plan()
+        (running,) = scheduler.by_slot().values()
+        order.append(running.id)
+        scheduler.remove(running.id)
+    assert order == ["critical", "soon", "late"]
+
+
+def test_equal_urgency_goes_by_age():
+    scheduler = Scheduler(capabilities(slots=1))
+    for name in ("first", "second"):
+        scheduler.add(sequence(name))
+    scheduler.plan()
+    assert scheduler.by_slot()[0].id == "first"
+
+
+def test_a_running_sequence_keeps_its_slot_when_a_more_urgent_one_comes():
+    scheduler = Scheduler(capabilities(slots=1))
+    scheduler.add(sequence("a"))
+    carry_out(scheduler, scheduler.plan())
+    scheduler.add(sequence("b", priority=Priority.CRITICAL))
+    scheduler.plan()
+    assert scheduler.by_slot()[0].id == "a"
+
+
+def test_slots_come_back_and_the_lowest_is_used_first():
+    scheduler = Scheduler(capabilities(slots=3))
+    for name in "abc":
+        scheduler.add(sequence(name))
+    scheduler.plan()
+    slots = {s.id: s.slot for s in scheduler.by_slot().values()}
+    scheduler.remove("c")
+    scheduler.remove("a")
+    assert (scheduler.running, scheduler.waiting) == (1, 0)
+    scheduler.add(sequence("d"))
+    scheduler.plan()
+    assert {s.id: s.slot for s in scheduler.by_slot().values()} == {"b": slots["b"], "d": 0}
+
+
+def test_expired_names_running_and_waiting_sequences():
+    scheduler = Scheduler(capabilities(slots=1))
+    scheduler.add(sequence("a", deadline_ns=10))
+    scheduler.add(sequence("b", deadline_ns=10))
+    scheduler.add(sequence("c", deadline_ns=11))
+    scheduler.plan()
+    assert scheduler.expired(9) == []
+    assert scheduler.expired(10) == ["a", "b"]
+
+
+def test_forced_tokens_go_one_a_step_where_that_is_cheaper():
+    """Two steps beside another: 2 * (101 + 1). A chunk: 100 + 2 * 120."""
+    scheduler = Scheduler(capabilities(slots=3, costs=Costs((100, 101, 102), 100, 10)))
+    scheduler.add(sequence("a"))
+    carry_out(scheduler, scheduler.plan())
+    scheduler.add(sequence("b", 2))
+    batch = scheduler.plan()
+    assert [len(e.tokens) for e in batch] == [1, 1]
+    assert [e.rows for e in batch] == [(0,), ()]
+
+
+def test_forced_tokens_are_a_chunk_where_that_is_cheaper():
+    scheduler = Scheduler(capabilities(slots=3, costs=Costs((100, 101, 102), 100, 10)))
+    scheduler.add(sequence("a"))
+    carry_out(scheduler, scheduler.plan())
+    scheduler.add(sequence("b", 8))
+    assert sorted(len(e.tokens) for e in scheduler.plan()) == [1, 8]
+
+
+def test_an_engine_of_mixed_batches_takes_chunks_whole():
+    scheduler = Scheduler(capabilities(slots=2, costs=Costs((100, 101), 10_000, 10), mixed=True))
+    scheduler.add(sequence("a", 8))
+    assert [len(e.tokens) for e in scheduler.plan()] == [8]
