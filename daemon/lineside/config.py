@@ -114,6 +114,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file. Every value has a default under which the daemon starts."""
 
     state_dir: str = ""
+    drain_timeout_ms: Annotated[int, msgspec.Meta(ge=0, le=600_000)] = 10_000
     bundle: BundleConfig = BundleConfig()
     engine: EngineConfig = EngineConfig()
     grpc: GrpcConfig = GrpcConfig()

@@ -1,4 +1,4 @@
-"""Durable reports: from the journal to a diagnosis and back to the journal. Knows nothing of MQTT and SQLite."""
+"""Durable reports: from the journal to a diagnosis and back. Knows nothing of MQTT and SQLite."""
 
 from __future__ import annotations
 
@@ -59,6 +59,9 @@ class Desk:
     unpublished: int = 0
     _tickets: list[_Ticket] = field(default_factory=list)
     _waiting: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(0))
+    _busy: int = 0
+    _draining: bool = False
+    _idle: anyio.Event = field(default_factory=anyio.Event)
     _outbox: asyncio.Queue[OutgoingAnswer] = field(default_factory=asyncio.Queue)
 
     def accept(self, incoming: IncomingReport, on_stored: Callable[[], None]) -> None:
@@ -100,15 +103,10 @@ class Desk:
         answer: bytes | None = None
         try:
             report = _parse(incoming)
-            if self.pending >= self.limits.max_pending:
-                raise RejectedError(
-                    Reason.OVERLOAD,
-                    f"{self.pending} reports are waiting",
-                    retry_after_ms=self.limits.default_timeout_ms,
-                )
+            self._check_room()
         except RejectedError as refusal:
-            level = REASONS[refusal.reason].log_level
-            log.log(level, "report refused", extra={"device": incoming.device, "reason": refusal.reason.value})
+            fields = {"device": incoming.device, "reason": refusal.reason.value, "field": refusal.field}
+            log.log(REASONS[refusal.reason].log_level, "report refused", extra=fields)
             self.count(f"reports_refused_{refusal.reason.value}")
             answer = encode_diagnosis(_refusal(incoming, report, refusal))
         timeout_ms = (report and report.deadline_ms) or self.limits.default_timeout_ms
@@ -116,6 +114,11 @@ class Desk:
             timeout_ms = min(timeout_ms, incoming.remaining_ms)
         urgency = priority_of(report) if report else Priority.NORMAL
         return NewReport(incoming, _key(incoming, report), int(urgency), timeout_ms, answer)
+
+    def _check_room(self) -> None:
+        if self.pending >= self.limits.max_pending:
+            message = f"{self.pending} reports are waiting"
+            raise RejectedError(Reason.OVERLOAD, message, retry_after_ms=self.limits.default_timeout_ms)
 
     def _stored(self, future: Future[Accepted], urgency: int, on_stored: Callable[[], None]) -> None:
         """On the journal's thread, after the commit. Without one there is no acknowledgement."""
@@ -137,10 +140,20 @@ class Desk:
         self.pending += 1
         self._waiting.release()
 
+    async def drain(self, timeout_s: float) -> None:
+        """Begin no more reports and let the begun ones end; the rest stay journalled for the next start."""
+        self._draining = True
+        if self._busy:
+            with anyio.move_on_after(timeout_s):
+                await self._idle.wait()
+
     async def _work(self) -> None:
         while True:
             await self._waiting.acquire()
+            if self._draining:
+                return
             ticket = heapq.heappop(self._tickets)
+            self._busy += 1
             try:
                 await self._answer(ticket)
             except RejectedError as error:
@@ -148,6 +161,9 @@ class Desk:
                 await anyio.sleep(STORAGE_RETRY_S)
                 self._enqueue(ticket)
             self.pending -= 1
+            self._busy -= 1
+            if self._draining and not self._busy:
+                self._idle.set()
 
     async def _answer(self, ticket: _Ticket) -> None:
         """Diagnose, store, then publish. Raises RejectedError(STORAGE) when the journal cannot write."""

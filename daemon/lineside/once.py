@@ -17,6 +17,8 @@ from lineside.journal import Journal
 from lineside.ports import Call, Diagnoser, DiagnosisEvent, GenerateJob, Generator
 from lineside.serving.request import EndEvent, Event, FinishReason, TokenEvent
 
+_Finished = tuple[str, tuple[int, ...], EndEvent]
+
 
 @dataclass(slots=True)
 class _Lock:
@@ -75,7 +77,7 @@ class OnceGenerator:
         request = msgspec.json.encode((job.prompt, job.messages, job.sampling, job.json_schema))
         async with self._once.turn("generate", job.call, request) as turn:
             if turn.stored is not None:
-                text, tokens, end = msgspec.json.decode(turn.stored, type=tuple[str, tuple[int, ...], EndEvent])
+                text, tokens, end = msgspec.json.decode(turn.stored, type=_Finished)
                 yield TokenEvent(text, tokens)
                 yield end
                 return

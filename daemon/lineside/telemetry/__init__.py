@@ -1,0 +1,1 @@
+"""How the daemon tells of itself. Knows nothing of requests' contents."""

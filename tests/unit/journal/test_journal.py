@@ -1,0 +1,205 @@
+import contextlib
+import sqlite3
+import threading
+import time
+
+import pytest
+
+from lineside.errors import LinesideError, Reason, RejectedError
+from lineside.journal import Journal, NewReport
+from lineside.journal_file import Limits
+from lineside.ports import IncomingReport
+
+LIMITS = Limits(keep_answers=100, max_bytes=1 << 26)
+
+
+def incoming(*, device="L1/M1", topic="reply", correlation=b"c1", payload=b"{}", remaining_ms=None):
+    return IncomingReport(device, "", payload, topic, correlation, True, remaining_ms)
+
+
+def new(key="k", *, urgency=2, timeout_ms=1000, answer=None, **fields):
+    return NewReport(incoming(**fields), key, urgency, timeout_ms, answer)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "state" / "journal.db"
+
+
+@pytest.fixture
+def journal(path):
+    journal = Journal(path, LIMITS)
+    yield journal
+    journal.close()
+
+
+def rows(path, query):
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return connection.execute(query).fetchall()
+
+
+def test_a_report_is_on_the_disk_before_its_future_completes(path):
+    journal = Journal(path, LIMITS)
+    accepted = journal.accept(new(payload=b"hello")).result(5)
+    assert accepted.fresh
+    journal.close()
+    assert rows(path, "SELECT payload FROM report") == [(b"hello",)]
+
+
+def test_it_syncs_at_every_commit_and_is_alone(journal, path):
+    assert journal._connection.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert journal._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    with pytest.raises(LinesideError, match="another daemon"):
+        Journal(path, LIMITS)
+
+
+def test_an_answer_goes_to_where_the_report_said(journal):
+    report = journal.accept(new(topic="a/b", correlation=b"xy")).result(5).report
+    (answer,) = journal.answer(report, b"the answer").result(5)
+    assert (answer.topic, answer.payload, answer.correlation) == ("a/b", b"the answer", b"xy")
+
+
+def test_a_repeat_of_an_open_report_is_no_new_work_and_gets_the_answer_too(journal):
+    first = journal.accept(new(correlation=b"1")).result(5)
+    second = journal.accept(new(correlation=b"2")).result(5)
+    assert (first.fresh, second.fresh, second.delivery) == (True, False, None)
+    answers = journal.answer(first.report, b"a").result(5)
+    assert [answer.correlation for answer in answers] == [b"1", b"2"]
+
+
+def test_a_repeat_of_an_answered_report_gets_the_stored_answer(journal):
+    report = journal.accept(new()).result(5).report
+    journal.answer(report, b"stored").result(5)
+    again = journal.accept(new(correlation=b"later")).result(5)
+    assert not again.fresh
+    assert (again.delivery.payload, again.delivery.correlation) == (b"stored", b"later")
+
+
+def test_a_redelivery_of_the_same_message_is_answered_once(journal):
+    report = journal.accept(new()).result(5).report
+    journal.accept(new()).result(5)
+    assert len(journal.answer(report, b"a").result(5)) == 1
+
+
+def test_another_key_is_new_work(journal):
+    first, second = (journal.accept(new(key)).result(5) for key in ("k1", "k2"))
+    assert second.fresh
+    assert second.report != first.report
+
+
+def test_a_repeat_after_the_window_is_new_work(journal, monkeypatch):
+    journal.accept(new()).result(5)
+    now = time.time()
+    monkeypatch.setattr("time.time", lambda: now + 601)
+    assert journal.accept(new()).result(5).fresh
+
+
+def test_open_reports_come_back_after_a_restart_the_most_urgent_first(path):
+    journal = Journal(path, LIMITS)
+    for key, urgency in (("a", 2), ("b", 0), ("c", 2)):
+        journal.accept(new(key, urgency=urgency, payload=key.encode())).result(5)
+    journal.close()
+    journal = Journal(path, LIMITS)
+    reports = journal.open_reports().result(5)
+    payloads = [journal.open_report(r.report).result(5).payload for r in reports]
+    journal.close()
+    assert payloads == [b"b", b"a", b"c"]
+    assert all(report.waited_ns > 0 for report in reports)
+
+
+def test_an_answered_report_is_not_open(journal):
+    report = journal.accept(new()).result(5).report
+    journal.answer(report, b"a").result(5)
+    assert journal.open_reports().result(5) == []
+    assert journal.open_report(report).result(5) is None
+
+
+def test_unpublished_answers_come_back_after_a_restart_and_published_ones_do_not(path):
+    journal = Journal(path, LIMITS)
+    answers = []
+    for key in ("a", "b"):
+        report = journal.accept(new(key)).result(5).report
+        answers += journal.answer(report, key.encode()).result(5)
+    journal.published(answers[0].row).result(5)
+    journal.close()
+    journal = Journal(path, LIMITS)
+    assert [answer.payload for answer in journal.unpublished().result(5)] == [b"b"]
+    journal.close()
+
+
+def test_what_is_left_of_the_expiry_shrinks(journal):
+    report = journal.accept(new(remaining_ms=5000)).result(5).report
+    time.sleep(0.05)
+    (answer,) = journal.answer(report, b"a").result(5)
+    assert 0 < answer.remaining_ms <= 4950
+
+
+def test_a_refused_report_is_stored_with_its_answer_and_without_its_payload(journal, path):
+    accepted = journal.accept(new(payload=b"x" * 1000, answer=b"refused")).result(5)
+    assert not accepted.fresh
+    assert accepted.delivery.payload == b"refused"
+    journal.close()
+    assert rows(path, "SELECT length(payload), answer FROM report") == [(0, b"refused")]
+
+
+def test_many_threads_share_commits_and_lose_nothing(journal):
+    futures = []
+
+    def write(thread):
+        futures.extend(journal.accept(new(f"{thread}-{number}")) for number in range(200))
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({future.result(10).report for future in futures}) == 800
+
+
+def test_finished_reports_are_pruned_and_open_ones_never(path):
+    journal = Journal(path, LIMITS)
+    kept = journal.accept(new("open")).result(5).report
+    for number in range(1200):
+        report = journal.accept(new(str(number), answer=b"a")).result(5)
+        journal.published(report.delivery.row)
+    journal.close()
+    ((count,),) = rows(path, "SELECT count(*) FROM report")
+    assert 100 <= count <= 100 + 500 + 1
+    assert rows(path, f"SELECT id FROM report WHERE id = {kept}") == [(kept,)]
+    assert rows(path, "SELECT count(*) FROM delivery WHERE report NOT IN (SELECT id FROM report)") == [(0,)]
+
+
+def test_a_full_journal_refuses_and_keeps_what_it_has(path):
+    journal = Journal(path, Limits(keep_answers=100, max_bytes=1 << 20))
+    stored = 0
+    with pytest.raises(RejectedError) as caught:
+        for number in range(100):
+            journal.accept(new(str(number), payload=b"x" * 60_000)).result(5)
+            stored += 1
+    assert caught.value.reason is Reason.STORAGE
+    assert len(journal.open_reports().result(5)) == stored > 5
+    journal.close()
+
+
+def test_a_call_is_recalled_by_key_and_digest(journal):
+    assert journal.recall("k", "d").result(5) is None
+    journal.remember("k", "d", b"answer").result(5)
+    assert journal.recall("k", "d").result(5) == b"answer"
+    with pytest.raises(RejectedError) as caught:
+        journal.recall("k", "other").result(5)
+    assert (caught.value.reason, caught.value.field) == (Reason.INVALID, "options.idempotency_key")
+
+
+def test_a_file_that_is_no_journal_is_refused_with_a_remedy(path):
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"not a database" * 100)
+    with pytest.raises(LinesideError, match="move the file away"):
+        Journal(path, LIMITS)
+
+
+def test_a_newer_schema_is_refused(path):
+    Journal(path, LIMITS).close()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    with pytest.raises(LinesideError, match="schema 99"):
+        Journal(path, LIMITS)

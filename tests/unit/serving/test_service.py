@@ -1,0 +1,298 @@
+import json
+import threading
+import time
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+from tests.support.engines import CountingEngine, next_token
+from tests.support.tiny import tiny_bundle
+
+from lineside.engine.base import Costs
+from lineside.errors import Reason, RejectedError
+from lineside.ports import Call, ChatMessage, GenerateJob
+from lineside.serving.request import EndEvent, FinishReason, Principal, Priority, Sampling, TokenEvent
+from lineside.serving.service import GenerationService
+from lineside.serving.tokenizer import Tokenizer
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    return tiny_bundle(tmp_path)
+
+
+VOCAB, END = 258, 257
+
+
+def job(prompt="hello", *, timeout_s=20.0, priority=None, schema=None, **sampling):
+    call = Call(Principal("test", "test"), time.monotonic_ns() + int(timeout_s * 1e9), priority)
+    return GenerateJob(call, prompt=prompt, sampling=Sampling(**sampling), json_schema=schema)
+
+
+@asynccontextmanager
+async def running(bundle, engine, *, max_waiting=8, failures=None):
+    manifest = bundle.manifest
+    service = GenerationService(
+        engine,
+        Tokenizer(bundle),
+        eos=manifest.tokens.eos,
+        max_waiting=max_waiting,
+        on_failure=(failures if failures is not None else []).append,
+    )
+    try:
+        yield service
+    finally:
+        engine.gate.set()
+        await service.drain(5)
+
+
+def engine_of(bundle, **options):
+    return CountingEngine(vocab_size=VOCAB, max_seq_len=bundle.manifest.max_seq_len, **options)
+
+
+async def collect(service, request):
+    return [event async for event in service.generate(request)]
+
+
+def expected_tokens(bundle, prompt, count):
+    tokens = Tokenizer(bundle).encode(prompt)
+    start = len(tokens)
+    for _ in range(count):
+        token = next_token(tokens, VOCAB)
+        if token == END:
+            break
+        tokens.append(token)
+    return tokens[start:]
+
+
+async def test_token_events_then_one_end(bundle):
+    async with running(bundle, engine_of(bundle)) as service:
+        *tokens, end = await collect(service, job(max_tokens=8))
+    assert all(isinstance(event, TokenEvent) for event in tokens)
+    assert isinstance(end, EndEvent)
+    assert (end.finish, end.reason) == (FinishReason.LENGTH, None)
+    assert (end.usage.prompt_tokens, end.usage.completion_tokens) == (5, 8)
+    assert 0 <= end.timings.queue_ms <= end.timings.first_token_ms <= end.timings.total_ms
+
+
+async def test_requests_that_join_midway_change_nothing_for_each_other(bundle):
+    engine = engine_of(bundle, slots=3)
+    prompts = ["one", "a rather longer second prompt", "3", "four", "fifth of them"]
+    results = {}
+
+    async def ask(service, prompt):
+        results[prompt] = await collect(service, job(prompt, max_tokens=12))
+
+    async with running(bundle, engine) as service, anyio.create_task_group() as group:
+        for prompt in prompts:
+            group.start_soon(ask, service, prompt)
+            await anyio.sleep(0.002)
+    for prompt in prompts:
+        assert results[prompt][-1].usage.completion_tokens == 12 or results[prompt][-1].finish == "stop"
+        text = b"".join(bytes(e.text, "utf-8") for e in results[prompt][:-1])
+        stream = Tokenizer(bundle).stream()
+        assert text.decode() == stream.push(expected_tokens(bundle, prompt, 12))
+
+
+async def test_the_end_token_stops_and_is_not_shown(bundle):
+    engine = engine_of(bundle, choose=lambda tokens: END if len(tokens) >= 7 else 65)
+    async with running(bundle, engine) as service:
+        *tokens, end = await collect(service, job("hello"))
+    assert end.finish is FinishReason.STOP
+    assert sum(len(event.tokens) for event in tokens) == 2
+
+
+async def test_the_sequence_cap_ends_a_generation(bundle):
+    engine = engine_of(bundle, choose=lambda _: 65)
+    async with running(bundle, engine) as service:
+        *_, end = await collect(service, job("x" * 60, max_tokens=50))
+    assert (end.finish, end.usage.completion_tokens) == (FinishReason.LENGTH, 4)
+
+
+async def test_a_stop_string_ends_and_is_not_shown(bundle):
+    text = Tokenizer(bundle).encode("abc STOP def")
+    engine = engine_of(bundle, choose=lambda tokens: text[len(tokens) - 5])
+    async with running(bundle, engine) as service:
+        *tokens, end = await collect(service, job("hello", stop=("STOP",)))
+    assert "".join(event.text for event in tokens) == "abc "
+    assert end.finish is FinishReason.STOP
+
+
+async def test_a_guided_output_is_valid_and_its_forced_tokens_are_counted(bundle):
+    schema = {
+        "type": "object",
+        "properties": {"entry": {"enum": ["K1", "K2"]}, "isolate": {"type": "boolean"}},
+        "required": ["entry", "isolate"],
+        "additionalProperties": False,
+        "x-guidance": {"whitespace_flexible": False},
+    }
+    engine = engine_of(bundle)
+    async with running(bundle, engine) as service:
+        *tokens, end = await collect(service, job(schema=json.dumps(schema)))
+    answer = json.loads("".join(event.text for event in tokens))
+    assert answer["entry"] in ("K1", "K2")
+    assert end.finish is FinishReason.STOP
+    assert end.usage.completion_tokens - end.usage.forced_tokens == 2
+    assert any(len(e.tokens) > 1 and e.past_len > 5 for batch in engine.batches for e in batch)
+
+
+async def test_a_fully_forced_output_ends_as_it_should(bundle):
+    schema = {"type": "object", "properties": {"a": {"const": 1}}, "required": ["a"]}
+    schema |= {"additionalProperties": False, "x-guidance": {"whitespace_flexible": False}}
+    async with running(bundle, engine_of(bundle)) as service:
+        *tokens, end = await collect(service, job(schema=json.dumps(schema)))
+    assert "".join(event.text for event in tokens) == '{"a":1}'
+    assert end.finish is FinishReason.STOP
+
+
+async def test_leaving_frees_the_slot_at_the_next_step(bundle):
+    def slow(_):
+        time.sleep(0.01)
+        return 65
+
+    engine = engine_of(bundle, slots=1, choose=slow)
+    async with running(bundle, engine) as service:
+        events = service.generate(job(max_tokens=55))
+        await anext(events)
+        await events.aclose()
+        assert (await collect(service, job("next", max_tokens=2)))[-1].finish is FinishReason.LENGTH
+        assert service.live == 0
+    assert len(engine.batches) < 40
+
+
+async def test_a_deadline_ends_running_and_waiting_requests(bundle):
+    engine = engine_of(bundle, slots=1, choose=lambda _: 65)
+    engine.gate.clear()
+    ends = []
+
+    async def ask(service):
+        ends.append((await collect(service, job(timeout_s=0.1)))[-1])
+
+    async with running(bundle, engine) as service, anyio.create_task_group() as group:
+        for _ in range(2):
+            group.start_soon(ask, service)
+        await anyio.sleep(0.2)
+        engine.gate.set()
+    assert [(end.finish, end.reason) for end in ends] == [(FinishReason.ABORTED, Reason.DEADLINE)] * 2
+
+
+async def test_a_full_queue_refuses_and_says_when_to_come_back(bundle):
+    engine = engine_of(bundle, slots=1)
+    engine.gate.clear()
+    async with running(bundle, engine, max_waiting=1) as service, anyio.create_task_group() as group:
+        for _ in range(2):
+            group.start_soon(collect, service, job(max_tokens=2))
+        while service.live < 2:
+            await anyio.sleep(0.001)
+        with pytest.raises(RejectedError) as caught:
+            await collect(service, job())
+        engine.gate.set()
+    assert caught.value.reason is Reason.OVERLOAD
+    assert caught.value.retry_after_ms >= 1
+
+
+async def test_a_slow_engine_refuses_what_cannot_be_done_in_time(bundle):
+    engine = engine_of(bundle, costs=Costs((10**9,) * 4, 10**9, 10**9))
+    async with running(bundle, engine) as service:
+        with pytest.raises(RejectedError) as caught:
+            await collect(service, job(timeout_s=2))
+    assert caught.value.reason is Reason.DEADLINE
+
+
+async def test_an_engine_fault_ends_the_requests_of_its_step_and_no_others(bundle):
+    engine = engine_of(bundle)
+    engine.fail_next = 1
+    async with running(bundle, engine) as service:
+        (end,) = await collect(service, job())
+        after = (await collect(service, job(max_tokens=2)))[-1]
+    assert (end.finish, end.reason) == (FinishReason.ABORTED, Reason.ENGINE_FAULT)
+    assert after.finish is FinishReason.LENGTH
+
+
+async def test_a_bug_in_the_thread_ends_every_request_and_is_reported(bundle):
+    engine = engine_of(bundle, choose=lambda _: 1 // 0)
+    failures = []
+    async with running(bundle, engine, failures=failures) as service:
+        (end,) = await collect(service, job())
+        assert (end.finish, end.reason) == (FinishReason.ABORTED, Reason.INTERNAL)
+        with pytest.raises(RejectedError) as caught:
+            await collect(service, job())
+    assert caught.value.reason is Reason.NOT_READY
+    assert [type(error) for error in failures] == [ZeroDivisionError]
+
+
+async def test_draining_finishes_what_runs_and_refuses_what_comes(bundle):
+    engine = engine_of(bundle)
+    engine.gate.clear()
+    ends = []
+
+    async def ask(service):
+        ends.append((await collect(service, job(max_tokens=3)))[-1])
+
+    async with anyio.create_task_group() as group, running(bundle, engine) as service:
+        group.start_soon(ask, service)
+        while not service.live:
+            await anyio.sleep(0.001)
+        group.start_soon(service.drain, 5)
+        await anyio.sleep(0.01)
+        with pytest.raises(RejectedError) as caught:
+            await collect(service, job())
+        engine.gate.set()
+    assert caught.value.reason is Reason.DRAINING
+    assert ends[0].reason is None
+
+
+async def test_draining_past_its_time_aborts_with_the_reason(bundle):
+    engine = engine_of(bundle, choose=lambda _: 65)
+    step = threading.Event()
+    engine.gate = step
+    ends = []
+
+    async def ask(service):
+        ends.append((await collect(service, job(max_tokens=50)))[-1])
+
+    async with anyio.create_task_group() as group, running(bundle, engine) as service:
+        group.start_soon(ask, service)
+        while not service.live:
+            await anyio.sleep(0.001)
+        with anyio.move_on_after(0.05):
+            await service.drain(0.01)
+        step.set()
+    assert (ends[0].finish, ends[0].reason) == (FinishReason.ABORTED, Reason.DRAINING)
+
+
+async def test_urgent_requests_overtake(bundle):
+    engine = engine_of(bundle, slots=1)
+    engine.gate.clear()
+    order = []
+
+    async def ask(service, name, priority):
+        await collect(service, job(name, priority=priority, max_tokens=2))
+        order.append(name)
+
+    async with running(bundle, engine) as service, anyio.create_task_group() as group:
+        for number, (name, priority) in enumerate(
+            [("first", None), ("low", Priority.LOW), ("critical", Priority.CRITICAL)], 1
+        ):
+            group.start_soon(ask, service, name, priority)
+            while service.live < number:
+                await anyio.sleep(0.001)
+            await anyio.sleep(0.02)  # the first has to hold the slot before the others come
+        engine.gate.set()
+    assert order == ["first", "critical", "low"]
+
+
+async def test_messages_the_template_refuses_are_invalid(bundle):
+    (bundle.path / "chat_template.jinja").write_text("{{ raise_exception('roles must alternate') }}")
+    async with running(bundle, engine_of(bundle)) as service:
+        request = GenerateJob(job().call, messages=(ChatMessage("user", "hi"),))
+        with pytest.raises(RejectedError, match="roles must alternate") as caught:
+            await collect(service, request)
+    assert (caught.value.reason, caught.value.field) == (Reason.INVALID, "messages")
