@@ -94,9 +94,20 @@ def over_mqtt(fault: Path, port: int) -> tuple[bytes, float]:
     """Publish a fault with mosquitto_pub, wait for its diagnosis with mosquitto_sub; payload and seconds."""
     device = json.loads(fault.read_text("utf-8"))["dev"]["id"]
     to_broker = ["-h", "127.0.0.1", "-p", str(port)]
+    # Into a pipe it would write in blocks, and its SUBACK would not be seen: stdbuf makes it lines.
     listener = subprocess.Popen(
-        ["mosquitto_sub", *to_broker, "-t", f"lineside/v1/diagnosis/{device}", "-C", "1", "-d"]
-        + ["-W", str(ANSWER_TIMEOUT_S), "-F", "@@ %p"],
+        [
+            "stdbuf",
+            "-oL",
+            "mosquitto_sub",
+            *to_broker,
+            "-t",
+            f"lineside/v1/diagnosis/{device}",
+            "-C",
+            "1",
+            "-d",
+        ]
+        + ["-W", str(ANSWER_TIMEOUT_S), "-F", "=> %p"],
         stdout=subprocess.PIPE,
     )
     assert listener.stdout is not None
@@ -107,7 +118,7 @@ def over_mqtt(fault: Path, port: int) -> tuple[bytes, float]:
     subprocess.run(
         ["mosquitto_pub", *to_broker, "-q", "1", "-t", f"lineside/v1/fault/{device}", "-f", fault], check=True
     )
-    payload = next((line[3:] for line in lines if line.startswith(b"@@ ")), None)
+    payload = next((line[3:] for line in lines if line.startswith(b"=> ")), None)
     listener.wait()
     if payload is None:
         raise SystemExit(f"demo: no diagnosis within {ANSWER_TIMEOUT_S} s")

@@ -76,17 +76,16 @@ class Desk:
         self.loop.call_soon_threadsafe(self._published)
 
     async def answers(self) -> AsyncIterator[OutgoingAnswer]:
-        """See ports.Inbox. Answers that expired on the way are dropped and counted."""
+        """See ports.Inbox."""
         self._outbox = outbox = asyncio.Queue[OutgoingAnswer]()
         backlog = await asyncio.wrap_future(self.journal.unpublished())
         self.unpublished = len(backlog)
         seen = {answer.row for answer in backlog}
         for answer in backlog:
-            if self._alive(answer):
-                yield answer
+            yield answer
         while True:
             answer = await outbox.get()
-            if answer.row not in seen and self._alive(answer):
+            if answer.row not in seen:
                 yield answer
 
     async def run(self) -> None:
@@ -199,13 +198,6 @@ class Desk:
 
     def _published(self) -> None:
         self.unpublished = max(self.unpublished - 1, 0)
-
-    def _alive(self, answer: OutgoingAnswer) -> bool:
-        if answer.remaining_ms is None or answer.remaining_ms > 0:
-            return True
-        self.count("answers_expired")
-        self.published(answer.row)
-        return False
 
 
 def priority_of(report: Report) -> Priority:

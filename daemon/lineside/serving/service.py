@@ -74,6 +74,11 @@ class GenerationService:
         """Steps that the engine has carried out."""
         return self._worker.steps
 
+    @property
+    def framing_tokens(self) -> int:
+        """Tokens that the chat template adds around a system and a user turn."""
+        return self._tokenizer.count(self._tokenizer.chat((("system", ""), ("user", ""))))
+
     def count_tokens(self, text: str) -> int:
         """How many tokens `text` has."""
         return self._tokenizer.count(text)

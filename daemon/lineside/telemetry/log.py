@@ -35,8 +35,9 @@ def set_up(level: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(LineFormatter(journald="JOURNAL_STREAM" in os.environ))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # asyncio logs slow callbacks and selector choices at debug, which drowns our own.
-    logging.getLogger("asyncio").setLevel(logging.INFO)
+    # At debug, these log every event loop that they see, which drowns our own.
+    for chatty in ("asyncio", "grpc"):
+        logging.getLogger(chatty).setLevel(logging.INFO)
 
 
 def _value(value: object) -> str:

@@ -1,0 +1,115 @@
+"""The command `lineside`: arguments in, exit status out. Knows nothing of how the work is done."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import anyio
+
+from lineside import __version__
+from lineside.cli_kb import add_kb
+from lineside.config import load_config
+from lineside.errors import LinesideError
+from lineside.telemetry import log
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command. 0: done; 1: it failed, with the reason and what to do on standard error; 2: usage."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        return int(parsed.run(parsed) or 0)
+    except LinesideError as error:
+        print(f"lineside: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _serve(arguments: argparse.Namespace) -> None:
+    from lineside.app import serve  # noqa: PLC0415  (the other commands need no engine)
+
+    config = load_config(arguments.config)
+    log.set_up(config.telemetry.log_level)
+    anyio.run(serve, config)
+
+
+def _diagnose(arguments: argparse.Namespace) -> None:
+    import msgspec  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415
+
+    from lineside.diagnosis.diagnosis import Diagnosis  # noqa: PLC0415
+    from lineside.diagnosis.render import render  # noqa: PLC0415
+    from lineside.transport.grpc import client  # noqa: PLC0415
+
+    report = _read(arguments.report)
+    payload = client.diagnose(_address(arguments), report, arguments.timeout)
+    if arguments.json:
+        print(payload.decode())
+    else:
+        Console().print(render(msgspec.json.decode(payload, type=Diagnosis)))
+
+
+def _status(arguments: argparse.Namespace) -> None:
+    import msgspec  # noqa: PLC0415
+
+    from lineside.transport.grpc import client  # noqa: PLC0415
+
+    status = client.status(_address(arguments))
+    print(json.dumps(msgspec.to_builtins(status), indent=2, ensure_ascii=False))
+
+
+def _schema(arguments: argparse.Namespace) -> None:
+    from lineside.diagnosis.schemas import json_schemas  # noqa: PLC0415
+
+    print(json.dumps(json_schemas()[arguments.document], indent=2, ensure_ascii=False))
+
+
+def _read(name: str) -> bytes:
+    if name == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(name).read_bytes()
+    except OSError as error:
+        hint = "name a file with a report in JSON, or - for standard input"
+        raise LinesideError("read report", f"{name}: {error.strerror}", hint) from error
+
+
+def _address(arguments: argparse.Namespace) -> str:
+    if arguments.address:
+        return str(arguments.address)
+    grpc = load_config(arguments.config).grpc
+    return f"{grpc.host}:{grpc.port}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="lineside", description="Fault reports in, cited diagnoses out.")
+    parser.add_argument("--version", action="version", version=f"lineside {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--config", type=Path, metavar="FILE", help="default: /etc/lineside/lineside.toml")
+    remote = argparse.ArgumentParser(add_help=False, parents=[common])
+    remote.add_argument("--address", metavar="HOST:PORT", help="a daemon; default: the configuration's")
+
+    serve = commands.add_parser("serve", parents=[common], help="run the daemon")
+    serve.set_defaults(run=_serve)
+
+    diagnose = commands.add_parser("diagnose", parents=[remote], help="ask the daemon for a diagnosis")
+    diagnose.add_argument("report", metavar="FILE", help="a report in JSON; - for standard input")
+    diagnose.add_argument("--json", action="store_true", help="the document, not the text for people")
+    diagnose.add_argument("--timeout", type=float, default=60.0, metavar="S", help="seconds (default: 60)")
+    diagnose.set_defaults(run=_diagnose)
+
+    status = commands.add_parser("status", parents=[remote], help="ask the daemon how it is")
+    status.set_defaults(run=_status)
+
+    schema = commands.add_parser("schema", help="print a document's JSON Schema")
+    schema.add_argument("document", choices=("report", "diagnosis"))
+    schema.set_defaults(run=_schema)
+
+    add_kb(commands, common)
+    return parser

@@ -1,0 +1,132 @@
+"""What the report's own numbers and log lines say, computed. Knows nothing of manuals beyond their words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from lineside.diagnosis.diagnosis import Evidence
+from lineside.diagnosis.knowledge.codes import code_keys
+from lineside.diagnosis.knowledge.entry import Entry, Language
+from lineside.diagnosis.knowledge.terms import query_terms
+from lineside.diagnosis.phrases import phrase
+from lineside.diagnosis.report import Report, Value, Window
+
+MAX_SENSORS, MAX_LOGS = 4, 3
+MAX_LOG_QUOTE = 200
+# A limit that a trend reaches later than this is no part of the fault at hand.
+MAX_AHEAD_S = 3600.0
+# One shared word is met by chance; two, or the code itself, seldom.
+MIN_SHARED = 2
+_GOOD = frozenset({"", "good", "ok", "192", "0"})
+_UNITS = {"Cel": "°C", "[degF]": "°F", "Ohm": "Ω"}
+
+
+class Finding(NamedTuple):
+    """A signal and what is wrong with it; a bigger weight is worse."""
+
+    weight: float
+    signal: str
+    quote: str
+
+
+def sensor_evidence(report: Report, language: Language) -> tuple[Evidence, ...]:
+    """Values beyond their limits, then trends towards one, then readings of bad quality."""
+    findings = sorted(_findings(report, language), key=lambda finding: -finding.weight)[:MAX_SENSORS]
+    return tuple(
+        Evidence(ref=f"S{number}", kind="sensor", src=finding.signal, quote=finding.quote)
+        for number, finding in enumerate(findings, 1)
+    )
+
+
+def log_evidence(report: Report, entries: Sequence[Entry]) -> tuple[Evidence, ...]:
+    """The log lines that speak of the entries, in the log's order."""
+    vocabulary = {term for entry in entries for term in _vocabulary(entry)}
+    codes = {key for entry in entries for key, _ in code_keys(entry.code)[:1]}
+    scored = [(_shared(line, vocabulary, codes), index) for index, line in enumerate(report.log)]
+    best = sorted((pair for pair in scored if pair[0] >= MIN_SHARED), key=lambda pair: (-pair[0], -pair[1]))
+    chosen = sorted(index for _, index in best[:MAX_LOGS])
+    return tuple(
+        Evidence(ref=f"L{number}", kind="log", src=f"log:{index + 1}", quote=_line(report.log[index]))
+        for number, index in enumerate(chosen, 1)
+    )
+
+
+def quantity(value: float, unit: str) -> str:
+    """A reading as people write it."""
+    return f"{value:.6g} {_UNITS.get(unit, unit)}".rstrip()
+
+
+def beyond_limit(value: Value) -> float:
+    """How far outside its limits, as a share of the limit; 0: within, or not to be trusted."""
+    if not is_good(value):
+        return 0.0
+    over = value.v - value.hi if value.hi is not None else 0.0
+    under = value.lo - value.v if value.lo is not None else 0.0
+    distance, limit = (over, value.hi) if over >= under else (under, value.lo)
+    return distance / (abs(limit) or 1.0) if distance > 0 and limit is not None else 0.0
+
+
+def is_good(value: Value) -> bool:
+    """Whether the gateway trusts the reading."""
+    return value.q.strip().casefold() in _GOOD
+
+
+def time_to_limit(window: Window, value: Value | None) -> tuple[float, float] | None:
+    """Seconds until the trend reaches a limit, and the limit; None: it goes nowhere near one."""
+    slope, last = window.stats.slope, window.stats.last
+    if value is None or not is_good(value) or not slope or last is None:
+        return None
+    limit = value.hi if slope > 0 else value.lo
+    if limit is None or (limit - last) * slope <= 0:
+        return None
+    seconds = (limit - last) / slope
+    return (seconds, limit) if math.isfinite(seconds) and seconds <= MAX_AHEAD_S else None
+
+
+def _findings(report: Report, language: Language) -> Iterable[Finding]:
+    values = {value.n: value for value in report.values}
+    for value in values.values():
+        if beyond := beyond_limit(value):
+            yield Finding(2 + min(beyond, 1e6), value.n, _beyond(value, language))
+        elif not is_good(value):
+            yield Finding(0.5, value.n, phrase("bad_quality", language, name=value.n, quality=value.q))
+    for window in report.win:
+        value_now = values.get(window.n)
+        ahead = time_to_limit(window, value_now)
+        if ahead is not None and value_now is not None and not beyond_limit(value_now):
+            yield Finding(2 - ahead[0] / MAX_AHEAD_S, window.n, _trend(window, value_now, ahead, language))
+
+
+def _beyond(value: Value, language: Language) -> str:
+    above = value.hi is not None and value.v > value.hi
+    limit = value.hi if above else value.lo
+    reading, bound = quantity(value.v, value.u), quantity(limit or 0.0, value.u)
+    return phrase("above" if above else "below", language, name=value.n, value=reading, limit=bound)
+
+
+def _trend(window: Window, value: Value, ahead: tuple[float, float], language: Language) -> str:
+    seconds, limit = ahead
+    direction = "rising" if (window.stats.slope or 0) > 0 else "falling"
+    unit, count = ("seconds", seconds) if seconds < 120 else ("minutes", seconds / 60)
+    time = phrase(unit, language, n=round(count))
+    return phrase(direction, language, name=window.n, limit=quantity(limit, value.u), time=time)
+
+
+def _vocabulary(entry: Entry) -> Iterable[str]:
+    for text in entry.texts:
+        yield from query_terms(" ".join((text.title, *text.causes)))
+
+
+def _shared(line: str, vocabulary: set[str], codes: set[str]) -> int:
+    shared = sum(term in vocabulary for term in query_terms(line) if len(term) > 1 and not term.isdigit())
+    named = any(
+        key in codes for word in line.split() if any(map(str.isdigit, word)) for key, _ in code_keys(word)[:1]
+    )
+    return shared + MIN_SHARED * named
+
+
+def _line(line: str) -> str:
+    clean = " ".join(line.split())
+    return clean if len(clean) <= MAX_LOG_QUOTE else clean[: MAX_LOG_QUOTE - 1] + "…"

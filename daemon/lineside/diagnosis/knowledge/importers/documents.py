@@ -1,0 +1,113 @@
+"""JSON lines and YAML: entries with a text object for each language. Knows nothing of storage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+import yaml
+
+from lineside.diagnosis.knowledge.entry import LANGUAGES
+from lineside.diagnosis.knowledge.importers.problems import Problem
+from lineside.diagnosis.knowledge.importers.records import Raw
+
+_FIELDS = ("source", "manual", "vendor", "model", "unit", "code", "severity")
+_SINGULAR = {"cause": "causes", "action": "actions"}
+_TEXT = ("title", "meaning", "causes", "actions", "safety", *_SINGULAR)
+# BaseLoader: every scalar stays text. Else 0x10032 would become 65586, and 010 eight.
+_Loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+MAX_DEPTH = 8
+
+
+def jsonl_raws(text: str, where: str, problems: list[Problem]) -> tuple[list[Raw], list[str]]:
+    """An entry a line; empty lines are skipped."""
+    raws: list[Raw] = []
+    ignored: dict[str, None] = {}
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        here = f"{where}:{number}"
+        try:
+            document = msgspec.json.decode(line)
+        except (msgspec.DecodeError, RecursionError) as error:
+            problems.append(Problem(here, "", f"is not JSON: {error}"))
+            continue
+        raws.extend(_raws(document, here, {}, ignored, problems))
+    return raws, list(ignored)
+
+
+def yaml_raws(text: str, where: str, problems: list[Problem]) -> tuple[list[Raw], list[str]]:
+    """One document: the manual's facts, and `entries`."""
+    try:
+        root: Any = yaml.compose(text, Loader=_Loader)
+        _refuse_aliases(root)
+        document = yaml.load(text, Loader=_Loader)  # noqa: S506 BaseLoader makes nothing but text, lists and maps
+    except (yaml.YAMLError, RecursionError) as error:
+        problems.append(Problem(_yaml_where(error, where), "", f"is not usable YAML: {_yaml_problem(error)}"))
+        return [], []
+    entries = document.get("entries") if isinstance(document, dict) else None
+    if not isinstance(entries, list):
+        problems.append(Problem(f"{where}:1", "entries", "is missing, or is no list"))
+        return [], []
+    shared = {name: value for name, value in document.items() if name != "entries"}
+    ignored: dict[str, None] = dict.fromkeys(name for name in shared if name not in _FIELDS)
+    raws: list[Raw] = []
+    for line, entry in zip(_entry_lines(root), entries, strict=True):
+        raws.extend(_raws(entry, f"{where}:{line}", shared, ignored, problems))
+    return raws, list(ignored)
+
+
+def _raws(
+    document: Any, here: str, shared: Mapping[str, Any], ignored: dict[str, None], problems: list[Problem]
+) -> Iterator[Raw]:
+    """The one entry that `document` is, unless it is none."""
+    if not isinstance(document, dict):
+        problems.append(Problem(here, "", "an entry is an object with `code` and `en` or `zh`"))
+        return
+    ignored.update(dict.fromkeys(name for name in document if name not in (*_FIELDS, "sev", *LANGUAGES)))
+    fields = {name: document.get(name, shared.get(name)) for name in _FIELDS}
+    texts: dict[str, dict[str, Any]] = {}
+    for language in LANGUAGES:
+        given = document.get(language)
+        if given in (None, ""):
+            continue
+        if not isinstance(given, dict):
+            problems.append(Problem(here, language, "is no object with a title"))
+            continue
+        ignored.update(dict.fromkeys(f"{language}.{name}" for name in given if name not in _TEXT))
+        texts[language] = {
+            _SINGULAR.get(str(name), str(name)): value for name, value in given.items() if value
+        }
+    yield Raw(here, fields, texts)
+
+
+def _entry_lines(root: yaml.Node) -> Iterator[int]:
+    for key, value in root.value:
+        if key.value == "entries":
+            yield from (node.start_mark.line + 1 for node in value.value)
+
+
+def _refuse_aliases(root: yaml.Node | None) -> None:
+    """A few lines of aliases can stand for billions of entries; a table of codes needs none."""
+    seen: set[int] = set()
+    pending = [(root, 0)] if root else []
+    while pending:
+        node, depth = pending.pop()
+        if id(node) in seen or depth > MAX_DEPTH:
+            problem = "an alias is used" if id(node) in seen else "it is nested too deeply"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            pending.extend((child, depth + 1) for child in node.value)
+        elif isinstance(node, yaml.MappingNode):
+            pending.extend((child, depth + 1) for pair in node.value for child in pair)
+
+
+def _yaml_where(error: Exception, where: str) -> str:
+    mark = getattr(error, "problem_mark", None)
+    return f"{where}:{mark.line + 1}" if mark else where
+
+
+def _yaml_problem(error: Exception) -> str:
+    return getattr(error, "problem", None) or str(error) or type(error).__name__

@@ -1,0 +1,120 @@
+"""From one row's or document's fields to an Entry, every problem named. Knows nothing of files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from lineside.diagnosis.knowledge.codes import code_keys
+from lineside.diagnosis.knowledge.entry import LANGUAGES, Entry
+from lineside.diagnosis.knowledge.importers.columns import SEVERITIES, TEXT_FIELDS
+from lineside.diagnosis.knowledge.importers.problems import Problem
+
+_BREAK = re.compile(r"\s*(?:<br\s*/?>|[\r\n]+|[;；]|•)\s*", re.IGNORECASE)
+_BULLET = re.compile(r"^[-–*·●▪]\s+")
+_NAMES = ("vendor", "model", "unit", "manual")
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """An entry as its file has it. Values are strings, or lists of strings for causes, actions and safety."""
+
+    where: str
+    fields: Mapping[str, Any]
+    texts: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {})
+
+
+def entry_of(raw: Raw, problems: list[Problem]) -> Entry | None:
+    """The entry, or None with what is wrong added to `problems`."""
+    before = len(problems)
+    code = _string(raw, "code", raw.fields.get("code"), problems)
+    if not code_keys(code):
+        problems.append(Problem(raw.where, "code", "is empty" if not code else f"`{code}` is no code"))
+    texts = {language: _text(raw, language, problems) for language in LANGUAGES}
+    if not any(texts.values()):
+        problems.append(Problem(raw.where, "title", "is empty in every language"))
+    document: dict[str, Any] = {
+        "code": code,
+        "source": _string(raw, "source", raw.fields.get("source"), problems),
+        "severity": _severity(raw, problems),
+        **{name: _string(raw, name, raw.fields.get(name), problems) for name in _NAMES},
+        **{language: text for language, text in texts.items() if text},
+    }
+    if len(problems) > before:
+        return None
+    try:
+        return msgspec.convert(document, Entry)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$.")
+        problems.append(Problem(raw.where, path.rstrip("`"), message))
+        return None
+
+
+def items(value: str) -> list[str]:
+    """A cell's separate statements: lines, semicolons, bullets, or a list numbered 1. 2. 3. in one line."""
+    lines = [_BULLET.sub("", line).strip() for line in _BREAK.split(value)]
+    return [item for line in lines if line for item in _numbered(line)]
+
+
+def _numbered(line: str) -> Sequence[str]:
+    found, position = [], 0
+    for number in range(1, 100):
+        # Consecutive numbers only, so that 2.5 kW or a second `1.` splits nothing.
+        marker = re.compile(rf"(?<![\d.]){number}\s*[.、．)）](?!\d)\s*").search(line, position)
+        if marker is None or (number == 1 and marker.start() > 0):
+            break
+        found.append(marker)
+        position = marker.end()
+    if not found:
+        return [line]
+    ends = [*(marker.start() for marker in found[1:]), len(line)]
+    parts = [line[marker.end() : end].strip() for marker, end in zip(found, ends, strict=True)]
+    return [part for part in parts if part]
+
+
+def _text(raw: Raw, language: str, problems: list[Problem]) -> dict[str, Any] | None:
+    given = raw.texts.get(language, {})
+    text: dict[str, Any] = {}
+    for name in TEXT_FIELDS:
+        where = f"{language}.{name}"
+        if name in ("title", "meaning"):
+            text[name] = " ".join(_string(raw, where, given.get(name), problems).split())
+        else:
+            text[name] = _list(raw, where, given.get(name), problems)
+    if not text["title"]:
+        if any(text.values()):
+            problems.append(Problem(raw.where, f"{language}.title", "is empty, and the entry has other text"))
+        return None
+    return text
+
+
+def _string(raw: Raw, name: str, value: Any, problems: list[Problem]) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        problems.append(Problem(raw.where, name, f"is no text but {type(value).__name__}"))
+        return ""
+    return str(value).strip()
+
+
+def _list(raw: Raw, name: str, value: Any, problems: list[Problem]) -> list[str]:
+    if not isinstance(value, (list, tuple)):
+        return items(_string(raw, name, value, problems))
+    strings = [_string(raw, name, item, problems) for item in value]
+    return [string for string in strings if string]
+
+
+def _severity(raw: Raw, problems: list[Problem]) -> str | None:
+    """One of ours, or its usual names. A vendor's own numbers say nothing until somebody maps them."""
+    value = _string(raw, "severity", raw.fields.get("severity"), problems).casefold()
+    if not value or value.lstrip("-").isdigit():
+        return None
+    if value not in SEVERITIES:
+        known = "critical, high, medium, low"
+        problems.append(Problem(raw.where, "severity", f"`{value}` is not one of {known}"))
+        return None
+    return SEVERITIES[value]

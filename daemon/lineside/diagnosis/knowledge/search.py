@@ -1,0 +1,184 @@
+"""From a report's code and text to the entries it is about, or to a conflict, or to nothing.
+
+Knows nothing of answers. A code decides before text does; what cannot be told apart is shown as a conflict,
+for a wrong entry costs a technician more than none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from lineside.diagnosis.knowledge.codes import code_keys
+from lineside.diagnosis.knowledge.entry import Entry
+from lineside.diagnosis.knowledge.scope import scope_of
+from lineside.diagnosis.knowledge.store import Found, Snapshot, Store
+from lineside.diagnosis.knowledge.text_search import TextSearch
+from lineside.diagnosis.report import Report
+
+Verdict = Literal["hit", "conflict", "none"]
+
+# Thresholds of similarity, set on labelled reports of two robot vendors (300 garbled titles, 66 texts of no
+# entry, both languages): 299 of the titles and 1 of the texts are above TEXT_HIT.
+TEXT_HIT = 0.70
+# The code is unknown here, so most likely the fault is too: the text has to be all but a title.
+TEXT_HIT_UNKNOWN_CODE = 0.85
+# A text that fits more entries than this equally well ("Error") names none; up to that many share the trust.
+MAX_EQUAL, SAME = 3, 0.005
+# A text that describes a fault in its own words is worth less than any that has the title's.
+DESCRIBED = 0.4
+# Other entries are shown beside a hit where they come this close.
+NEAR = 0.6
+# Alarm text that parts entries with one code has to fit one of them, and the next one less.
+RESOLVE_FIT, RESOLVE_MARGIN = 0.45, 0.15
+# Text against a code's entry: it says something else when it fits that entry badly and another one well.
+DISAGREE_OWN, DISAGREE_OTHER = 0.25, 0.90
+# Two readings further apart are no spellings of one code: E12 and F12 share only their number.
+MAX_RANK = 3
+RANK_SCORES = (1.0, 0.95, 0.9, 0.85)
+MAX_SHOWN = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a report says about which fault it is."""
+
+    code: str = ""
+    text: str = ""
+    vendor: str = ""
+    model: str = ""
+    unit: str = ""
+
+    @classmethod
+    def of(cls, report: Report) -> Query:
+        """The parts of a report that retrieval reads."""
+        device, alarm = report.dev, report.alarm
+        return cls(alarm.code.strip(), alarm.text.strip(), device.vendor, device.model, device.unit)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An entry, how well it fits (0 to 1), and by what it was found."""
+
+    entry: Entry
+    score: float
+    by: Literal["code", "text"]
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieval:
+    """Candidates, best first: the hit and what else is near, or what collides, or near misses.
+
+    `total` counts the candidates, also those beyond MAX_SHOWN.
+    """
+
+    verdict: Verdict
+    candidates: tuple[Candidate, ...] = ()
+    version: str = "0"
+    total: int = 0
+
+
+class Searcher:
+    """Searches a store. Thread-safe; blocking."""
+
+    def __init__(self, store: Store, max_entries: int = 3) -> None:
+        self.store = store
+        self._max_entries = max_entries
+
+    def search(self, query: Query) -> Retrieval:
+        """Find the entry that `query` is about."""
+        with self.store.snapshot() as snapshot:
+            if snapshot is None:
+                return Retrieval("none")
+            return _Search(snapshot, query, self._max_entries).run()
+
+
+class _Search:
+    """One query over one snapshot."""
+
+    def __init__(self, snapshot: Snapshot, query: Query, max_entries: int) -> None:
+        self._snapshot = snapshot
+        self._query = query
+        self._max_entries = max_entries
+        self._scope = scope_of(snapshot.facets, query.vendor, query.model, query.unit)
+        self._text = TextSearch(snapshot, self._scope, query.text)
+
+    def run(self) -> Retrieval:
+        by_code = self._by_code()
+        if not by_code:
+            return self._by_text()
+        best = self._resolve(by_code)
+        candidates = [self._candidate(one) for one in best]
+        if len(best) == 1 and (other := self._contradiction(best[0])):
+            candidates.append(other)
+        return self._result("hit" if len(candidates) == 1 else "conflict", candidates)
+
+    def _by_code(self) -> list[Found]:
+        """Entries of the nearest reading of the code, in the best fitting part of the scope."""
+        keys = code_keys(self._query.code)
+        if not keys or not self._scope.facets:
+            return []
+        found = [one for one in self._snapshot.by_code(keys, self._scope.facets) if one.weight <= MAX_RANK]
+        if not found:
+            return []
+        nearest = [one for one in found if one.weight == found[0].weight]
+        fit = max(self._scope.preference[one.facet] for one in nearest)
+        return [one for one in nearest if self._scope.preference[one.facet] == fit]
+
+    def _resolve(self, found: list[Found]) -> list[Found]:
+        """The one entry that the alarm text fits, or all of them."""
+        if len(found) == 1 or not self._query.text:
+            return found
+        ranked = sorted(((self._text.similarity(one.entry), one) for one in found), key=lambda pair: -pair[0])
+        (first, best), (second, _) = ranked[:2]
+        clear = first >= RESOLVE_FIT and first - second >= RESOLVE_MARGIN
+        return [best] if clear else [one for _, one in ranked]
+
+    def _contradiction(self, found: Found) -> Candidate | None:
+        """Another entry that the alarm text clearly means, where it does not fit the code's."""
+        if not self._query.text or not self._text.comparable(found.entry):
+            return None
+        if self._text.similarity(found.entry) > DISAGREE_OWN:
+            return None
+        score, other = next(iter(self._text.ranked()), (0.0, found))
+        if score < DISAGREE_OTHER or other.row == found.row:
+            return None
+        return Candidate(other.entry, self._worth(score, other), "text")
+
+    def _by_text(self) -> Retrieval:
+        ranked = [(self._worth(score, one), one) for score, one in self._text.ranked()]
+        threshold = TEXT_HIT_UNKNOWN_CODE if self._query.code else TEXT_HIT
+        if not ranked or ranked[0][0] < threshold:
+            return self._by_description(ranked)
+        equal = sum(score > ranked[0][0] - SAME for score, _ in ranked)
+        if equal > MAX_EQUAL:
+            return self._result("conflict", _shown(ranked[:equal], 1.0))
+        near = [pair for pair in ranked[: self._max_entries] if pair[0] >= NEAR * ranked[0][0]]
+        return self._result("hit", _shown(near, equal**-0.5))
+
+    def _by_description(self, ranked: list[tuple[float, Found]]) -> Retrieval:
+        """Where no title fits; not where the code is unknown, for then so is the fault."""
+        described = None if self._query.code else self._text.described()
+        if described is None:
+            return self._result("none", _shown(ranked[: self._max_entries], 1.0))
+        cover, found = described
+        best = Candidate(
+            found.entry, round(self._worth(DESCRIBED + (TEXT_HIT - DESCRIBED) * cover, found), 3), "text"
+        )
+        others = [
+            (score, one) for score, one in ranked if one.row != found.row and score >= NEAR * best.score
+        ]
+        return self._result("hit", [best, *_shown(others[: self._max_entries - 1], 1.0)])
+
+    def _worth(self, score: float, found: Found) -> float:
+        return round(score * self._scope.trust[found.facet], 3)
+
+    def _candidate(self, found: Found) -> Candidate:
+        return Candidate(found.entry, self._worth(RANK_SCORES[int(found.weight)], found), "code")
+
+    def _result(self, verdict: Verdict, candidates: list[Candidate]) -> Retrieval:
+        return Retrieval(verdict, tuple(candidates[:MAX_SHOWN]), self._snapshot.version, len(candidates))
+
+
+def _shown(ranked: list[tuple[float, Found]], share: float) -> list[Candidate]:
+    return [Candidate(one.entry, round(score * share, 3), "text") for score, one in ranked]

@@ -1,0 +1,201 @@
+"""The knowledge base as one SQLite file: read here by the daemon. Knows nothing of scores or of file formats.
+
+An import writes a whole new file and renames it over the old one (see writing.py), so a reader needs no lock,
+no write permission and no restart: it opens the new file at the next query.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from lineside.diagnosis.knowledge.codes import CodeKey
+from lineside.diagnosis.knowledge.entry import Entry
+from lineside.errors import LinesideError
+
+log = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1
+EMPTY_VERSION = "0"
+# A code that means more than this many things is resolved by nobody; the bound keeps a query short.
+MAX_ROWS = 512
+
+_decode = msgspec.json.Decoder(Entry).decode
+_File = tuple[int, int, int]
+
+
+class Found(NamedTuple):
+    """An entry by its row, and what the lookup says: the rank of a code, the bm25 score of a text."""
+
+    row: int
+    facet: int
+    weight: float
+    entry: Entry
+
+
+class Facet(NamedTuple):
+    """Entries with the same source, vendor, model and unit share one: scopes are chosen among facets."""
+
+    id: int
+    source: str
+    vendor: str
+    model: str
+    unit: str
+    entries: int
+
+
+class Snapshot:
+    """One opened file, unchanging. Use it through Store.snapshot()."""
+
+    def __init__(self, path: Path) -> None:
+        # immutable: SQLite then takes no lock and makes no file beside it; the file is never written again.
+        self._db = sqlite3.connect(
+            f"{path.absolute().as_uri()}?immutable=1", uri=True, check_same_thread=False
+        )
+        try:
+            facts = dict(self._db.execute("SELECT name, value FROM fact"))
+            if facts.get("schema_version") != str(SCHEMA_VERSION):
+                raise _unusable(path, f"schema version {facts.get('schema_version')}, not {SCHEMA_VERSION}")
+            self.version = facts["version"]
+            self.facets = tuple(Facet(*row) for row in self._db.execute("SELECT * FROM facet ORDER BY id"))
+        except (sqlite3.DatabaseError, KeyError) as error:
+            self.close()
+            raise _unusable(path, str(error)) from error
+        except LinesideError:
+            self.close()
+            raise
+        self.entries = sum(facet.entries for facet in self.facets)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._db.close()
+
+    def all(self) -> Iterator[Entry]:
+        """Every entry, in the order of ids."""
+        for (body,) in self._db.execute("SELECT body FROM entry ORDER BY id"):
+            yield _decode(body)
+
+    def by_id(self, entry_id: str) -> Entry | None:
+        """The entry of that id."""
+        row = self._db.execute("SELECT body FROM entry WHERE id = ?", (entry_id,)).fetchone()
+        return None if row is None else _decode(row[0])
+
+    def by_code(self, keys: Sequence[CodeKey], facets: Sequence[int]) -> list[Found]:
+        """Entries that share a reading with `keys`, nearest reading first; an entry once."""
+        best: dict[int, int] = {}
+        for key, rank in keys:
+            query = f"SELECT entry, rank FROM code_key WHERE key = ? AND facet IN ({_marks(facets)}) LIMIT ?"  # noqa: S608 question marks only
+            for row, other in self._db.execute(query, (key, *facets, MAX_ROWS)):
+                best[row] = min(best.get(row, 9), rank + other)
+        return self._fetch(sorted(best.items(), key=lambda found: (found[1], found[0])))
+
+    def document_counts(self, terms: Sequence[str]) -> dict[str, int]:
+        """How many entries hold each term; absent: none."""
+        counts: dict[str, int] = {}
+        for term in terms:
+            row = self._db.execute("SELECT doc FROM vocabulary WHERE term = ?", (term,)).fetchone()
+            if row is not None:
+                counts[term] = row[0]
+        return counts
+
+    def by_terms(self, terms: Sequence[str], facets: Sequence[int] | None, limit: int) -> list[Found]:
+        """Entries that hold any of `terms`, best bm25 first; in all facets where none are named."""
+        match = f"{{title body}} : ({' OR '.join(_quoted(term) for term in terms)})"
+        if facets is not None:
+            match = f"scope : ({' OR '.join(f'f{facet}' for facet in facets)}) AND {match}"
+        weights = "4.0, 1.0, 0.0"  # title, body, scope
+        query = f"SELECT rowid, bm25(text, {weights}) AS s FROM text WHERE text MATCH ? ORDER BY s LIMIT ?"  # noqa: S608 constants only
+        return self._fetch([(row, -score) for row, score in self._db.execute(query, (match, limit))])
+
+    def _fetch(self, rows: Sequence[tuple[int, float]]) -> list[Found]:
+        found = []
+        for row, weight in rows:
+            facet, body = self._db.execute("SELECT facet, body FROM entry WHERE row = ?", (row,)).fetchone()
+            found.append(Found(row, facet, weight, _decode(body)))
+        return found
+
+
+class Store:
+    """The file as it is now. Thread-safe; a missing file is an empty knowledge base that may still appear."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._file: _File | None = None
+        self._snapshot: Snapshot | None = None
+        with self._lock:
+            self._refresh(first=True)
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[Snapshot | None]:
+        """The newest content, for one query; None while there is none."""
+        with self._lock:
+            self._refresh()
+            yield self._snapshot
+
+    @property
+    def version(self) -> str:
+        """Counter of imports and a digest of the content."""
+        with self.snapshot() as snapshot:
+            return EMPTY_VERSION if snapshot is None else snapshot.version
+
+    @property
+    def entries(self) -> int:
+        """How many entries there are."""
+        with self.snapshot() as snapshot:
+            return 0 if snapshot is None else snapshot.entries
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            if self._snapshot is not None:
+                self._snapshot.close()
+            self._snapshot = self._file = None
+
+    def _refresh(self, *, first: bool = False) -> None:
+        """Open the file if it is another one than last time. What served before goes on if it is unusable."""
+        current = _identity(self.path)
+        if current is None or current == self._file:
+            return
+        try:
+            newer = Snapshot(self.path)
+        except LinesideError as error:
+            if first:
+                raise
+            log.error("the knowledge base stays at its last good content: %s", error)  # noqa: TRY400
+        else:
+            if self._snapshot is not None:
+                self._snapshot.close()
+            self._snapshot = newer
+        self._file = current
+
+
+def _identity(path: Path) -> _File | None:
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        hint = "let the daemon's user read the file, or set knowledge.path"
+        raise LinesideError("open knowledge base", f"{path}: {error.strerror}", hint) from error
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+
+def _unusable(path: Path, why: str) -> LinesideError:
+    hint = "move the file away and import the manuals again with `lineside kb import FILE...`"
+    return LinesideError("open knowledge base", f"{path} cannot be used: {why}", hint)
+
+
+def _marks(values: Sequence[int]) -> str:
+    return ",".join("?" * len(values))
+
+
+def _quoted(term: str) -> str:
+    return '"' + term.replace('"', "") + '"'

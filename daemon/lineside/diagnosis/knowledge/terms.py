@@ -1,0 +1,75 @@
+"""Text as search terms: words for alphabets, pairs of characters for Chinese. Knows nothing of storage.
+
+A full-text index splits Chinese nowhere, and three-character pieces miss its two-character words.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+
+_CJK = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
+_WORD = re.compile(r"[^\W_\u3400-\u9fff\uf900-\ufaff]+")
+_SIGN = re.compile(r"[^\W_]")
+# MoveJParam and Joint2 hold several words each.
+_INNER = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[A-Za-z])(?=\d)")
+
+# Words that say the same in an alarm text, with the abbreviations that displays have room for. Stems.
+_SYNONYMS = """
+    overtemp overtemperatur overheat|temp temperatur|block clog|differential difference diff|err error
+    |comm communication communicat|pos position|volt voltag|curr current|press pressur|param parameter
+    |init initialization initialisation|lost loss los lose miss|emerg emergency|estop emergencystop
+    |calib calibration|config configuration|max maximum|min minimum|disconnect unplug|broken break broke
+    |seiz stuck|spd speed|mtr motor|enc encoder|brk brake brak|acc acceleration|decel deceleration
+"""
+_CANONICAL = {word: group.split()[0] for group in _SYNONYMS.split("|") for word in group.split()}
+MAX_SIGNS = 400
+# A dropped or garbled character or two leaves the pair around it findable.
+MAX_GAP = 3
+
+
+def has_cjk(text: str) -> bool:
+    """Whether any of it is Chinese."""
+    return _CJK.search(text) is not None
+
+
+def words(text: str) -> list[str]:
+    """Words in order, in lower case, endings dropped, joined words taken apart."""
+    plain = _INNER.sub(" ", unicodedata.normalize("NFKC", text))
+    return [_CANONICAL.get(base, base) for base in map(stem, _WORD.findall(plain.casefold()))]
+
+
+def signs(text: str) -> str:
+    """Letters, digits and characters alone, in lower case: what is left when spacing is not trusted."""
+    return "".join(_SIGN.findall(unicodedata.normalize("NFKC", text).casefold()))[:MAX_SIGNS]
+
+
+def title_terms(text: str) -> list[str]:
+    """What an entry's title or cause is found by."""
+    return [*words(text), *_pairs(signs(text), MAX_GAP)] if has_cjk(text) else words(text)
+
+
+def query_terms(text: str) -> list[str]:
+    """What a report's text is looked up by, without repeats."""
+    found = [*words(text), *_pairs(signs(text), 1)] if has_cjk(text) else words(text)
+    return list(dict.fromkeys(found))
+
+
+def _pairs(text: str, gap: int) -> Iterator[str]:
+    """Pairs of characters up to `gap` apart; Latin pairs carry a mark that keeps them from being words."""
+    for step in range(1, gap + 1):
+        for first, second in zip(text, text[step:], strict=False):
+            yield f"{first}{second}" if _CJK.match(first) else f"·{first}{second}"
+    if len(text) == 1:
+        yield text
+
+
+def stem(word: str) -> str:
+    """Close enough to a stem for blocked and blocking, filters and filter to meet."""
+    for ending, keep in (("ing", 4), ("ed", 4), ("es", 4), ("s", 3)):
+        base = word.removesuffix(ending)
+        if base != word and len(base) >= keep and not word.endswith(("ss", "us", "is")):
+            doubled = ending in ("ing", "ed") and base[-1] == base[-2] and base[-1] not in "ls"
+            return base[:-1] if doubled else base
+    return word.removesuffix("e") if len(word) > 4 else word

@@ -1,0 +1,83 @@
+"""Entries by a report's text: full-text search proposes, similarity decides. Knows nothing of codes."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from lineside.diagnosis.knowledge.entry import Entry
+from lineside.diagnosis.knowledge.scope import Scope
+from lineside.diagnosis.knowledge.similarity import Probe
+from lineside.diagnosis.knowledge.store import Found, Snapshot
+from lineside.diagnosis.knowledge.terms import has_cjk, query_terms
+
+MAX_TERMS = 16
+MAX_CANDIDATES = 32
+# When a text describes an entry: that holds this share of the text's weight and this weight, in so many words
+# or pairs of Chinese characters, and no other one holds more than MAX_OTHER of it. Set as in search.py.
+MIN_COVER, MIN_WEIGHT, MIN_WORDS, MIN_PAIRS, MAX_OTHER = 0.25, 10.0, 3, 4, 0.65
+# In a large base a term of more than this share of the entries costs the most and finds the least.
+COMMON_SHARE, COMMON_FLOOR = 0.05, 500
+
+
+class TextSearch:
+    """One report's text over one snapshot, within a scope. Does nothing until it is asked."""
+
+    def __init__(self, snapshot: Snapshot, scope: Scope, text: str) -> None:
+        self._snapshot = snapshot
+        self._scope = scope
+        self._text = text
+
+    @cached_property
+    def _terms(self) -> list[str]:
+        return query_terms(self._text)
+
+    @cached_property
+    def _counts(self) -> dict[str, int]:
+        return self._snapshot.document_counts(self._terms)
+
+    @cached_property
+    def _probe(self) -> Probe:
+        return Probe.of(self._text, self._counts, self._snapshot.entries)
+
+    def comparable(self, entry: Entry) -> bool:
+        """Whether the entry has words in the text's language."""
+        return any(has_cjk(text.title) == has_cjk(self._text) for text in entry.texts)
+
+    def similarity(self, entry: Entry) -> float:
+        """How well the text fits the entry in any of its languages."""
+        return max(self._probe.similarity(text) for text in entry.texts)
+
+    def ranked(self) -> list[tuple[float, Found]]:
+        """Entries with their similarity, best first; of equals the one that full-text search puts first."""
+        scored = [(self.similarity(one.entry), one) for one in self._found]
+        return sorted(scored, key=lambda pair: (-pair[0], -pair[1].weight, pair[1].row))
+
+    def described(self) -> tuple[float, Found] | None:
+        """The entry that the text describes in other words than the title's, and how much of it that holds.
+
+        None unless one entry holds clearly more of it than any other.
+        """
+        found = [(self._probe.description(one.entry), one) for one in self._found]
+        if not found:
+            return None
+        best, entry = max(found, key=lambda pair: pair[0].cover)
+        others = (described.cover for described, one in found if one.row != entry.row)
+        enough = MIN_PAIRS if has_cjk(self._text) else MIN_WORDS
+        if best.cover < MIN_COVER or best.weight < MIN_WEIGHT or best.terms < enough:
+            return None
+        return (best.cover, entry) if max(others, default=0.0) <= MAX_OTHER * best.cover else None
+
+    @cached_property
+    def _found(self) -> list[Found]:
+        terms = self._chosen_terms()
+        if not terms or not self._scope.facets:
+            return []
+        facets = None if self._scope.whole else self._scope.facets
+        return self._snapshot.by_terms(terms, facets, MAX_CANDIDATES)
+
+    def _chosen_terms(self) -> list[str]:
+        """The rarest terms that stand anywhere, common ones only where there is nothing else."""
+        known = sorted((self._counts[term], term) for term in self._terms if term in self._counts)
+        common = max(COMMON_FLOOR, self._snapshot.entries * COMMON_SHARE)
+        rare = [term for count, term in known if count <= common]
+        return (rare or [term for _, term in known[:2]])[:MAX_TERMS]

@@ -1,0 +1,206 @@
+"""From a report to its diagnosis: retrieve, let a model rank if it can in time, answer in any case.
+
+Knows nothing of transports, of engines or of the knowledge base's file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator
+
+import anyio
+
+from lineside.diagnosis.answers import Clock, Frame, diagnosis_of, error_diagnosis, language_of
+from lineside.diagnosis.diagnosis import Diagnosis
+from lineside.diagnosis.draft import NS_PER_MS, Assignment, Draft, confidence, decide, write
+from lineside.diagnosis.guide import MAX_WHY, Guide
+from lineside.diagnosis.knowledge.entry import Language
+from lineside.diagnosis.knowledge.search import Query, Retrieval, Searcher
+from lineside.diagnosis.prompt import fit
+from lineside.diagnosis.report import Report
+from lineside.diagnosis.rules import (
+    Answer,
+    Option,
+    abstention,
+    answer_by_rules,
+    answer_of,
+    options_of,
+    severity_floor,
+)
+from lineside.diagnosis.writer import Writer
+from lineside.errors import LinesideError, Reason, RejectedError
+from lineside.ports import Call, DiagnosisEvent, Retrieved, RetrievedEntry, Written
+
+__all__ = ["Clock", "Pipeline", "error_diagnosis"]
+
+log = logging.getLogger(__name__)
+
+# Even a forced answer needs a prefill; with less time than this, rules at once are the better answer.
+MIN_MODEL_MS = 300
+# Kept back from the model's deadline, so that the answer by rules still comes before the report's.
+RESERVE_MS = 100
+# Tokens that a sentence of MAX_WHY signs needs at most: half a token a letter, two a Chinese character.
+TOKENS_A_SIGN: dict[Language, float] = {"en": 0.5, "zh": 2.0}
+SPARE_TOKENS = 16
+
+
+@dataclasses.dataclass(slots=True)
+class _Task:
+    """One report on its way."""
+
+    report: Report
+    call: Call
+    language: Language
+    received_at: str
+    started_ns: int
+    retrieval: Retrieval = dataclasses.field(default_factory=lambda: Retrieval("none"))
+    options: tuple[Option, ...] = ()
+    timings: dict[str, float] = dataclasses.field(default_factory=dict)
+
+
+class Pipeline:
+    """Implements ports.Diagnoser. `writer` may be set and taken away at any time; None: rules alone."""
+
+    def __init__(
+        self,
+        searcher: Searcher,
+        writer: Writer | None = None,
+        *,
+        locale: Language = "en",
+        clock: Clock | None = None,
+    ) -> None:
+        self.searcher = searcher
+        self.writer = writer
+        self._locale = locale
+        self._clock = clock or Clock()
+
+    async def diagnose(self, report: Report, call: Call) -> AsyncIterator[DiagnosisEvent]:
+        """See ports.Diagnoser."""
+        task = _Task(
+            report,
+            call,
+            language_of(report.locale, self._locale),
+            self._clock.now(),
+            self._clock.monotonic_ns(),
+        )
+        try:
+            async with contextlib.aclosing(self._steps(task)) as events:
+                async for event in events:
+                    yield event
+        except LinesideError as error:
+            log.error("report of %s: %s", report.dev.id, error)  # noqa: TRY400 the error says all there is to say
+            yield self._failed(task, RejectedError(Reason.STORAGE, error.message))
+        except Exception:
+            log.exception("report of %s could not be answered", report.dev.id)
+            yield self._failed(task, RejectedError(Reason.INTERNAL, "an internal error; the log tells more"))
+
+    async def _steps(self, task: _Task) -> AsyncGenerator[DiagnosisEvent, None]:
+        task.retrieval = await anyio.to_thread.run_sync(self.searcher.search, Query.of(task.report))
+        task.timings["retrieve_ms"] = self._elapsed_ms(task)
+        if task.retrieval.verdict != "none":
+            task.options = options_of(task.retrieval, task.language)
+        yield Retrieved(tuple(RetrievedEntry(o.ref, o.entry.citation, o.text.title) for o in task.options))
+        if task.retrieval.verdict != "hit":
+            yield self._by_rules(task)
+            return
+        assignment = await self._assignment(task)
+        if isinstance(assignment, str):
+            yield self._by_rules(task, assignment)
+            return
+        draft = Draft()
+        async with contextlib.aclosing(self._written(task, assignment, draft)) as texts:
+            async for text in texts:
+                yield Written(text)
+        yield self._by_model(task, assignment, draft)
+
+    async def _assignment(self, task: _Task) -> Assignment | str:
+        """What to ask the model, or why it is not asked."""
+        writer = self.writer
+        if writer is None:
+            return "no engine is running"
+        if self._left_ms(task) < MIN_MODEL_MS + RESERVE_MS:
+            return "the deadline is too near"
+        if len(task.options) == 1 and not task.options[0].causes and len(task.options[0].actions) < 2:
+            return "the entry leaves nothing to rank"
+        try:
+            return await anyio.to_thread.run_sync(_assign, task, writer)
+        except RejectedError as refusal:
+            return refusal.message
+
+    async def _written(self, task: _Task, assignment: Assignment, draft: Draft) -> AsyncGenerator[str, None]:
+        started_ns = self._clock.monotonic_ns()
+        call = dataclasses.replace(task.call, deadline_ns=task.call.deadline_ns - RESERVE_MS * NS_PER_MS)
+        timeout_s = (self._left_ms(task) - RESERVE_MS) / 1000
+        async with contextlib.aclosing(write(draft, assignment, call, timeout_s)) as texts:
+            async for text in texts:
+                yield text
+        task.timings["model_ms"] = round((self._clock.monotonic_ns() - started_ns) / NS_PER_MS, 3)
+        task.timings["first_token_ms"] = round(draft.first_token_ms, 3)
+        task.timings["prompt_tokens"] = draft.prompt_tokens
+        task.timings["completion_tokens"] = draft.completion_tokens
+
+    def _by_model(self, task: _Task, assignment: Assignment, draft: Draft) -> Diagnosis:
+        if draft.refusal:
+            return self._by_rules(task, draft.refusal)
+        try:
+            choice = decide(draft, assignment)
+        except ValueError as error:
+            log.warning("the model's answer cannot be read: %s", error)
+            return self._by_rules(task, "the model's answer could not be read")
+        if choice is None:
+            answer = abstention(task.report, task.options, task.language, "low_conf")
+        else:
+            score = task.options[choice.option].score
+            sure = dataclasses.replace(choice, conf=confidence(score, draft.probability))
+            answer = answer_of(task.report, task.options, task.language, sure)
+        return self._finished(task, answer, model=assignment.writer.model_name)
+
+    def _by_rules(self, task: _Task, why: str = "") -> Diagnosis:
+        answer = answer_by_rules(task.report, task.retrieval, task.language)
+        return self._finished(task, answer, message=f"answered from the manual: {why}" if why else "")
+
+    def _finished(self, task: _Task, answer: Answer, *, model: str = "", message: str = "") -> Diagnosis:
+        task.timings["total_ms"] = self._elapsed_ms(task)
+        frame = Frame(
+            received_at=task.received_at,
+            language=task.language,
+            kb=task.retrieval.version,
+            mode="model" if model else "rules",
+            model=model,
+            message=message,
+        )
+        return diagnosis_of(task.report, answer, frame, task.timings, self._clock)
+
+    def _failed(self, task: _Task, refusal: RejectedError) -> Diagnosis:
+        return error_diagnosis(
+            refusal, device=task.report.dev.id, report=task.report, language=self._locale, clock=self._clock
+        )
+
+    def _elapsed_ms(self, task: _Task) -> float:
+        return round((self._clock.monotonic_ns() - task.started_ns) / NS_PER_MS, 3)
+
+    def _left_ms(self, task: _Task) -> float:
+        return (task.call.deadline_ns - self._clock.monotonic_ns()) / NS_PER_MS
+
+
+def _assign(task: _Task, writer: Writer) -> Assignment:
+    """Blocking: counts tokens. Raises RejectedError where no prompt fits."""
+    language = task.language
+    guide = _guide(task, task.options, writer)
+    why_tokens = int(MAX_WHY[language] * TOKENS_A_SIGN[language]) if guide.why else 0
+    max_tokens = writer.count_tokens(guide.longest()) + why_tokens + SPARE_TOKENS
+    prompt = fit(task.report, task.options, language, writer.prompt_budget(max_tokens), writer.count_tokens)
+    return Assignment(writer, _guide(task, prompt.options, writer), prompt, max_tokens)
+
+
+def _guide(task: _Task, options: tuple[Option, ...], writer: Writer) -> Guide:
+    return Guide(
+        options=options,
+        floors=tuple(severity_floor(task.report, [option.entry]) for option in options),
+        language=task.language,
+        # An exact code is not the model's to doubt.
+        open=task.retrieval.candidates[0].by == "text",
+        why=task.language in writer.languages,
+    )

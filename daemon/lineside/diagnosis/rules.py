@@ -1,0 +1,229 @@
+"""A diagnosis from retrieval alone: the manual's own words, and what code can decide. Knows no models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from lineside.diagnosis.diagnosis import Cause, Check, Evidence, SeverityName, Status, WorkOrder
+from lineside.diagnosis.evidence import log_evidence, sensor_evidence
+from lineside.diagnosis.knowledge.entry import Entry, Language, Text
+from lineside.diagnosis.knowledge.search import Candidate, Retrieval
+from lineside.diagnosis.phrases import phrase
+from lineside.diagnosis.report import Report
+from lineside.diagnosis.work import is_safety_function, kind_of, may_be_suggested, needs_isolation
+from lineside.errors import Reason
+
+SEVERITIES: tuple[SeverityName, ...] = ("low", "medium", "high", "critical")
+# Nobody said how bad it is: neither the entry nor the report.
+UNKNOWN_SEVERITY: SeverityName = "medium"
+_PRIORITIES = {"critical": 1, "high": 2, "medium": 3, "low": 4}
+MAX_QUOTE = 400
+MAX_TITLE = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A retrieved entry, and the reference by which the answer cites it, in its language where it can be."""
+
+    ref: str
+    entry: Entry
+    text: Text
+    score: float
+    safety_function: bool
+    causes: tuple[str, ...]
+    actions: tuple[str, ...]
+
+    @classmethod
+    def of(cls, number: int, candidate: Candidate, language: Language) -> Option:
+        """Leave out what may not be suggested; it stays quotable from the text."""
+        text = candidate.entry.text(language)
+        safety_function = is_safety_function(candidate.entry)
+        allowed = (a for a in text.actions if may_be_suggested(a, safety_function=safety_function))
+        return cls(
+            f"K{number}", candidate.entry, text, candidate.score, safety_function, text.causes, tuple(allowed)
+        )
+
+    @property
+    def cause_ids(self) -> tuple[str, ...]:
+        """Names of the causes, such as K1.c1."""
+        return tuple(f"{self.ref}.c{number}" for number in range(1, len(self.causes) + 1))
+
+    @property
+    def action_ids(self) -> tuple[str, ...]:
+        """Names of the actions, such as K1.a1."""
+        return tuple(f"{self.ref}.a{number}" for number in range(1, len(self.actions) + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The part of a diagnosis that is about the fault, not about the exchange."""
+
+    status: Status
+    reason: Reason | None
+    severity: SeverityName
+    safety: tuple[str, ...]
+    meaning: str
+    evidence: tuple[Evidence, ...]
+    causes: tuple[Cause, ...] = ()
+    checks: tuple[Check, ...] = ()
+    conf: float = 0.0
+    wo: WorkOrder | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What somebody who read the options decided. Empty: the manual's order stands."""
+
+    option: int = 0
+    causes: Sequence[int] = ()
+    checks: Sequence[int] = ()
+    why: str = ""
+    severity: SeverityName | None = None
+    conf: float | None = None
+
+
+def options_of(retrieval: Retrieval, language: Language) -> tuple[Option, ...]:
+    """The retrieved entries as K1, K2, ..."""
+    return tuple(Option.of(n, candidate, language) for n, candidate in enumerate(retrieval.candidates, 1))
+
+
+def severity_floor(report: Report, entries: Sequence[Entry]) -> SeverityName:
+    """The worst that the entries and the report's OPC UA severity say."""
+    said = [entry.severity for entry in entries if entry.severity is not None]
+    if report.alarm.sev is not None:
+        said.append(_from_opc_ua(report.alarm.sev))
+    return max(said, key=SEVERITIES.index, default=UNKNOWN_SEVERITY)
+
+
+def answer_by_rules(report: Report, retrieval: Retrieval, language: Language) -> Answer:
+    """The answer where no model takes part."""
+    options = options_of(retrieval, language)
+    if retrieval.verdict == "hit":
+        return answer_of(report, options, language, Choice())
+    return abstention(report, options if retrieval.verdict == "conflict" else (), language, retrieval.verdict)
+
+
+def answer_of(report: Report, options: Sequence[Option], language: Language, choice: Choice) -> Answer:
+    """The answer that cites the chosen option; the other ones stay visible as evidence."""
+    chosen = options[choice.option]
+    floor = severity_floor(report, [chosen.entry])
+    severity = max(floor, choice.severity or floor, key=SEVERITIES.index)
+    first = [chosen, *(option for option in options if option is not chosen)]
+    return Answer(
+        status="ok",
+        reason=None,
+        severity=severity,
+        safety=_safety(chosen, language),
+        meaning=_meaning(chosen.text, language),
+        causes=_causes(chosen, choice, language),
+        checks=_checks(chosen, choice),
+        evidence=_evidence(report, first, [chosen.entry], language),
+        conf=chosen.score if choice.conf is None else choice.conf,
+        wo=_work_order(report, chosen.text.title, severity),
+    )
+
+
+def abstention(
+    report: Report,
+    options: Sequence[Option],
+    language: Language,
+    why: Literal["none", "conflict", "low_conf"],
+) -> Answer:
+    """Say what is known and that it is not enough. No cause and no check: a guess sends people astray."""
+    entries = [option.entry for option in options]
+    safety = [phrase("safety", language)]
+    if any(option.safety_function for option in options):
+        safety.insert(0, phrase("safety_function", language))
+    reasons = {"none": Reason.NO_KB_HIT, "conflict": Reason.CONFLICT, "low_conf": Reason.LOW_CONF}
+    texts = {"none": "no_hit", "conflict": "conflict", "low_conf": "undecided"}
+    titles = "; ".join(f"{option.entry.citation} {option.text.title}" for option in options)
+    return Answer(
+        status="abstain",
+        reason=reasons[why],
+        severity=severity_floor(report, entries if why == "conflict" else []),
+        safety=tuple(safety),
+        meaning=_bounded(phrase(texts[why], language, titles=titles), MAX_QUOTE * 2),
+        evidence=_evidence(report, options, entries, language),
+    )
+
+
+def _from_opc_ua(severity: int) -> SeverityName:
+    if severity > 800:
+        return "critical"
+    if severity > 600:
+        return "high"
+    return "medium" if severity > 300 else "low"
+
+
+def _meaning(text: Text, language: Language) -> str:
+    if not text.meaning:
+        return text.title
+    stop = "" if text.title.endswith((".", "。", "!", "！")) else ("。" if language == "zh" else ".")
+    return f"{text.title}{stop}{'' if stop == '。' else ' '}{text.meaning}"
+
+
+def _safety(option: Option, language: Language) -> tuple[str, ...]:
+    general = "safety_function" if option.safety_function else "safety"
+    if option.text.safety and not option.safety_function:
+        return option.text.safety
+    return (phrase(general, language), *option.text.safety)
+
+
+def _causes(option: Option, choice: Choice, language: Language) -> tuple[Cause, ...]:
+    """The manual's sentences; the choice's own sentence stands behind the first, which it is about."""
+    ordered = [option.causes[index] for index in _order(len(option.causes), choice.causes)]
+    space = "" if language == "zh" else " "
+    return tuple(
+        Cause(text=f"{cause}{space}{choice.why}" if choice.why and number == 0 else cause, refs=(option.ref,))
+        for number, cause in enumerate(ordered)
+    )
+
+
+def _checks(option: Option, choice: Choice) -> tuple[Check, ...]:
+    ordered = (option.actions[index] for index in _order(len(option.actions), choice.checks))
+    return tuple(
+        Check(
+            text=action,
+            kind=kind_of(action),
+            isolate=needs_isolation(action, option.text.safety),
+            refs=(option.ref,),
+        )
+        for action in ordered
+    )
+
+
+def _order(count: int, first: Sequence[int]) -> list[int]:
+    """The chosen ones, then the others as the manual has them: ranking drops nothing."""
+    return list(dict.fromkeys([*first, *range(count)]))
+
+
+def _evidence(
+    report: Report, options: Sequence[Option], entries: Sequence[Entry], language: Language
+) -> tuple[Evidence, ...]:
+    manual = (
+        Evidence(ref=option.ref, kind="manual", src=option.entry.citation, quote=_quote(option))
+        for option in options
+    )
+    return (*manual, *sensor_evidence(report, language), *log_evidence(report, entries))
+
+
+def _quote(option: Option) -> str:
+    """The entry's own words. What may not be suggested is shown here, where it is plainly a quotation."""
+    text = option.text
+    withheld = [action for action in text.actions if action not in option.actions]
+    return _bounded(
+        " / ".join(part for part in (text.title, text.meaning, *text.causes, *withheld) if part), MAX_QUOTE
+    )
+
+
+def _work_order(report: Report, title: str, severity: SeverityName) -> WorkOrder:
+    parts = (report.dev.id, report.alarm.code.strip(), title)
+    return WorkOrder(
+        title=_bounded(" ".join(part for part in parts if part), MAX_TITLE), prio=_PRIORITIES[severity]
+    )
+
+
+def _bounded(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"

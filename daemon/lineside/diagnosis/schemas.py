@@ -1,0 +1,20 @@
+"""The published JSON Schemas of report and diagnosis. Knows nothing of files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from lineside.diagnosis.diagnosis import Diagnosis
+from lineside.diagnosis.report import Report
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def json_schemas() -> dict[str, dict[str, Any]]:
+    """By the names of their files' stems."""
+    return {
+        name: {"$schema": _DIALECT, **msgspec.json.schema(kind)}
+        for name, kind in (("report", Report), ("diagnosis", Diagnosis))
+    }

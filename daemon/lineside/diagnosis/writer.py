@@ -1,0 +1,32 @@
+"""What the pipeline asks of a model. Interface only; knows nothing of how it is met."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from lineside.ports import Call, ChatMessage
+from lineside.serving.request import Event
+
+
+class Writer(Protocol):
+    """A model behind its engine's admission."""
+
+    @property
+    def model_name(self) -> str:
+        """Shown in answers."""
+
+    @property
+    def languages(self) -> Sequence[str]:
+        """Languages in which its text may be shown, such as en and zh."""
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of `text`. Thread-safe; called in a worker thread."""
+
+    def prompt_budget(self, max_tokens: int) -> int:
+        """Tokens that the messages' texts may have if `max_tokens` are to be written. Thread-safe."""
+
+    def write(
+        self, messages: Sequence[ChatMessage], json_schema: str, call: Call, max_tokens: int
+    ) -> AsyncIterator[Event]:
+        """Token events, then one EndEvent; greedy. Closing it aborts. Raises RejectedError at first."""

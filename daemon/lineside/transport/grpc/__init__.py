@@ -1,0 +1,1 @@
+"""gRPC: the server of all services, and the client of the command line."""

@@ -1,0 +1,110 @@
+"""The command line's client. Knows nothing of how answers are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import grpc
+
+from lineside.errors import LinesideError
+from lineside.ports import EngineFacts, StatusFacts
+from lineside.v1 import admin_pb2, admin_pb2_grpc, diagnosis_pb2, diagnosis_pb2_grpc
+
+T = TypeVar("T")
+
+STATUS_TIMEOUT_S = 5.0
+# A proxy of the environment is not for the machine's own network.
+OPTIONS = (("grpc.enable_http_proxy", 0),)
+HINTS = {
+    grpc.StatusCode.UNAVAILABLE: "is the daemon running? lineside serve",
+    grpc.StatusCode.DEADLINE_EXCEEDED: "give it more time; lineside status tells what the daemon does",
+    grpc.StatusCode.UNIMPLEMENTED: "something else than a Lineside daemon listens there",
+    grpc.StatusCode.RESOURCE_EXHAUSTED: "the daemon is busy: ask again later",
+    grpc.StatusCode.INTERNAL: "the daemon's log says more",
+}
+
+
+def diagnose(address: str, report: bytes, timeout_s: float) -> bytes:
+    """Ask for a diagnosis; returns its JSON document."""
+    request = diagnosis_pb2.DiagnoseRequest(report_json=report)
+
+    def ask(channel: grpc.Channel) -> diagnosis_pb2.DiagnoseResponse:
+        stub = diagnosis_pb2_grpc.DiagnosisServiceStub(channel)
+        response: diagnosis_pb2.DiagnoseResponse = stub.Diagnose(request, timeout=timeout_s)
+        return response
+
+    return call(address, "diagnose", ask).diagnosis_json
+
+
+def status(address: str) -> StatusFacts:
+    """Ask how the daemon is."""
+
+    def ask(channel: grpc.Channel) -> admin_pb2.GetStatusResponse:
+        stub = admin_pb2_grpc.AdminServiceStub(channel)
+        response: admin_pb2.GetStatusResponse = stub.GetStatus(
+            admin_pb2.GetStatusRequest(), timeout=STATUS_TIMEOUT_S
+        )
+        return response
+
+    return status_facts(call(address, "ask for the status", ask))
+
+
+def call(address: str, operation: str, ask: Callable[[grpc.Channel], T]) -> T:
+    """What `ask` returns; what gRPC raises becomes an error that says what to do."""
+    with grpc.insecure_channel(address, options=OPTIONS) as channel:
+        try:
+            return ask(channel)
+        except grpc.RpcError as error:
+            raise explained(address, operation, error) from error
+
+
+def explained(address: str, operation: str, error: grpc.RpcError) -> LinesideError:
+    """The error for an operator. One with a reason comes from the daemon itself, which therefore runs."""
+    code, details = error.code(), error.details() or ""
+    trailing = {pair.key: str(pair.value) for pair in error.trailing_metadata() or ()}
+    if code is grpc.StatusCode.UNAVAILABLE and "lineside-reason" not in trailing:
+        return LinesideError(operation, f"no daemon answers at {address}", HINTS[code])
+    if code is grpc.StatusCode.UNAVAILABLE:
+        return LinesideError(
+            operation, f"{address}: {details}", "the daemon starts or stops: ask again later"
+        )
+    name = trailing.get("lineside-reason") or code.name.lower()
+    return LinesideError(operation, f"{address}: {name}: {details}", HINTS.get(code, ""))
+
+
+def status_facts(response: admin_pb2.GetStatusResponse) -> StatusFacts:
+    """The response as the daemon's own facts."""
+    return StatusFacts(
+        version=response.version,
+        state=admin_pb2.ServiceState.Name(response.state).removeprefix("SERVICE_STATE_").lower(),
+        detail=response.detail,
+        uptime_s=response.uptime_s,
+        engine=engine_facts(response.engine) if response.HasField("engine") else None,
+        knowledge_version=response.knowledge.version,
+        knowledge_entries=response.knowledge.entries,
+        broker_address=response.broker.address,
+        broker_connected=response.broker.connected,
+        broker_managed=response.broker.managed,
+        journal_pending=response.journal.pending,
+        journal_unpublished=response.journal.unpublished,
+        counters=dict(response.counters),
+    )
+
+
+def engine_facts(engine: admin_pb2.EngineStatus) -> EngineFacts:
+    """The engine's part. The vocabulary's size does not travel."""
+    return EngineFacts(
+        name=engine.name,
+        device=engine.device,
+        model=engine.model,
+        precision=engine.precision,
+        slots=engine.slots,
+        max_seq_len=engine.max_seq_len,
+        vocab_size=0,
+        cache_bytes=engine.cache_bytes,
+        running=engine.running,
+        waiting=engine.waiting,
+        step_ms=engine.step_ms,
+        prefill_tokens_per_s=engine.prefill_tokens_per_s,
+    )

@@ -1,0 +1,142 @@
+"""The gRPC server's life: options, services, health, start, stop. Knows nothing of what the services do."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+
+import anyio
+import grpc
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from lineside.config import GrpcConfig
+from lineside.errors import LinesideError
+from lineside.open_inference import open_inference_pb2, open_inference_pb2_grpc
+from lineside.ports import Admin, Diagnoser, Generator
+from lineside.transport.grpc.calls import CallDefaults, Calls
+from lineside.transport.grpc.malformed import MalformedInterceptor
+from lineside.transport.grpc.open_inference import OpenInferenceService
+from lineside.transport.grpc.services import AdminService, DiagnosisService, GenerationService
+from lineside.v1 import (
+    admin_pb2,
+    admin_pb2_grpc,
+    diagnosis_pb2,
+    diagnosis_pb2_grpc,
+    generation_pb2,
+    generation_pb2_grpc,
+)
+
+logger = logging.getLogger("lineside.transport.grpc")
+
+SERVICES = tuple(
+    file.services_by_name[name].full_name
+    for file, name in (
+        (generation_pb2.DESCRIPTOR, "GenerationService"),
+        (diagnosis_pb2.DESCRIPTOR, "DiagnosisService"),
+        (admin_pb2.DESCRIPTOR, "AdminService"),
+        (open_inference_pb2.DESCRIPTOR, "GRPCInferenceService"),
+    )
+)
+# Calls beside those that work: health, status, reflection, and those that hear that there is no seat.
+HEADROOM = 64
+# For health watchers, which never end by themselves, to hear the last status before the server goes.
+FLUSH_S = 0.25
+CLEANUP_S = 2.0
+
+
+class GrpcServer:
+    """All services on one port. Not serving, for health checks, until told so."""
+
+    def __init__(
+        self,
+        config: GrpcConfig,
+        generator: Generator,
+        diagnoser: Diagnoser,
+        admin: Admin,
+        defaults: CallDefaults,
+    ) -> None:
+        self._config = config
+        self._admin = admin
+        self._calls = Calls(admin, config.max_in_flight, defaults.timeout_ms)
+        self._generation = GenerationService(generator, admin, self._calls, defaults.max_tokens)
+        self._diagnosis = DiagnosisService(diagnoser, self._calls)
+        self._open_inference = OpenInferenceService(generator, admin, self._calls, defaults.max_tokens)
+        self._health = health.aio.HealthServicer()
+        self._server: grpc.aio.Server | None = None
+
+    async def start(self) -> int:
+        """Listen; returns the port."""
+        await self.set_serving(False)
+        limit = self._config.max_in_flight + HEADROOM
+        interceptor = MalformedInterceptor(self._calls, tuple(f"/{service}/" for service in SERVICES))
+        server = grpc.aio.server(
+            interceptors=[interceptor], options=server_options(self._config), maximum_concurrent_rpcs=limit
+        )
+        generation_pb2_grpc.add_GenerationServiceServicer_to_server(self._generation, server)
+        diagnosis_pb2_grpc.add_DiagnosisServiceServicer_to_server(self._diagnosis, server)
+        admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(self._admin, self._calls), server)
+        open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self._open_inference, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        port = self._bind(server)
+        await server.start()
+        self._server = server
+        logger.info("gRPC listens", extra={"host": self._config.host, "port": port})
+        return port
+
+    async def set_serving(self, serving: bool) -> None:
+        """Tell health checks and their watchers."""
+        status = health_pb2.HealthCheckResponse
+        for service in ("", *SERVICES):
+            # A watcher that does not read holds its service's lock: the others go on.
+            with anyio.move_on_after(1.0):
+                await self._health.set(service, status.SERVING if serving else status.NOT_SERVING)
+
+    async def stop(self, grace_s: float) -> None:
+        """Stop serving, refuse new calls, wait for those in flight, then end what is left."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        await self.set_serving(False)
+        await self._calls.drain(grace_s)
+        await server.stop(FLUSH_S)
+        # Calls that were ended just now free what they hold.
+        await self._calls.drain(CLEANUP_S)
+
+    def _bind(self, server: grpc.aio.Server) -> int:
+        host = f"[{self._config.host}]" if ":" in self._config.host else self._config.host
+        address = f"{host}:{self._config.port}"
+        try:
+            port = server.add_insecure_port(address)
+        except RuntimeError as error:
+            hint = "stop what listens there, or set [grpc] host and port to an address that is free"
+            raise LinesideError("start gRPC", f"cannot listen on {address}", hint) from error
+        if not is_loopback(self._config.host):
+            logger.warning("gRPC without TLS is open to the network", extra={"host": self._config.host})
+        return port
+
+
+def server_options(config: GrpcConfig) -> list[tuple[str, int]]:
+    """Bounds of a connection, and pings that find a dead one."""
+    return [
+        ("grpc.so_reuseport", 0),  # a busy port is an error, not a second server behind the same number
+        ("grpc.max_receive_message_length", config.max_message_bytes),
+        # Above max_in_flight, so that a call too many hears a no instead of waiting in its own client.
+        ("grpc.max_concurrent_streams", config.max_in_flight + HEADROOM),
+        ("grpc.max_metadata_size", 16_384),
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+        ("grpc.max_connection_idle_ms", 1_800_000),
+    ]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,1 @@
+"""MQTT: the link to the broker, and a Mosquitto of the daemon's own."""

@@ -1,0 +1,89 @@
+"""The daemon's link to the broker: one connection after another, for ever. Knows nothing of paho."""
+
+from __future__ import annotations
+
+import logging
+
+import anyio
+
+from lineside.config import MqttConfig
+from lineside.errors import LinesideError
+from lineside.ports import Admin, Inbox
+from lineside.transport.mqtt.backoff import Backoff
+from lineside.transport.mqtt.connection import Connection
+from lineside.transport.mqtt.intake import Intake
+from lineside.transport.mqtt.publisher import Publisher
+from lineside.transport.mqtt.session import make_client
+from lineside.transport.mqtt.topics import check_filters
+
+logger = logging.getLogger("lineside.transport.mqtt")
+
+# A connection that held this long was a good one: the next attempt follows soon.
+STABLE_S = 10.0
+
+
+class MqttLink:
+    """Reports in, answers out, status beside them. Lives on when the broker does not."""
+
+    def __init__(self, config: MqttConfig, inbox: Inbox, admin: Admin) -> None:
+        self._config = config
+        self._admin = admin
+        self._version = admin.status().version
+        self._intake = Intake(inbox, admin, check_filters(config.reply_topics))
+        self._publisher = Publisher(inbox, admin)
+        self._connection: Connection | None = None
+        self._publishing = anyio.CancelScope()
+        self._stopping = anyio.Event()
+        make_client(config, self._version)  # what cannot be read is an error now, not at some reconnect
+
+    @property
+    def connected(self) -> bool:
+        """Whether reports can come in now."""
+        connection = self._connection
+        return connection is not None and connection.ready.is_set() and not connection.over.is_set()
+
+    @property
+    def address(self) -> str:
+        """The broker."""
+        return f"{self._config.host}:{self._config.port}"
+
+    async def run(self) -> None:
+        """Connect, and again whenever a connection ends, until stopped."""
+        backoff = Backoff()
+        while not self._stopping.is_set():
+            begin = anyio.current_time()
+            why = await self._connect_once()
+            if self._stopping.is_set():
+                return
+            if anyio.current_time() - begin > STABLE_S:
+                backoff.reset()
+            wait_s = backoff.next_s()
+            logger.warning("no broker: %s", why, extra={"broker": self.address, "retry_s": round(wait_s, 1)})
+            with anyio.move_on_after(wait_s):
+                await self._stopping.wait()
+
+    async def stop(self) -> None:
+        """Publish nothing new, wait for what is on its way, say that the daemon stopped, disconnect."""
+        self._stopping.set()
+        self._publishing.cancel()
+        if self._connection is not None:
+            await self._connection.close()
+
+    async def _connect_once(self) -> str:
+        """One connection, whole; returns why it ended."""
+        try:
+            connection = Connection(self._config, self._version, self._intake.take)
+        except LinesideError as error:
+            return str(error)
+        self._connection = connection
+        self._admin.count("mqtt_connections")
+        self._publishing = anyio.CancelScope()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._publish, connection, name="publish answers")
+            why = await connection.run()
+            self._publishing.cancel()
+        return why
+
+    async def _publish(self, connection: Connection) -> None:
+        with self._publishing:
+            await self._publisher.run(connection)

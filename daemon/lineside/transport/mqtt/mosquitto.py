@@ -1,0 +1,100 @@
+"""Mosquitto's program, configuration and directory. Knows nothing of when it runs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from lineside.errors import LinesideError
+
+OPERATION = "start the managed broker"
+HOST = "127.0.0.1"
+USER = "mosquitto"
+CONFIG_NAME = "mosquitto.conf"
+# Distributions install it where PATH does not lead everyone.
+OTHER_PLACES = ("/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto")
+MAX_PACKET_BYTES = 1_048_576
+MAX_QUEUED_BYTES = 67_108_864
+MAX_CONNECTIONS = 2000
+# autosave: each change is on the disk before the next. Mosquitto's own default loses, with a kill, all that
+# it acknowledged within half an hour.
+CONFIG = """\
+# Written by lineside at each start: changes are lost.
+listener {port} {host}
+allow_anonymous true
+max_connections {connections}
+set_tcp_nodelay true
+persistence true
+persistence_location data/
+persistence_file mosquitto.db
+autosave_interval 1
+autosave_on_changes true
+persistent_client_expiration 14d
+max_packet_size {packet_bytes}
+max_inflight_messages 20
+max_queued_messages {queued}
+max_queued_bytes {queued_bytes}
+log_dest stderr
+log_timestamp false
+log_type error
+log_type warning
+log_type notice
+log_type information
+"""
+
+
+def find_mosquitto(configured: str) -> str:
+    """The program."""
+    for place in (configured,) if configured else ("mosquitto", *OTHER_PLACES):
+        if program := shutil.which(place):
+            return program
+    what = f"{configured} is no program" if configured else "there is no mosquitto on this machine"
+    hint = 'apt-get install mosquitto, or set [mqtt] broker = "external" with the host of yours'
+    raise LinesideError(OPERATION, what, hint)
+
+
+def command(program: str) -> list[str]:
+    """The command line. The kernel ends the process with the daemon; run by root, it is not root.
+
+    Mosquitto could change its user itself, but that would clear the death signal.
+    """
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        hint = 'apt-get install util-linux, or set [mqtt] broker = "external"'
+        raise LinesideError(OPERATION, "there is no setpriv on this machine", hint)
+    user = ["--reuid", USER, "--regid", USER, "--clear-groups", "--no-new-privs"] if os.geteuid() == 0 else []
+    # The configuration's path is relative: that user need not be able to enter the directories above.
+    return [setpriv, *user, "--pdeathsig", "TERM", "--", program, "-c", CONFIG_NAME]
+
+
+def prepare_directory(directory: Path) -> None:
+    """The daemon owns the directory and the broker its data: as the broker, nobody can plant files for us."""
+    data = directory / "data"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        directory.chmod(0o755)
+        data.mkdir(exist_ok=True)
+        data.chmod(0o700)
+        if os.geteuid() == 0:
+            for path in (data, *data.iterdir()):
+                shutil.chown(path, USER, USER)
+    except LookupError as error:
+        hint = "apt-get install mosquitto creates it"
+        raise LinesideError(OPERATION, f"there is no user {USER} to run it as", hint) from error
+    except OSError as error:
+        hint = "set [mqtt] managed_dir to a directory that the daemon may write"
+        raise LinesideError(OPERATION, f"{directory}: {error.strerror}", hint) from error
+
+
+def write_config(directory: Path, port: int, max_queued: int) -> None:
+    """The configuration that `command` names."""
+    text = CONFIG.format(
+        port=port,
+        host=HOST,
+        connections=MAX_CONNECTIONS,
+        packet_bytes=MAX_PACKET_BYTES,
+        queued=max_queued,
+        queued_bytes=MAX_QUEUED_BYTES,
+    )
+    (directory / CONFIG_NAME).write_text(text, "utf-8")

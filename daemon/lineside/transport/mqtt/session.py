@@ -1,0 +1,128 @@
+"""How the daemon presents itself to the broker: credentials, session, will. Knows nothing of its messages."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from paho.mqtt.client import Client, MQTTv5
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from lineside.config import MqttConfig
+from lineside.errors import LinesideError
+from lineside.transport.mqtt.topics import status_topic
+
+CONNECT_S = 5.0
+MAX_PACKET_BYTES = 1_048_576
+JSON = "application/json"
+# More than are ever waiting: what is published is bounded before paho queues it.
+MAX_QUEUED = 128
+
+HINTS = {
+    0x84: "the daemon needs a broker that speaks MQTT 5",
+    0x85: "set [mqtt] client_id to what the broker takes",
+    0x86: "set [mqtt] user and password_file to what the broker knows",
+    0x87: "set [mqtt] user and password_file, and let that user read lineside/v1/fault/#, write the rest",
+    0x8C: "set [mqtt] user and password_file to what the broker knows",
+    0x8E: "another client has the same [mqtt] client_id",
+}
+
+
+def make_client(config: MqttConfig, version: str) -> Client:
+    """A client that has never connected. Raises LinesideError for credentials that cannot be read."""
+    client = Client(
+        CallbackAPIVersion.VERSION2,
+        client_id=config.client_id,
+        protocol=MQTTv5,
+        manual_ack=True,
+        reconnect_on_failure=False,
+    )
+    client.connect_timeout = CONNECT_S
+    client.max_queued_messages_set(MAX_QUEUED)
+    client.on_socket_open = no_delay
+    if config.user:
+        client.username_pw_set(config.user, read_password(config.password_file))
+    if config.ca_file or config.cert_file:
+        set_tls(client, config)
+    client.will_set(
+        status_topic(config.client_id),
+        status_document("offline", version, config.client_id),
+        qos=1,
+        retain=True,
+        properties=json_properties(PacketTypes.WILLMESSAGE),
+    )
+    return client
+
+
+def connect(client: Client, config: MqttConfig) -> None:
+    """Open the connection and say hello: the session outlives it. Blocks."""
+    properties = new_properties(PacketTypes.CONNECT)
+    properties.SessionExpiryInterval = config.session_expiry_s
+    properties.ReceiveMaximum = config.receive_maximum
+    properties.MaximumPacketSize = MAX_PACKET_BYTES
+    client.connect(config.host, config.port, config.keepalive_s, clean_start=False, properties=properties)
+
+
+def read_password(path: str) -> str | None:
+    """The first line of the password file."""
+    if not path:
+        return None
+    try:
+        return Path(path).read_text("utf-8").partition("\n")[0].rstrip("\r")
+    except (OSError, UnicodeDecodeError) as error:
+        raise file_error("password_file", path, error) from error
+
+
+def set_tls(client: Client, config: MqttConfig) -> None:
+    """TLS with what the configuration names."""
+    try:
+        client.tls_set(
+            ca_certs=config.ca_file or None,
+            certfile=config.cert_file or None,
+            keyfile=config.key_file or None,
+        )
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise file_error("ca_file, cert_file, key_file", config.ca_file or config.cert_file, error) from error
+
+
+def file_error(key: str, path: str, error: Exception) -> LinesideError:
+    """The error of a file that cannot be used."""
+    hint = "name a file that the daemon's user can read"
+    return LinesideError("read the broker's credentials", f"[mqtt] {key}: {path}: {error}", hint)
+
+
+def no_delay(_client: Client, _userdata: Any, sock: Any) -> None:
+    """Send small packets at once: they would wait for the acknowledgement of the one before, up to 40 ms."""
+    tcp = sock if isinstance(sock, (socket.socket, ssl.SSLSocket)) else None
+    if tcp is not None:
+        tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def status_document(state: str, version: str, client_id: str) -> bytes:
+    """What stands retained under the status topic: online, stopped or offline."""
+    return msgspec.json.encode({"v": 1, "status": state, "version": version, "client_id": client_id})
+
+
+def new_properties(packet: int) -> Properties:
+    """Empty properties of a kind of packet."""
+    return Properties(packet)  # type: ignore[no-untyped-call] # paho leaves its constructor untyped
+
+
+def json_properties(packet: int) -> Properties:
+    """Properties that say that the payload is JSON."""
+    properties = new_properties(packet)
+    properties.ContentType = JSON
+    properties.PayloadFormatIndicator = 1
+    return properties
+
+
+def explain(reason: ReasonCode) -> str:
+    """A reason of the broker's, with what to do about it."""
+    hint = HINTS.get(reason.value)
+    return f"{reason.getName()}: {hint}" if hint else reason.getName()

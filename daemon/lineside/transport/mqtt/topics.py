@@ -1,0 +1,78 @@
+"""Names on the broker: devices, answers, status, and where an answer may go. Knows nothing of messages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from urllib.parse import unquote_to_bytes
+
+from paho.mqtt.client import topic_matches_sub
+
+from lineside.errors import LinesideError
+
+ROOT = "lineside/v1"
+FAULT = f"{ROOT}/fault"
+DIAGNOSIS = f"{ROOT}/diagnosis"
+STATUS = f"{ROOT}/status"
+FAULT_FILTER = f"{FAULT}/#"
+
+MAX_DEVICE_CHARACTERS = 512
+MAX_REPLY_BYTES = 1024
+# What a topic may not hold or a broker may refuse, and the sign that escapes it: wildcards, control and
+# non-characters. A slash stays: device ids have levels.
+UNSAFE = re.compile(
+    "[%+#\x00-\x1f\x7f-\x9f\ufdd0-\ufdef\ufeff"
+    + "".join(f"{chr(plane << 16 | 0xFFFE)}{chr(plane << 16 | 0xFFFF)}" for plane in range(17))
+    + "]"
+)
+
+
+def encode_device(device: str) -> str:
+    """A device id as levels of a topic."""
+    return UNSAFE.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), device)
+
+
+def decode_device(levels: str) -> str:
+    """The device id that levels of a topic stand for. A percent sign that escapes nothing is itself."""
+    try:
+        return unquote_to_bytes(levels).decode()
+    except UnicodeDecodeError:
+        return levels
+
+
+def fault_levels(topic: str) -> str:
+    """What follows the verb in a fault's topic; empty where nothing does."""
+    return topic[len(FAULT) + 1 :]
+
+
+def default_reply(levels: str) -> str:
+    """Where an answer goes that was asked for nowhere else."""
+    return f"{DIAGNOSIS}/{levels}" if levels else DIAGNOSIS
+
+
+def status_topic(client_id: str) -> str:
+    """Where this daemon tells whether it is there."""
+    return f"{STATUS}/{encode_device(client_id)}"
+
+
+def check_filters(filters: Iterable[str]) -> tuple[str, ...]:
+    """The filters of the configuration. Raises LinesideError for one that no broker would take."""
+    checked = tuple(filters)
+    for topic_filter in checked:
+        levels = topic_filter.split("/")
+        hash_inside = any("#" in level for level in levels[:-1]) or ("#" in levels[-1] and levels[-1] != "#")
+        plus_beside = any("+" in level and level != "+" for level in levels)
+        if not topic_filter or hash_inside or plus_beside or "\0" in topic_filter:
+            hint = "a + stands for one whole level, a # for all that follows and comes last"
+            message = f"[mqtt] reply_topics: {topic_filter!r} is no topic filter"
+            raise LinesideError("read configuration", message, hint)
+    return checked
+
+
+def may_reply_to(topic: str, filters: Iterable[str]) -> bool:
+    """Whether a client may have its answer sent to `topic`: never where we listen or tell our status."""
+    if not topic or len(topic.encode(errors="replace")) > MAX_REPLY_BYTES or re.search("[+#\0]", topic):
+        return False
+    if any(topic == tree or topic.startswith(f"{tree}/") for tree in (FAULT, STATUS)):
+        return False
+    return any(topic_matches_sub(topic_filter, topic) for topic_filter in filters)

@@ -1,0 +1,1 @@
+"""Generated from proto/lineside/v1 by scripts/generate-protos. Not edited."""

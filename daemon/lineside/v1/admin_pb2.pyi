@@ -1,0 +1,136 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ServiceState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SERVICE_STATE_UNSPECIFIED: _ClassVar[ServiceState]
+    SERVICE_STATE_STARTING: _ClassVar[ServiceState]
+    SERVICE_STATE_READY: _ClassVar[ServiceState]
+    SERVICE_STATE_DEGRADED: _ClassVar[ServiceState]
+    SERVICE_STATE_DRAINING: _ClassVar[ServiceState]
+SERVICE_STATE_UNSPECIFIED: ServiceState
+SERVICE_STATE_STARTING: ServiceState
+SERVICE_STATE_READY: ServiceState
+SERVICE_STATE_DEGRADED: ServiceState
+SERVICE_STATE_DRAINING: ServiceState
+
+class GetStatusRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetStatusResponse(_message.Message):
+    __slots__ = ("version", "state", "detail", "uptime_s", "engine", "knowledge", "broker", "journal", "counters")
+    class CountersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    UPTIME_S_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_FIELD_NUMBER: _ClassVar[int]
+    KNOWLEDGE_FIELD_NUMBER: _ClassVar[int]
+    BROKER_FIELD_NUMBER: _ClassVar[int]
+    JOURNAL_FIELD_NUMBER: _ClassVar[int]
+    COUNTERS_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    state: ServiceState
+    detail: str
+    uptime_s: float
+    engine: EngineStatus
+    knowledge: KnowledgeStatus
+    broker: BrokerStatus
+    journal: JournalStatus
+    counters: _containers.ScalarMap[str, int]
+    def __init__(self, version: _Optional[str] = ..., state: _Optional[_Union[ServiceState, str]] = ..., detail: _Optional[str] = ..., uptime_s: _Optional[float] = ..., engine: _Optional[_Union[EngineStatus, _Mapping]] = ..., knowledge: _Optional[_Union[KnowledgeStatus, _Mapping]] = ..., broker: _Optional[_Union[BrokerStatus, _Mapping]] = ..., journal: _Optional[_Union[JournalStatus, _Mapping]] = ..., counters: _Optional[_Mapping[str, int]] = ...) -> None: ...
+
+class EngineStatus(_message.Message):
+    __slots__ = ("name", "device", "model", "precision", "slots", "max_seq_len", "cache_bytes", "running", "waiting", "step_ms", "prefill_tokens_per_s")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    PRECISION_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    MAX_SEQ_LEN_FIELD_NUMBER: _ClassVar[int]
+    CACHE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    RUNNING_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FIELD_NUMBER: _ClassVar[int]
+    STEP_MS_FIELD_NUMBER: _ClassVar[int]
+    PREFILL_TOKENS_PER_S_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    device: str
+    model: str
+    precision: str
+    slots: int
+    max_seq_len: int
+    cache_bytes: int
+    running: int
+    waiting: int
+    step_ms: float
+    prefill_tokens_per_s: float
+    def __init__(self, name: _Optional[str] = ..., device: _Optional[str] = ..., model: _Optional[str] = ..., precision: _Optional[str] = ..., slots: _Optional[int] = ..., max_seq_len: _Optional[int] = ..., cache_bytes: _Optional[int] = ..., running: _Optional[int] = ..., waiting: _Optional[int] = ..., step_ms: _Optional[float] = ..., prefill_tokens_per_s: _Optional[float] = ...) -> None: ...
+
+class KnowledgeStatus(_message.Message):
+    __slots__ = ("version", "entries")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    entries: int
+    def __init__(self, version: _Optional[str] = ..., entries: _Optional[int] = ...) -> None: ...
+
+class BrokerStatus(_message.Message):
+    __slots__ = ("address", "connected", "managed")
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    CONNECTED_FIELD_NUMBER: _ClassVar[int]
+    MANAGED_FIELD_NUMBER: _ClassVar[int]
+    address: str
+    connected: bool
+    managed: bool
+    def __init__(self, address: _Optional[str] = ..., connected: bool = ..., managed: bool = ...) -> None: ...
+
+class JournalStatus(_message.Message):
+    __slots__ = ("pending", "unpublished")
+    PENDING_FIELD_NUMBER: _ClassVar[int]
+    UNPUBLISHED_FIELD_NUMBER: _ClassVar[int]
+    pending: int
+    unpublished: int
+    def __init__(self, pending: _Optional[int] = ..., unpublished: _Optional[int] = ...) -> None: ...
+
+class ListModelsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListModelsResponse(_message.Message):
+    __slots__ = ("models",)
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    models: _containers.RepeatedCompositeFieldContainer[Model]
+    def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ...) -> None: ...
+
+class Model(_message.Message):
+    __slots__ = ("name", "architecture", "precision", "licence", "max_seq_len", "parameters", "languages", "source_sha256")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
+    PRECISION_FIELD_NUMBER: _ClassVar[int]
+    LICENCE_FIELD_NUMBER: _ClassVar[int]
+    MAX_SEQ_LEN_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    LANGUAGES_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_SHA256_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    architecture: str
+    precision: str
+    licence: str
+    max_seq_len: int
+    parameters: int
+    languages: _containers.RepeatedScalarFieldContainer[str]
+    source_sha256: str
+    def __init__(self, name: _Optional[str] = ..., architecture: _Optional[str] = ..., precision: _Optional[str] = ..., licence: _Optional[str] = ..., max_seq_len: _Optional[int] = ..., parameters: _Optional[int] = ..., languages: _Optional[_Iterable[str]] = ..., source_sha256: _Optional[str] = ...) -> None: ...

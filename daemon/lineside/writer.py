@@ -1,0 +1,56 @@
+"""The diagnosis pipeline's view of the engine. Knows nothing of reports and manuals."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from lineside.engine.bundle import Manifest
+from lineside.ports import Call, ChatMessage, GenerateJob
+from lineside.serving.request import EndEvent, Event, FinishReason, Sampling
+from lineside.serving.service import GenerationService
+
+# Before the first answer has shown how long answers are.
+FIRST_GUESS_TOKENS = 60
+SMOOTHING = 0.2
+
+
+@dataclass(slots=True)
+class EngineWriter:
+    """Implements diagnosis.pipeline.Writer; learns how many tokens the model picks for an answer."""
+
+    service: GenerationService
+    manifest: Manifest
+    _picked_tokens: float = FIRST_GUESS_TOKENS
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Languages that the bundle declares."""
+        return self.manifest.languages
+
+    @property
+    def model_name(self) -> str:
+        """The bundle's name and precision."""
+        return f"{self.manifest.name}-{self.manifest.precision}"
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens `text` has."""
+        return self.service.count_tokens(text)
+
+    def prompt_budget(self, max_tokens: int) -> int:
+        """Tokens that a prompt may have beside an answer of `max_tokens`."""
+        return self.manifest.max_seq_len - max_tokens - self.service.framing_tokens
+
+    async def write(
+        self, messages: Sequence[ChatMessage], json_schema: str, call: Call, max_tokens: int
+    ) -> AsyncIterator[Event]:
+        """A guided greedy generation; see ports.Generator."""
+        job = GenerateJob(
+            call, messages=tuple(messages), sampling=Sampling(max_tokens=max_tokens), json_schema=json_schema
+        )
+        async for event in self.service.generate(job, round(self._picked_tokens)):
+            if isinstance(event, EndEvent) and event.finish is FinishReason.STOP:
+                # Forced tokens go several at a time: those that are picked one by one take the time.
+                picked = event.usage.completion_tokens - event.usage.forced_tokens
+                self._picked_tokens += SMOOTHING * (picked - self._picked_tokens)
+            yield event

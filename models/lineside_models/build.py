@@ -1,0 +1,111 @@
+"""The build, end to end: a checkpoint becomes a bundle. Knows no terminal and no recipe."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from lineside.engine.bundle import (
+    CHAT_TEMPLATE,
+    MANIFEST,
+    ONNX_MODEL,
+    SCHEMA_VERSION,
+    TOKENIZER,
+    WEIGHTS,
+    FileDigest,
+    Manifest,
+    Source,
+    sha256_file,
+)
+from lineside_models.bundle_writer import whole_directory
+from lineside_models.checkpoint import Checkpoint
+from lineside_models.checkpoint.base import parameter_count
+from lineside_models.errors import BuildError
+from lineside_models.graph.dialect_ort import lower_ort
+from lineside_models.graph.store import WEIGHT_TYPES, WeightStore, write_store
+from lineside_models.safetensors_file import read_safetensors
+from lineside_models.tokenizer import TextSide, read_text_side
+from lineside_models.toml import to_toml
+
+MIN_SEQ_LEN = 64
+
+
+class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What the operator decides."""
+
+    name: str
+    languages: tuple[str, ...]
+    licence: str
+    weights: str = "int8"
+    max_seq_len: int = 1024
+
+
+def build_bundle(
+    checkpoint: Checkpoint, output: Path, options: BuildOptions, advance: Callable[[int], None]
+) -> Manifest:
+    """Write the bundle, whole or not at all. `advance` hears of every checkpoint value written."""
+    _check_options(checkpoint, options)
+    text = read_text_side(checkpoint)
+    source = source_of(checkpoint)
+    with whole_directory(output) as directory:
+        digest, size = write_store(directory / WEIGHTS, checkpoint, options.weights, advance)
+        store = WeightStore(read_safetensors(directory / WEIGHTS))
+        lower_ort(checkpoint.architecture, store, options.max_seq_len, directory / ONNX_MODEL)
+        (directory / TOKENIZER).write_text(text.tokenizer_json, "utf-8")
+        (directory / CHAT_TEMPLATE).write_text(text.chat_template, "utf-8")
+        files = {WEIGHTS: FileDigest(digest, size)}
+        for name in (ONNX_MODEL, TOKENIZER, CHAT_TEMPLATE):
+            path = directory / name
+            files[name] = FileDigest(sha256_file(path), path.stat().st_size)
+        manifest = _manifest(checkpoint, options, text, source, files)
+        (directory / MANIFEST).write_text(to_toml(msgspec.to_builtins(manifest)), "utf-8")
+    return manifest
+
+
+def _manifest(
+    checkpoint: Checkpoint,
+    options: BuildOptions,
+    text: TextSide,
+    source: Source,
+    files: dict[str, FileDigest],
+) -> Manifest:
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        name=options.name,
+        architecture=checkpoint.architecture.family,
+        precision=options.weights,
+        max_seq_len=options.max_seq_len,
+        parameters=parameter_count(checkpoint.architecture),
+        languages=options.languages,
+        licence=options.licence,
+        geometry=checkpoint.architecture.geometry,
+        tokens=text.tokens,
+        source=source,
+        files=files,
+    )
+
+
+def source_of(checkpoint: Checkpoint) -> Source:
+    """Name and digest of the checkpoint: of its file, or of the list of its files' digests."""
+    files = checkpoint.files()
+    digests = [sha256_file(file) for file in files]
+    if len(files) == 1:
+        return Source(files[0].name, digests[0])
+    listing = "".join(f"{digest}  {file.name}\n" for digest, file in zip(digests, files, strict=True))
+    return Source(checkpoint.path.absolute().name, hashlib.sha256(listing.encode()).hexdigest())
+
+
+def _check_options(checkpoint: Checkpoint, options: BuildOptions) -> None:
+    longest = checkpoint.architecture.max_position
+    if not MIN_SEQ_LEN <= options.max_seq_len <= longest:
+        message = f"--max-seq-len {options.max_seq_len} is outside {MIN_SEQ_LEN} to {longest}"
+        reason = (
+            f"this model was trained for {longest} positions; prompt and answer need at least {MIN_SEQ_LEN}"
+        )
+        raise BuildError("build bundle", message, f"choose a length in that range: {reason}")
+    if options.weights not in WEIGHT_TYPES:
+        message = f"--weights {options.weights} is not known"
+        raise BuildError("build bundle", message, f"choose one of {', '.join(WEIGHT_TYPES)}")

@@ -1,0 +1,165 @@
+"""A GGUF file as a checkpoint: names, geometry and the row order of llama's q and k.
+
+Knows nothing of the container's bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lineside.engine.bundle import Geometry
+from lineside_models.checkpoint.base import (
+    CONVERT_AGAIN,
+    FAMILIES,
+    Architecture,
+    check_geometry,
+    check_tensors,
+    tensor_shapes,
+)
+from lineside_models.checkpoint.container import GgufFile, read_gguf
+from lineside_models.errors import CheckpointError
+
+_GLOBAL = {"embed": "token_embd.weight", "norm": "output_norm.weight", "head": "output.weight"}
+_LAYER = {
+    "attn_norm": "attn_norm.weight",
+    "q_proj": "attn_q.weight",
+    "k_proj": "attn_k.weight",
+    "v_proj": "attn_v.weight",
+    "o_proj": "attn_output.weight",
+    "mlp_norm": "ffn_norm.weight",
+    "gate_proj": "ffn_gate.weight",
+    "up_proj": "ffn_up.weight",
+    "down_proj": "ffn_down.weight",
+    "q_proj.bias": "attn_q.bias",
+    "k_proj.bias": "attn_k.bias",
+    "v_proj.bias": "attn_v.bias",
+    "o_proj.bias": "attn_output.bias",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class GgufCheckpoint:
+    """A GGUF file whose tensors are read by canonical name."""
+
+    file: GgufFile
+    architecture: Architecture
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.file.path
+
+    @property
+    def metadata(self) -> Mapping[str, object]:
+        """GGUF metadata."""
+        return self.file.metadata
+
+    def files(self) -> list[Path]:
+        """The one file."""
+        return [self.file.path]
+
+    def rows(self, name: str, start: int, stop: int) -> NDArray[np.float32]:
+        """Rows in Hugging Face's order, as float32."""
+        heads = self._interleaved_heads(name)
+        if not heads:
+            return self.file.rows(_own_name(name), start, stop)
+        size = self.file.tensors[_own_name(name)].shape[0]
+        return _halves(self.file.rows(_own_name(name), 0, size), heads)[start:stop]
+
+    def _interleaved_heads(self, name: str) -> int:
+        """Number of heads whose rotary pairs stand side by side: GGUF's order for llama's q and k."""
+        geometry = self.architecture.geometry
+        if self.architecture.family != "llama":
+            return 0
+        part = name.removesuffix(".bias").rpartition(".")[2]
+        return {"q_proj": geometry.heads, "k_proj": geometry.kv_heads}.get(part, 0)
+
+
+def _halves(values: NDArray[np.float32], heads: int) -> NDArray[np.float32]:
+    """From rotary pairs side by side to first halves, then second halves, within each head."""
+    pairs = values.reshape(heads, values.shape[0] // heads // 2, 2, *values.shape[1:])
+    halves: NDArray[np.float32] = pairs.swapaxes(1, 2).reshape(values.shape)
+    return halves
+
+
+def open_gguf(path: Path) -> GgufCheckpoint:
+    """Open a GGUF file and check that it holds a decoder that we know, whole. Raises CheckpointError."""
+    file = read_gguf(path)
+    architecture = _architecture(file)
+    own_names = {name: _own_name(name) for name in tensor_shapes(architecture)}
+    found = {name: file.tensors[own].shape for name, own in own_names.items() if own in file.tensors}
+    check_tensors(architecture, found, own_names, path)
+    return GgufCheckpoint(file, architecture)
+
+
+def _own_name(name: str) -> str:
+    if name in _GLOBAL:
+        return _GLOBAL[name]
+    _, layer, part = name.split(".", 2)
+    return f"blk.{layer}.{_LAYER[part]}"
+
+
+def _architecture(file: GgufFile) -> Architecture:
+    family = str(file.metadata.get("general.architecture"))
+    if family not in FAMILIES:
+        message = f"{file.path}: architecture {family} is not supported"
+        raise CheckpointError("open checkpoint", message, f"use a model of {' or '.join(FAMILIES)}")
+    _refuse_rope_scaling(file, family)
+    hidden, heads = (
+        _integer(file, f"{family}.embedding_length"),
+        _integer(file, f"{family}.attention.head_count"),
+    )
+    head_dim = _integer(file, f"{family}.attention.key_length", hidden // max(heads, 1))
+    geometry = Geometry(
+        layers=_integer(file, f"{family}.block_count"),
+        hidden=hidden,
+        intermediate=_integer(file, f"{family}.feed_forward_length"),
+        heads=heads,
+        kv_heads=_integer(file, f"{family}.attention.head_count_kv", heads),
+        head_dim=head_dim,
+        vocab_size=file.tensors["token_embd.weight"].shape[0] if "token_embd.weight" in file.tensors else 0,
+        rope_theta=_number(file, f"{family}.rope.freq_base", 10000.0),
+        norm_eps=_number(file, f"{family}.attention.layer_norm_rms_epsilon"),
+        tied_head="output.weight" not in file.tensors,
+    )
+    check_geometry(geometry, file.path)
+    rotary = _integer(file, f"{family}.rope.dimension_count", head_dim)
+    if rotary != head_dim:
+        message = f"{file.path}: {family}.rope.dimension_count is {rotary}, only {head_dim} is supported"
+        raise CheckpointError("open checkpoint", message, "use a model whose whole head is rotated")
+    return Architecture(
+        family=family,
+        geometry=geometry,
+        qkv_bias=family == "qwen2" or "blk.0.attn_q.bias" in file.tensors,
+        o_bias="blk.0.attn_output.bias" in file.tensors,
+        max_position=_integer(file, f"{family}.context_length"),
+    )
+
+
+def _refuse_rope_scaling(file: GgufFile, family: str) -> None:
+    key = f"{family}.rope.scaling.type"
+    if str(file.metadata.get(key, "none")) != "none":
+        problem = f"{key} = {file.metadata[key]}"
+    elif "rope_freqs.weight" in file.tensors:
+        problem = "tensor rope_freqs.weight"
+    else:
+        return
+    message = f"{file.path}: rotary scaling is not supported ({problem})"
+    raise CheckpointError("open checkpoint", message, "use a model without rotary scaling")
+
+
+def _number(file: GgufFile, key: str, default: float | None = None) -> float:
+    value = file.metadata.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        message = f"{file.path}: metadata {key} is {'missing' if value is None else value}"
+        raise CheckpointError("open checkpoint", message, CONVERT_AGAIN)
+    return float(value)
+
+
+def _integer(file: GgufFile, key: str, default: int | None = None) -> int:
+    return int(_number(file, key, default))

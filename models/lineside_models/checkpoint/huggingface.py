@@ -1,0 +1,172 @@
+"""A Hugging Face directory as a checkpoint: config.json and safetensors, whole or in shards.
+
+Knows nothing of the safetensors format's bytes, nor of torch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lineside.engine.bundle import Geometry
+from lineside_models.checkpoint.base import (
+    CONVERT_AGAIN,
+    FAMILIES,
+    Architecture,
+    check_geometry,
+    check_tensors,
+    tensor_shapes,
+)
+from lineside_models.errors import CheckpointError
+from lineside_models.safetensors_file import SafetensorsFile, read_safetensors
+
+_GLOBAL = {"embed": "model.embed_tokens.weight", "norm": "model.norm.weight", "head": "lm_head.weight"}
+_LAYER = {
+    "attn_norm": "input_layernorm",
+    "q_proj": "self_attn.q_proj",
+    "k_proj": "self_attn.k_proj",
+    "v_proj": "self_attn.v_proj",
+    "o_proj": "self_attn.o_proj",
+    "mlp_norm": "post_attention_layernorm",
+    "gate_proj": "mlp.gate_proj",
+    "up_proj": "mlp.up_proj",
+    "down_proj": "mlp.down_proj",
+}
+# Settings that change the computation in a way that the graph does not have.
+_ONLY: dict[str, tuple[object, ...]] = {
+    "hidden_act": ("silu",),
+    "mlp_bias": (False,),
+    "use_sliding_window": (False,),
+    "partial_rotary_factor": (1.0,),
+    "quantization_config": (None,),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class HuggingFaceCheckpoint:
+    """A directory whose tensors are read by canonical name."""
+
+    path: Path
+    architecture: Architecture
+    metadata: Mapping[str, object]
+    shards: dict[str, SafetensorsFile]
+
+    def files(self) -> list[Path]:
+        """config.json and every shard."""
+        return [self.path / "config.json", *sorted({shard.path for shard in self.shards.values()})]
+
+    def rows(self, name: str, start: int, stop: int) -> NDArray[np.float32]:
+        """Rows of a tensor as float32."""
+        own = _own_name(name)
+        shard = self.shards[own]
+        values = shard.array(own)[start:stop]
+        if shard.entries[own].dtype == "BF16":
+            return (values.astype(np.uint32) << 16).view(np.float32)
+        return values.astype(np.float32)
+
+
+def open_huggingface(path: Path) -> HuggingFaceCheckpoint:
+    """Open a directory and check that it holds a decoder that we know, whole. Raises CheckpointError."""
+    config = read_json(path / "config.json")
+    shards = _open_shards(path)
+    architecture = _architecture(config, path / "config.json")
+    own_names = {name: _own_name(name) for name in tensor_shapes(architecture)}
+    found = {name: shards[own].entries[own].shape for name, own in own_names.items() if own in shards}
+    check_tensors(architecture, found, own_names, path)
+    return HuggingFaceCheckpoint(path, architecture, config, shards)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object. Raises CheckpointError."""
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        hint = "give the directory that holds config.json, *.safetensors and tokenizer.json"
+        raise CheckpointError("open checkpoint", f"{path} is missing", hint) from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError("open checkpoint", f"{path}: {error}", CONVERT_AGAIN) from error
+    if not isinstance(value, dict):
+        raise CheckpointError("open checkpoint", f"{path} is not a JSON object", CONVERT_AGAIN)
+    return value
+
+
+def _own_name(name: str) -> str:
+    if name in _GLOBAL:
+        return _GLOBAL[name]
+    _, layer, part = name.split(".", 2)
+    part, _, bias = part.partition(".")
+    return f"model.layers.{layer}.{_LAYER[part]}.{bias or 'weight'}"
+
+
+def _open_shards(path: Path) -> dict[str, SafetensorsFile]:
+    """The file that holds each tensor, by the checkpoint's own names."""
+    index = path / "model.safetensors.index.json"
+    if index.is_file():
+        weight_map = read_json(index).get("weight_map", {})
+        names = sorted(set(weight_map.values()))
+    else:
+        names = ["model.safetensors"]
+    for name in names:
+        if not (path / name).is_file():
+            hint = "fetch every shard; weights in other formats (.bin, .pt) are not read"
+            raise CheckpointError("open checkpoint", f"{path / name} is missing", hint)
+    files = [read_safetensors(path / name) for name in names]
+    return {tensor: file for file in files for tensor in file.entries}
+
+
+def _architecture(config: Mapping[str, Any], path: Path) -> Architecture:
+    family = config.get("model_type")
+    if family not in FAMILIES:
+        message = f"{path}: model_type {family} is not supported"
+        raise CheckpointError("open checkpoint", message, f"use a model of {' or '.join(FAMILIES)}")
+    _refuse_unsupported(config, path)
+
+    def size(key: str, default: int | None = None) -> int:
+        value = config.get(key)
+        value = default if value is None else value
+        if isinstance(value, bool) or not isinstance(value, int):
+            message = f"{path}: {key} is {'missing' if value is None else value}"
+            raise CheckpointError("open checkpoint", message, CONVERT_AGAIN)
+        return value
+
+    hidden, heads = size("hidden_size"), size("num_attention_heads")
+    rope = config.get("rope_parameters") or {}
+    geometry = Geometry(
+        layers=size("num_hidden_layers"),
+        hidden=hidden,
+        intermediate=size("intermediate_size"),
+        heads=heads,
+        kv_heads=size("num_key_value_heads", heads),
+        head_dim=size("head_dim", hidden // max(heads, 1)),
+        vocab_size=size("vocab_size"),
+        rope_theta=float(rope.get("rope_theta", config.get("rope_theta", 10000.0))),
+        norm_eps=float(config.get("rms_norm_eps", 1e-6)),
+        tied_head=bool(config.get("tie_word_embeddings", False)),
+    )
+    check_geometry(geometry, path)
+    attention_bias = bool(config.get("attention_bias", False))
+    return Architecture(
+        family=family,
+        geometry=geometry,
+        qkv_bias=family == "qwen2" or attention_bias,
+        o_bias=family == "llama" and attention_bias,
+        max_position=size("max_position_embeddings"),
+    )
+
+
+def _refuse_unsupported(config: Mapping[str, Any], path: Path) -> None:
+    for key, allowed in _ONLY.items():
+        if key in config and config[key] not in allowed:
+            message = f"{path}: {key} = {config[key]} is not supported"
+            raise CheckpointError("open checkpoint", message, f"use a model with {key} = {allowed[0]}")
+    for key in ("rope_scaling", "rope_parameters"):
+        kind = (config.get(key) or {}).get("rope_type", (config.get(key) or {}).get("type", "default"))
+        if kind != "default":
+            message = f"{path}: rotary scaling is not supported ({key} = {kind})"
+            raise CheckpointError("open checkpoint", message, "use a model without rotary scaling")

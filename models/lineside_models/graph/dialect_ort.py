@@ -1,0 +1,155 @@
+"""The lowering for ONNX Runtime on the CPU, 1.23.2 and later. Knows its operators, not the decoder's order.
+
+Attention with the cache in place (GroupQueryAttention), quantised products and lookups that read the store's
+bytes as they are (MatMulNBits, GatherBlockQuantized), fused norms.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from onnx import TensorProto
+from typing_extensions import override
+
+from lineside_models.checkpoint import Architecture
+from lineside_models.graph.decoder import describe
+from lineside_models.graph.dialect import Dialect, Value, rotary_caches
+from lineside_models.graph.onnx_graph import OnnxGraph
+from lineside_models.graph.store import WeightStore
+from lineside_models.quantize import BLOCK
+
+_CONTRIB = "com.microsoft"
+_OPSETS = {"": 20, _CONTRIB: 1}
+
+
+class OrtDialect(Dialect):
+    """Writes the decoder for ONNX Runtime's CPU provider.
+
+    `accuracy_level` 4 lets MatMulNBits quantise its input to 8 bits, which is what makes it fast; 0 computes
+    in float32 and is for comparing with a reference.
+    """
+
+    def __init__(
+        self, architecture: Architecture, store: WeightStore, max_seq_len: int, accuracy_level: int
+    ) -> None:
+        self._geometry = architecture.geometry
+        self._store, self._graph = store, OnnxGraph(store)
+        self._max_seq_len, self._accuracy_level = max_seq_len, accuracy_level
+        for name, kind, shape in (
+            ("input_ids", TensorProto.INT64, ("batch", "tokens")),
+            ("seqlens_k", TensorProto.INT32, ("batch",)),
+            ("total_len", TensorProto.INT32, ()),
+            ("rows", TensorProto.INT64, ("rows",)),
+        ):
+            self._graph.input(name, kind, shape)
+        self._graph.output("logits", TensorProto.FLOAT, ("rows", self._geometry.vocab_size))
+        self._rotary_caches()
+
+    def save(self, path: Path) -> None:
+        """Write the model file beside the store."""
+        self._graph.save(path, "decoder", _OPSETS)
+
+    @override
+    def embed(self, table: str) -> Value:
+        if self._store.bits(table) == 32:
+            return self._graph.node("Gather", [self._graph.stored(table), "input_ids"])
+        # The same bytes as a tied head's, under the shape that a lookup wants.
+        rows = self._graph.stored(f"{table}.q", f"{table}.rows", self._store.shape(table))
+        return self._graph.node(
+            "GatherBlockQuantized",
+            [rows, "input_ids", self._graph.stored(f"{table}.scale")],
+            domain=_CONTRIB,
+            bits=self._store.bits(table),
+            block_size=BLOCK,
+            gather_axis=0,
+            quantize_axis=1,
+        )
+
+    @override
+    def norm(self, x: Value, weight: str) -> Value:
+        inputs = [x, self._graph.stored(weight)]
+        eps = self._geometry.norm_eps
+        return self._graph.node("SimplifiedLayerNormalization", inputs, axis=-1, epsilon=eps)
+
+    @override
+    def add_norm(self, x: Value, update: Value, weight: str) -> tuple[Value, Value]:
+        normed, total = f"{weight}.normed", f"{weight}.sum"
+        self._graph.node(
+            "SkipSimplifiedLayerNormalization",
+            [update, x, self._graph.stored(weight)],
+            [normed, "", "", total],
+            domain=_CONTRIB,
+            epsilon=self._geometry.norm_eps,
+        )
+        return normed, total
+
+    @override
+    def linear(self, x: Value, matrix: str) -> Value:
+        bias = self._graph.stored(f"{matrix}.bias") if self._store.has(f"{matrix}.bias") else ""
+        if self._store.bits(matrix) == 32:
+            y = self._graph.node("FusedMatMul", [x, self._graph.stored(matrix)], domain=_CONTRIB, transB=1)
+            return self._graph.node("Add", [y, bias]) if bias else y
+        weight = [self._graph.stored(f"{matrix}.q"), self._graph.stored(f"{matrix}.scale")]
+        rows, columns = self._store.shape(matrix)
+        return self._graph.node(
+            "MatMulNBits",
+            [x, *weight, "", "", bias] if bias else [x, *weight],
+            domain=_CONTRIB,
+            N=rows,
+            K=columns,
+            bits=self._store.bits(matrix),
+            block_size=BLOCK,
+            accuracy_level=self._accuracy_level,
+        )
+
+    @override
+    def gated_linear(self, x: Value, matrix: str) -> Value:
+        # One product and a split: 3 % faster a step than two products of half the rows (measured).
+        half = self._store.shape(matrix)[0] // 2
+        halves = self._graph.constant("gate_up.halves", np.array([half, half], np.int64))
+        gate, up = f"{matrix}.gate", f"{matrix}.up"
+        self._graph.node("Split", [self.linear(x, matrix), halves], [gate, up], axis=-1)
+        silu = self._graph.node("QuickGelu", [gate], domain=_CONTRIB, alpha=1.0)
+        return self._graph.node("Mul", [silu, up])
+
+    @override
+    def attend(self, qkv: Value, layer: int) -> Value:
+        g = self._geometry
+        shape = ("batch", g.kv_heads, self._max_seq_len, g.head_dim)
+        past = [f"past_key_values.{layer}.{part}" for part in ("key", "value")]
+        present = [f"present.{layer}.{part}" for part in ("key", "value")]
+        for before, after in zip(past, present, strict=True):
+            self._graph.input(before, TensorProto.FLOAT, shape)
+            self._graph.output(after, TensorProto.FLOAT, shape)
+        return self._graph.node(
+            "GroupQueryAttention",
+            [qkv, "", "", *past, "seqlens_k", "total_len", "rotary.cos", "rotary.sin"],
+            [f"layers.{layer}.attended", *present],
+            domain=_CONTRIB,
+            num_heads=g.heads,
+            kv_num_heads=g.kv_heads,
+            do_rotary=1,
+        )
+
+    @override
+    def wanted_rows(self, x: Value) -> Value:
+        return self._graph.node("Gather", [self._graph.node("Flatten", [x], axis=2), "rows"])
+
+    @override
+    def logits(self, x: Value) -> None:
+        self._graph.node("Identity", [x], ["logits"])
+
+    def _rotary_caches(self) -> None:
+        cos, sin = rotary_caches(self._geometry, self._max_seq_len)
+        self._graph.constant("rotary.cos", cos)
+        self._graph.constant("rotary.sin", sin)
+
+
+def lower_ort(
+    architecture: Architecture, store: WeightStore, max_seq_len: int, path: Path, accuracy_level: int = 4
+) -> None:
+    """Write `path`, the model that computes with `store` (a file in the same directory)."""
+    dialect = OrtDialect(architecture, store, max_seq_len, accuracy_level)
+    describe(architecture, dialect)
+    dialect.save(path)

@@ -1,0 +1,153 @@
+"""The canonical store of values and scales: one file from which every lowering reads.
+
+Knows nothing of ONNX or TensorRT. A matrix `m` is `m` in float32 [rows, columns], or `m.q` with `m.scale`
+(see quantize.py); its bias is `m.bias`. `qkv` is q, k and v below one another, `gate_up` gate and up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lineside_models.checkpoint import Architecture, Checkpoint, tensor_shapes
+from lineside_models.errors import BuildError
+from lineside_models.quantize import BLOCK, dequantise, quantise
+from lineside_models.safetensors_file import SafetensorsFile, SafetensorsWriter
+
+WEIGHT_TYPES = ("int8", "int4", "fp32")
+_CHUNK_VALUES = 1 << 23  # values in memory at once: 32 MiB of float32
+_FUSED = {"qkv": ("q_proj", "k_proj", "v_proj"), "gate_up": ("gate_proj", "up_proj")}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One matrix or vector of the store and the checkpoint tensors that it is made of, in order."""
+
+    name: str
+    sources: tuple[str, ...]
+    shape: tuple[int, ...]
+    bits: int  # 32, 8 or 4
+
+    def layout(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """Names, types and shapes as they are stored."""
+        if self.bits == 32:
+            return {self.name: ("F32", self.shape)}
+        rows, blocks = self.shape[0], self.shape[1] // BLOCK
+        return {
+            f"{self.name}.q": ("U8", (rows, blocks, BLOCK * self.bits // 8)),
+            f"{self.name}.scale": ("F32", (rows, blocks)),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class WeightStore:
+    """The opened store, as lowerings see it."""
+
+    file: SafetensorsFile
+
+    def bits(self, name: str) -> int:
+        """Width of a matrix's values."""
+        if name in self.file.entries:
+            return 32
+        return self.file.entries[f"{name}.q"].shape[-1] * 8 // BLOCK
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of a matrix or vector, in values."""
+        if name in self.file.entries:
+            return self.file.entries[name].shape
+        rows, blocks = self.file.entries[f"{name}.scale"].shape
+        return rows, blocks * BLOCK
+
+    def has(self, name: str) -> bool:
+        """Whether the store has a tensor of exactly this name."""
+        return name in self.file.entries
+
+    def values(self, name: str) -> NDArray[np.float32]:
+        """A matrix or vector as the target computes with it, in float32."""
+        bits = self.bits(name)
+        if bits == 32:
+            return self.file.array(name).astype(np.float32)
+        stored, scale = self.file.array(f"{name}.q"), self.file.array(f"{name}.scale")
+        return dequantise(stored.astype(np.uint8), scale.astype(np.float32), bits)
+
+
+def plan_store(architecture: Architecture, weights: str) -> list[Entry]:
+    """Every entry of the store, those whose bytes keep the next one aligned first."""
+    shapes = tensor_shapes(architecture)
+    entries = [
+        Entry(name, (name,), shapes[name], _bits(name, shapes[name], weights))
+        for name in ("embed", "norm", "head")
+        if name in shapes
+    ]
+    for layer in range(architecture.geometry.layers):
+        entries += _plan_layer(f"layers.{layer}.", shapes, weights)
+    return sorted(entries, key=lambda entry: not _keeps_alignment(entry))
+
+
+def _plan_layer(prefix: str, shapes: dict[str, tuple[int, ...]], weights: str) -> Iterator[Entry]:
+    alone = ("attn_norm", "o_proj", "mlp_norm", "down_proj")
+    groups = {**_FUSED, **{name: (name,) for name in alone}}
+    for name, parts in groups.items():
+        for suffix in ("", ".bias"):
+            sources = tuple(f"{prefix}{part}{suffix}" for part in parts)
+            if sources[0] in shapes:
+                rows = sum(shapes[source][0] for source in sources)
+                shape = (rows, *shapes[sources[0]][1:])
+                yield Entry(prefix + name + suffix, sources, shape, _bits(name, shape, weights))
+
+
+def _bits(name: str, shape: tuple[int, ...], weights: str) -> int:
+    if len(shape) == 1 or weights == "fp32":
+        return 32
+    if shape[1] % BLOCK:
+        message = f"matrix {name} has rows of {shape[1]} values, not a multiple of {BLOCK}"
+        raise BuildError("quantise", message, "build with --weights fp32")
+    return 8 if weights == "int8" or name in ("embed", "head") else 4
+
+
+def _keeps_alignment(entry: Entry) -> bool:
+    item = {"F32": 4, "U8": 1}
+    return all(int(np.prod(shape)) * item[dtype] % 64 == 0 for dtype, shape in entry.layout().values())
+
+
+def write_store(
+    path: Path, checkpoint: Checkpoint, weights: str, advance: Callable[[int], None]
+) -> tuple[str, int]:
+    """Write the store, a slice of a tensor at a time. Returns its digest and size.
+
+    `advance` is called with the number of checkpoint values that were just written.
+    """
+    entries = plan_store(checkpoint.architecture, weights)
+    layout = {name: value for entry in entries for name, value in entry.layout().items()}
+    shapes = tensor_shapes(checkpoint.architecture)
+    with SafetensorsWriter(path, layout) as writer:
+        for entry in entries:
+            scales = []
+            for values in _slices(checkpoint, entry, shapes):
+                if not np.isfinite(values).all():
+                    message = f"{checkpoint.path}: {entry.name} holds values that are not finite"
+                    raise BuildError("quantise", message, "fetch or convert the checkpoint again")
+                if entry.bits == 32:
+                    writer.write(values)
+                else:
+                    stored, scale = quantise(values, entry.bits)
+                    writer.write(stored)
+                    scales.append(scale)
+                advance(values.size)
+            for scale in scales:
+                writer.write(scale)
+    return writer.sha256(), writer.size
+
+
+def _slices(
+    checkpoint: Checkpoint, entry: Entry, shapes: dict[str, tuple[int, ...]]
+) -> Iterator[NDArray[np.float32]]:
+    step = max(1, _CHUNK_VALUES // (entry.shape[1] if len(entry.shape) > 1 else 1))
+    for source in entry.sources:
+        rows = shapes[source][0]
+        for start in range(0, rows, step):
+            yield checkpoint.rows(source, start, min(start + step, rows))

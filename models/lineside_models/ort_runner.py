@@ -1,0 +1,52 @@
+"""Runs a bundle's ONNX graph, one sequence at a time. Knows no scheduler: it is for checking bundles.
+
+The daemon's engine is another: it batches, and holds its buffers for its whole life.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lineside.engine.bundle import ONNX_MODEL
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when onnxruntime is imported
+
+import onnxruntime
+
+
+class OrtRunner:
+    """One model file with its cache, updated in place."""
+
+    def __init__(self, model: Path, threads: int = 0) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        file = model / ONNX_MODEL if model.is_dir() else model
+        self._session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        caches = [entry for entry in self._session.get_inputs() if entry.name.startswith("past_key_values.")]
+        self.max_seq_len: int = caches[0].shape[2]
+        self._caches = {entry.name: np.zeros((1, *entry.shape[1:]), np.float32) for entry in caches}
+
+    def forward(self, tokens: list[int], past_len: int, rows: list[int]) -> NDArray[np.float32]:
+        """Append tokens to the first `past_len` cached ones; logits of those at `rows`."""
+        total = past_len + len(tokens)
+        inputs = {
+            "input_ids": np.array([tokens], np.int64),
+            "seqlens_k": np.array([total - 1], np.int32),
+            "total_len": np.array(total, np.int32),
+            "rows": np.array(rows, np.int64),
+        }
+        binding = self._session.io_binding()
+        binding.bind_output("logits", "cpu")  # the first one bound is the first one got back
+        for name, values in inputs.items():
+            binding.bind_cpu_input(name, values)
+        for name, cache in self._caches.items():
+            place = ("cpu", 0, np.float32, cache.shape, cache.ctypes.data)
+            binding.bind_input(name, *place)
+            binding.bind_output(name.replace("past_key_values", "present"), *place)
+        self._session.run_with_iobinding(binding)
+        logits: NDArray[np.float32] = binding.get_outputs()[0].numpy()
+        return logits

@@ -1,0 +1,107 @@
+"""The engine contract on ONNX Runtime with a real model, on the current release and on JetPack 6's last."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.support.contract import EngineContract
+
+from lineside.engine.base import EngineFaultError, Extension
+from lineside.engine.bundle import open_bundle
+from lineside.engine.onnxruntime import OnnxRuntimeEngine
+
+ROOT = Path(__file__).parents[3]
+OLD_PYTHON = ROOT / ".venv-onnxruntime-1.23.2" / "bin" / "python"
+
+
+def open_engine(path):
+    return OnnxRuntimeEngine(open_bundle(path), slots=4, threads=2, max_chunk_tokens=32)
+
+
+@pytest.fixture(scope="module")
+def fp32_engine(tiny_fp32_bundle):
+    engine = open_engine(tiny_fp32_bundle)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="module")
+def int8_engine(smollm2_bundle):
+    engine = open_engine(smollm2_bundle)
+    yield engine
+    engine.close()
+
+
+class TestTinyFp32(EngineContract):
+    """A small random model in fp32: every way of cutting gives the same numbers."""
+
+    @pytest.fixture
+    def engine(self, fp32_engine):
+        return fp32_engine
+
+
+class TestSmolLM2Int8(EngineContract):
+    """The real model in int8: activations are quantised per call, so cutting changes the numbers a little."""
+
+    tolerance = 0.1
+
+    @pytest.fixture
+    def engine(self, int8_engine):
+        return int8_engine
+
+
+def test_a_failing_call_is_an_engine_fault_and_the_next_one_works(fp32_engine):
+    beyond = fp32_engine.capabilities.vocab_size + 5
+    with pytest.raises(EngineFaultError, match="run model"):
+        fp32_engine.forward([Extension(0, 0, [1, beyond, 2], (2,))])
+    (row,) = fp32_engine.forward([Extension(0, 0, [1, 2, 3], (2,))])
+    assert row.shape == (1, fp32_engine.capabilities.vocab_size)
+
+
+def test_the_same_contract_on_the_oldest_supported_onnxruntime(tiny_fp32_bundle, smollm2_bundle):
+    if not OLD_PYTHON.exists():
+        pytest.fail(f"{OLD_PYTHON} is missing: scripts/test makes it")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{ROOT}:{ROOT / 'daemon'}",
+        "LINESIDE_TEST_TINY_BUNDLE": str(tiny_fp32_bundle),
+        "LINESIDE_TEST_SMOLLM2_BUNDLE": str(smollm2_bundle),
+    }
+    command = [OLD_PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--noconftest"]
+    command += ["--import-mode=importlib", Path(__file__).with_name("oldest_runtime.py")]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed" in done.stdout
+
+
+def test_no_telemetry_is_sent(smollm2_bundle):
+    """Every socket that a process opens while it loads and runs the model is of its own machine: none."""
+    script = (
+        "import socket, sys, pathlib\n"
+        "def deny(event, args):\n"
+        "    if event.startswith('socket.'): raise SystemExit(f'opened: {event} {args}')\n"
+        "sys.addaudithook(deny)\n"
+        "from tests.integration.engine.test_contract import open_engine\n"
+        "from lineside.engine.base import Extension\n"
+        "import os\n"
+        "engine = open_engine(pathlib.Path(sys.argv[1]))\n"
+        "engine.forward([Extension(0, 0, [5, 6, 7], (2,))])\n"
+        "assert os.environ['ORT_DISABLE_TELEMETRY'] == '1'\n"
+        "links = [os.readlink(f'/proc/self/fd/{fd}') for fd in os.listdir('/proc/self/fd')\n"
+        "         if os.path.exists(f'/proc/self/fd/{fd}')]\n"
+        "assert not [link for link in links if link.startswith('socket:')], links\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'daemon'}:{ROOT / 'models'}"}
+    environment.pop("ORT_DISABLE_TELEMETRY", None)
+    done = subprocess.run(
+        [sys.executable, "-c", script, smollm2_bundle],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,261 @@
+import asyncio
+import json
+import time
+from contextlib import asynccontextmanager
+
+import anyio
+import msgspec
+import pytest
+
+from lineside.diagnosis.diagnosis import AlarmRef, DeviceRef, Diagnosis
+from lineside.dispatch import Desk, DeskLimits
+from lineside.journal import Journal
+from lineside.journal_file import Limits
+from lineside.ports import IncomingReport, Retrieved
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+def incoming(code="F012", *, device="L1/M1", sev=None, correlation=b"c", remaining_ms=None, **report):
+    report = {"dev": {"id": "L1/M1"}, "alarm": {"code": code}, **report}
+    if sev is not None:
+        report["alarm"]["sev"] = sev
+    payload = json.dumps(report).encode()
+    return IncomingReport(device, "", payload, "reply", correlation, True, remaining_ms)
+
+
+class Diagnoser:
+    """Answers with the report's code; waits for `gate`; records what it was asked."""
+
+    def __init__(self):
+        self.asked = []
+        self.gate = anyio.Event()
+        self.gate.set()
+
+    async def diagnose(self, report, call):
+        self.asked.append((report.alarm.code, call))
+        yield Retrieved(())
+        await self.gate.wait()
+        yield Diagnosis(
+            id=report.id,
+            diagnosis_id="D",
+            dev=DeviceRef(id=report.dev.id),
+            alarm=AlarmRef(code=report.alarm.code),
+            received_at="",
+            status="ok",
+            mode="rules",
+            severity="low",
+            lang="en",
+        )
+
+
+class Bench:
+    """A desk on a real journal, and what came out of it."""
+
+    def __init__(self, path, diagnoser, **limits):
+        self.counters = []
+        self.journal = Journal(path, Limits(1000, 1 << 26))
+        self.diagnoser = diagnoser
+        limits = DeskLimits(**{"concurrency": 1, "max_pending": 10, "default_timeout_ms": 5000, **limits})
+        self.desk = Desk(self.journal, diagnoser, limits, self.counters.append, asyncio.get_running_loop())
+        self.answers = []
+        self.arrived = anyio.Event()
+        self.stored = []
+
+    def accept(self, report):
+        self.desk.accept(report, lambda: self.stored.append(report))
+
+    async def read(self):
+        async for answer in self.desk.answers():
+            self.answers.append(answer)
+            self.arrived.set()
+
+    async def wait(self, count):
+        with anyio.fail_after(5):
+            while len(self.answers) < count:
+                await self.arrived.wait()
+                self.arrived = anyio.Event()
+        return [msgspec.json.decode(answer.payload, type=Diagnosis) for answer in self.answers]
+
+
+@asynccontextmanager
+async def working(bench, *, run=True):
+    async with anyio.create_task_group() as group:
+        if run:
+            group.start_soon(bench.desk.run)
+        group.start_soon(bench.read)
+        await anyio.sleep(0.05)
+        yield bench
+        group.cancel_scope.cancel()
+    bench.journal.close()
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "journal.db"
+
+
+async def test_a_report_is_stored_then_diagnosed_then_published(path):
+    async with working(Bench(path, Diagnoser())) as bench:
+        bench.accept(incoming())
+        (diagnosis,) = await bench.wait(1)
+    assert (diagnosis.alarm.code, diagnosis.status) == ("F012", "ok")
+    assert len(bench.stored) == 1
+    assert bench.answers[0].correlation == b"c"
+    assert "reports_accepted" in bench.counters
+    assert "diagnoses_ok" in bench.counters
+
+
+async def test_the_same_report_again_gets_the_same_bytes_without_a_new_diagnosis(path):
+    diagnoser = Diagnoser()
+    async with working(Bench(path, diagnoser)) as bench:
+        bench.accept(incoming(id="1"))
+        await bench.wait(1)
+        bench.accept(incoming(id="1", correlation=b"again"))
+        await bench.wait(2)
+    assert len(diagnoser.asked) == 1
+    assert bench.answers[0].payload == bench.answers[1].payload
+    assert bench.answers[1].correlation == b"again"
+
+
+async def test_an_id_with_another_content_is_a_new_report(path):
+    diagnoser = Diagnoser()
+    async with working(Bench(path, diagnoser)) as bench:
+        bench.accept(incoming(id="1"))
+        bench.accept(incoming("F013", id="1"))
+        await bench.wait(2)
+    assert len(diagnoser.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("report", "reason", "field"),
+    [
+        (IncomingReport("L1/M1", "", b"{", "reply", b"", True, None), "invalid", ""),
+        (IncomingReport("L1/M1", "", b"x" * 65_537, "reply", b"", True, None), "too_long", ""),
+        (incoming(sev=2000), "invalid", "alarm.sev"),
+        (incoming(""), "invalid", "alarm"),
+        (incoming(device="L2/M2"), "invalid", "dev.id"),
+    ],
+)
+async def test_a_report_that_cannot_be_used_is_answered_with_the_reason(path, report, reason, field):
+    async with working(Bench(path, Diagnoser())) as bench:
+        bench.accept(report)
+        (diagnosis,) = await bench.wait(1)
+    assert (diagnosis.status, diagnosis.reason, diagnosis.field) == ("error", reason, field)
+    assert diagnosis.message
+    assert diagnosis.dev.id == report.device
+    assert len(bench.stored) == 1
+    assert f"reports_refused_{reason}" in bench.counters
+
+
+async def test_past_its_bound_the_desk_answers_overload_at_once(path):
+    diagnoser = Diagnoser()
+    diagnoser.gate = anyio.Event()
+    async with working(Bench(path, diagnoser, max_pending=2)) as bench:
+        for number in range(3):
+            bench.accept(incoming(id=str(number)))
+            await anyio.sleep(0.05)
+        (diagnosis,) = await bench.wait(1)
+        assert (diagnosis.reason, diagnosis.retry_after_ms) == ("overload", 5000)
+        diagnoser.gate.set()
+        await bench.wait(3)
+    assert bench.desk.pending == 0
+
+
+async def test_urgent_reports_overtake(path):
+    diagnoser = Diagnoser()
+    diagnoser.gate = anyio.Event()
+    async with working(Bench(path, diagnoser)) as bench:
+        for code, sev in (("first", None), ("low", 100), ("plain", None), ("critical", 900)):
+            bench.accept(incoming(code, sev=sev))
+            await anyio.sleep(0.05)
+        diagnoser.gate.set()
+        await bench.wait(4)
+    assert [code for code, _ in diagnoser.asked] == ["first", "critical", "plain", "low"]
+
+
+async def test_the_deadline_counts_from_arrival_and_the_message_expiry_shortens_it(path):
+    diagnoser = Diagnoser()
+    async with working(Bench(path, diagnoser)) as bench:
+        before_ns = time.monotonic_ns()
+        bench.accept(incoming(id="1", deadline_ms=4000))
+        bench.accept(incoming(id="2", deadline_ms=4000, remaining_ms=2000))
+        bench.accept(incoming(id="3"))
+        await bench.wait(3)
+    left_ms = [(call.deadline_ns - before_ns) / 1e6 for _, call in diagnoser.asked]
+    assert left_ms == pytest.approx([4000, 2000, 5000], abs=300)
+
+
+async def test_a_report_whose_time_is_over_is_not_diagnosed(path):
+    diagnoser = Diagnoser()
+    diagnoser.gate = anyio.Event()
+    async with working(Bench(path, diagnoser)) as bench:
+        bench.accept(incoming("first"))
+        bench.accept(incoming("late", deadline_ms=30))
+        await anyio.sleep(0.1)
+        diagnoser.gate.set()
+        answers = await bench.wait(2)
+    assert [(a.status, a.reason) for a in answers] == [("ok", ""), ("error", "expired")]
+    assert len(diagnoser.asked) == 1
+
+
+async def test_an_answer_tells_what_is_left_of_its_messages_expiry(path):
+    async with working(Bench(path, Diagnoser())) as bench:
+        bench.accept(incoming(remaining_ms=3000))
+        await bench.wait(1)
+    assert 0 < bench.answers[0].remaining_ms < 3000
+
+
+async def test_what_was_not_answered_is_taken_up_after_a_restart(path):
+    diagnoser = Diagnoser()
+    diagnoser.gate = anyio.Event()
+    async with working(Bench(path, diagnoser)) as bench:
+        bench.accept(incoming("begun"))
+        bench.accept(incoming("waiting"))
+        await anyio.sleep(0.1)
+    assert bench.answers == []
+    async with working(Bench(path, Diagnoser())) as bench:
+        answers = await bench.wait(2)
+    assert sorted(answer.alarm.code for answer in answers) == ["begun", "waiting"]
+
+
+async def test_what_was_not_published_is_published_after_a_restart_and_only_that(path):
+    async with working(Bench(path, Diagnoser())) as bench:
+        for code in ("a", "b"):
+            bench.accept(incoming(code))
+        await bench.wait(2)
+        bench.desk.published(bench.answers[0].row)
+        await anyio.sleep(0.05)
+    async with working(Bench(path, Diagnoser())) as again:
+        answers = await again.wait(1)
+        await anyio.sleep(0.05)
+    assert [a.alarm.code for a in answers] == ["b"]
+
+
+async def test_draining_ends_what_runs_and_begins_nothing(path):
+    diagnoser = Diagnoser()
+    diagnoser.gate = anyio.Event()
+    async with working(Bench(path, diagnoser)) as bench, anyio.create_task_group() as group:
+        bench.accept(incoming("runs"))
+        bench.accept(incoming("waits"))
+        await anyio.sleep(0.1)
+        group.start_soon(bench.desk.drain, 5)
+        await anyio.sleep(0.02)
+        diagnoser.gate.set()
+        await bench.wait(1)
+    assert [code for code, _ in diagnoser.asked] == ["runs"]
+
+
+async def test_without_a_journal_there_is_no_acknowledgement(path):
+    async with working(Bench(path, Diagnoser()), run=False) as bench:
+        bench.journal._connection.execute("PRAGMA query_only = 1")
+        bench.accept(incoming())
+        await anyio.sleep(0.1)
+        assert bench.stored == []
+        assert "reports_not_stored" in bench.counters
+        bench.journal._connection.execute("PRAGMA query_only = 0")

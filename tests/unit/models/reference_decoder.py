@@ -1,0 +1,78 @@
+"""The decoder in float64 NumPy, from its published equations. Shares no code with the build step.
+
+Takes float tensors by canonical name through `lookup`, one layer at a time, so that a real model fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Lookup = Callable[[str], NDArray]
+Array = NDArray[np.float64]
+
+
+def reference_logits(geometry, lookup: Lookup, tokens: Sequence[int], rows: Sequence[int]) -> Array:
+    """Logits at `rows` of one sequence, computed whole."""
+
+    def get(name: str) -> Array:
+        return np.asarray(lookup(name), np.float64)
+
+    x = get("embed")[list(tokens)]
+    cos, sin = angles(geometry, len(tokens))
+    for layer in range(geometry.layers):
+
+        def part(name: str, layer: int = layer) -> Array:
+            return get(f"layers.{layer}.{name}")
+
+        x = x + attention(geometry, part, rms(x, part("attn_norm"), geometry.norm_eps), cos, sin)
+        y = rms(x, part("mlp_norm"), geometry.norm_eps)
+        gate = y @ part("gate_proj").T
+        x = x + (gate / (1 + np.exp(-gate)) * (y @ part("up_proj").T)) @ part("down_proj").T
+    final = rms(x[list(rows)], get("norm"), geometry.norm_eps)
+    return final @ get("embed" if geometry.tied_head else "head").T
+
+
+def attention(geometry, part: Lookup, x: Array, cos: Array, sin: Array) -> Array:
+    tokens = len(x)
+
+    def project(name: str, heads: int) -> Array:
+        y = x @ part(f"{name}_proj").T
+        try:
+            y = y + part(f"{name}_proj.bias")
+        except KeyError:
+            pass
+        return y.reshape(tokens, heads, geometry.head_dim).transpose(1, 0, 2)
+
+    q = rotate(project("q", geometry.heads), cos, sin)
+    k = rotate(project("k", geometry.kv_heads), cos, sin)
+    v = project("v", geometry.kv_heads)
+    share = geometry.heads // geometry.kv_heads
+    mask = np.triu(np.full((tokens, tokens), -np.inf), 1)
+    out = []
+    for head in range(geometry.heads):
+        scores = q[head] @ k[head // share].T / np.sqrt(geometry.head_dim) + mask
+        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        out.append(weights / weights.sum(axis=-1, keepdims=True) @ v[head // share])
+    joined = np.concatenate(out, axis=-1) @ part("o_proj").T
+    try:
+        return joined + part("o_proj.bias")
+    except KeyError:
+        return joined
+
+
+def angles(geometry, tokens: int) -> tuple[Array, Array]:
+    pair = np.arange(geometry.head_dim // 2)
+    angle = np.outer(np.arange(tokens), geometry.rope_theta ** (-2 * pair / geometry.head_dim))
+    return np.cos(angle), np.sin(angle)
+
+
+def rotate(x: Array, cos: Array, sin: Array) -> Array:
+    first, second = np.split(x, 2, axis=-1)
+    return np.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+
+
+def rms(x: Array, weight: Array, eps: float) -> Array:
+    return x / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + eps) * weight

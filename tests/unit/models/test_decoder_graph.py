@@ -1,0 +1,161 @@
+"""Graphs built from tiny random checkpoints against an independent float64 reference."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lineside.engine.bundle import ONNX_MODEL, WEIGHTS, open_bundle
+from lineside_models.build import BuildOptions, build_bundle
+from lineside_models.checkpoint import open_checkpoint
+from lineside_models.graph.dialect_ort import lower_ort
+from lineside_models.graph.store import WeightStore
+from lineside_models.safetensors_file import read_safetensors
+from tests.unit.models.graph_runs import BatchRun, relative_error, stored_lookup
+from tests.unit.models.reference_decoder import reference_logits
+from tests.unit.models.tiny_checkpoints import DTYPES, VOCAB, Tiny, write_gguf, write_huggingface
+
+ROOT = Path(__file__).parents[3]
+MODELS = {
+    "llama-tied": Tiny("llama"),
+    "llama-untied-biases": Tiny("llama", tied=False, bias=True, o_bias=True, theta=500.0),
+    "qwen2-tied": Tiny("qwen2", heads=6, kv_heads=2, hidden=96, eps=1e-6),
+    "qwen2-untied": Tiny("qwen2", tied=False, kv_heads=1, theta=1e6),
+}
+TOKENS = np.random.default_rng(3).integers(0, VOCAB, 40).tolist()
+
+
+def build(directory: Path, tiny: Tiny, weights: str) -> Path:
+    """A bundle whose model.onnx computes products in float32."""
+    checkpoint = open_checkpoint(write_gguf(directory / "tiny.gguf", tiny))
+    bundle = directory / "bundle"
+    options = BuildOptions(name="tiny", languages=("en",), licence="x", weights=weights, max_seq_len=64)
+    build_bundle(checkpoint, bundle, options, lambda _: None)
+    open_bundle(bundle)
+    store = WeightStore(read_safetensors(bundle / WEIGHTS))
+    lower_ort(checkpoint.architecture, store, 64, bundle / "model.float.onnx", accuracy_level=0)
+    return bundle
+
+
+@pytest.fixture(
+    scope="module", params=[(n, w) for n in MODELS for w in ("fp32", "int8", "int4")], ids="-".join
+)
+def built(request, tmp_path_factory):
+    name, weights = request.param
+    bundle = build(tmp_path_factory.mktemp("graph"), MODELS[name], weights)
+    geometry = open_bundle(bundle).manifest.geometry
+    lookup = stored_lookup(WeightStore(read_safetensors(bundle / WEIGHTS)), geometry)
+    if weights == "fp32":  # against the trained values themselves, not what the store made of them
+        lookup = MODELS[name].values.__getitem__
+
+    def reference(tokens, rows):
+        return reference_logits(geometry, lookup, tokens, rows)
+
+    return bundle, reference
+
+
+def test_prefill_of_all_rows(built) -> None:
+    bundle, reference = built
+    run = BatchRun(bundle / "model.float.onnx", 1)
+    rows = list(range(len(TOKENS)))
+    logits = run.step(0, [TOKENS], [len(TOKENS)], rows)
+    assert relative_error(logits, reference(TOKENS, rows)) < 1e-4
+
+
+def test_chunks_and_steps_with_the_cache_in_place(built) -> None:
+    bundle, reference = built
+    run = BatchRun(bundle / "model.float.onnx", 1)
+    run.step(0, [TOKENS[:7]], [7], [6])
+    chunk = run.step(0, [TOKENS[7:30]], [30], [0, 22])
+    steps = [run.step(0, [[TOKENS[i]]], [i + 1], [0]) for i in range(30, 40)]
+    found = np.concatenate([chunk, *steps])
+    assert relative_error(found, reference(TOKENS, [7, 29, *range(30, 40)])) < 1e-4
+
+
+def test_going_back_overwrites_the_cache(built) -> None:
+    bundle, reference = built
+    run = BatchRun(bundle / "model.float.onnx", 1)
+    run.step(0, [TOKENS[:20]], [20], [19])
+    other = [*TOKENS[:10], *TOKENS[25:35]]
+    found = run.step(0, [other[10:]], [20], range(10))
+    assert relative_error(found, reference(other, range(10, 20))) < 1e-4
+
+
+def test_ragged_batch_steps(built) -> None:
+    bundle, reference = built
+    run = BatchRun(bundle / "model.float.onnx", 3)
+    lengths = [5, 29, 12]
+    sequences = [TOKENS[:8], TOKENS[3:35], TOKENS[20:35]]
+    for slot, (sequence, length) in enumerate(zip(sequences, lengths, strict=True)):
+        run.step(slot, [sequence[:length]], [length], [length - 1])
+    for extra in range(3):
+        new = [[sequence[length + extra]] for sequence, length in zip(sequences, lengths, strict=True)]
+        logits = run.step(0, new, [length + extra + 1 for length in lengths], [0, 1, 2])
+        for slot, (sequence, length) in enumerate(zip(sequences, lengths, strict=True)):
+            expected = reference(sequence[: length + extra + 1], [length + extra])
+            assert relative_error(logits[slot], expected[0]) < 1e-4
+
+
+def test_rows_are_flat_positions_in_any_number(built) -> None:
+    bundle, _ = built
+    run = BatchRun(bundle / "model.float.onnx", 2)
+    batch = [TOKENS[:6], TOKENS[6:12]]
+    everything = run.step(0, batch, [6, 6], range(12))
+    assert np.allclose(run.step(0, batch, [6, 6], [9, 2]), everything[[9, 2]], atol=1e-5)
+    assert run.step(0, batch, [6, 6], []).shape == (0, VOCAB)
+
+
+def test_shipped_graph_is_close_to_the_reference(built) -> None:
+    """accuracy_level 4 rounds activations to 8 bits: near, and equal for fp32."""
+    bundle, reference = built
+    logits = BatchRun(bundle / ONNX_MODEL, 1).step(0, [TOKENS], [len(TOKENS)], [39])
+    exact = open_bundle(bundle).manifest.precision == "fp32"
+    assert relative_error(logits, reference(TOKENS, [39])) < (1e-4 if exact else 0.15)
+
+
+def test_reference_notices_a_wrong_weight() -> None:
+    """The comparison can fail: one changed bias moves the logits far past the tolerance."""
+    tiny, other = Tiny("qwen2"), Tiny("qwen2")
+    other.values["layers.0.q_proj.bias"] = other.values["layers.0.q_proj.bias"] + 0.1
+    pair = [reference_logits(_geometry(t), t.values.__getitem__, TOKENS, [39]) for t in (tiny, other)]
+    assert relative_error(*pair) > 1e-3
+
+
+def _geometry(tiny: Tiny):
+    tiny.rope_theta, tiny.norm_eps, tiny.tied_head = tiny.theta, tiny.eps, tiny.tied
+    return tiny
+
+
+@pytest.mark.parametrize("kind", ["F32", "F16", "BF16"])
+@pytest.mark.parametrize("shards", [1, 3])
+def test_huggingface_directory(tmp_path, kind: str, shards: int) -> None:
+    tiny = Tiny("qwen2", tied=False)
+    checkpoint = open_checkpoint(write_huggingface(tmp_path / "hf", tiny, kind, shards=shards))
+    options = BuildOptions(name="t", languages=("en",), licence="x", weights="fp32", max_seq_len=64)
+    build_bundle(checkpoint, tmp_path / "b", options, lambda _: None)
+    logits = BatchRun(tmp_path / "b" / ONNX_MODEL, 1).step(0, [TOKENS], [len(TOKENS)], [39])
+    rounded = {name: values.astype(DTYPES[kind]) for name, values in tiny.values.items()}
+    expected = reference_logits(_geometry(tiny), rounded.__getitem__, TOKENS, [39])
+    assert relative_error(logits, expected) < 1e-4
+
+
+OLD = ROOT / ".venv-onnxruntime-1.23.2" / "bin" / "python"
+
+
+@pytest.mark.skipif(not OLD.exists(), reason="scripts/test sets onnxruntime 1.23.2 up")
+def test_oldest_supported_runtime_gives_the_same_logits(built, tmp_path) -> None:
+    bundle, reference = built
+    code = (
+        "import sys, numpy, onnxruntime; from tests.unit.models.graph_runs import BatchRun;"
+        "from pathlib import Path; assert onnxruntime.__version__ == '1.23.2';"
+        "t = eval(sys.argv[2]); run = BatchRun(Path(sys.argv[1]), 1); run.step(0, [t[:20]], [20], [19]);"
+        "chunk, step = run.step(0, [t[20:39]], [39], [18]), run.step(0, [t[39:]], [40], [0]);"
+        "numpy.save(sys.argv[3], numpy.concatenate([chunk, step]))"
+    )
+    arguments = [OLD, "-c", code, bundle / "model.float.onnx", str(TOKENS), tmp_path / "logits.npy"]
+    subprocess.run(arguments, check=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert relative_error(np.load(tmp_path / "logits.npy"), reference(TOKENS, [38, 39])) < 1e-4

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from lineside_models.checkpoint import open_checkpoint
+from lineside_models.errors import CheckpointError
+from tests.unit.models.tiny_checkpoints import DTYPES, Tiny, hf_name, write_huggingface
+
+
+def refusal(path: Path) -> CheckpointError:
+    with pytest.raises(CheckpointError) as caught:
+        open_checkpoint(path)
+    assert caught.value.hint, "every refusal says what to do"
+    return caught.value
+
+
+@pytest.mark.parametrize("kind", DTYPES)
+@pytest.mark.parametrize("shards", [1, 4])
+def test_every_tensor_comes_back(tmp_path, kind: str, shards: int) -> None:
+    tiny = Tiny("llama", tied=False, bias=True, o_bias=True)
+    checkpoint = open_checkpoint(write_huggingface(tmp_path, tiny, kind, shards=shards))
+    for name, values in tiny.values.items():
+        expected = values.astype(DTYPES[kind]).astype(np.float32)
+        found = checkpoint.rows(name, 1, 17)
+        assert found.dtype == np.float32
+        assert np.array_equal(found, expected[1:17]), name
+    assert len(checkpoint.files()) == 1 + shards
+
+
+def test_geometry_from_config(tmp_path) -> None:
+    config = {"rope_theta": None, "rope_parameters": {"rope_type": "default", "rope_theta": 5e5}, "head_dim": None}
+    checkpoint = open_checkpoint(write_huggingface(tmp_path, Tiny("qwen2"), config=config))
+    assert checkpoint.architecture.geometry.rope_theta == 5e5
+    assert checkpoint.architecture.geometry.head_dim == 16
+    assert checkpoint.architecture.qkv_bias
+    assert not checkpoint.architecture.o_bias
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        ({"model_type": "mixtral"}, "mixtral"),
+        ({"rope_scaling": {"rope_type": "llama3", "factor": 8}}, "rope_scaling = llama3"),
+        ({"rope_scaling": {"type": "linear", "factor": 2}}, "rope_scaling = linear"),
+        ({"rope_parameters": {"rope_type": "yarn"}}, "rope_parameters = yarn"),
+        ({"use_sliding_window": True}, "use_sliding_window"),
+        ({"hidden_act": "gelu"}, "hidden_act = gelu"),
+        ({"quantization_config": {"bits": 4}}, "quantization_config"),
+        ({"num_hidden_layers": None}, "num_hidden_layers is missing"),
+        ({"num_attention_heads": "4"}, "num_attention_heads is 4"),
+        ({"num_key_value_heads": 3}, "cannot share 3"),
+        ({"num_hidden_layers": 0}, "layers is 0"),
+        ({"num_hidden_layers": 3}, "model.layers.2.input_layernorm.weight is missing"),
+        ({"intermediate_size": 95}, "mlp.gate_proj.weight is (96, 64), expected (95, 64)"),
+        ({"tie_word_embeddings": False}, "lm_head.weight is missing"),
+    ],
+)
+def test_refusals_name_the_setting(tmp_path, config, named: str) -> None:
+    assert named in refusal(write_huggingface(tmp_path, Tiny("qwen2"), config=config)).message
+
+
+def test_missing_files_are_named(tmp_path) -> None:
+    path = write_huggingface(tmp_path / "hf", Tiny("qwen2"), shards=2)
+    (path / "model-00002-of-00002.safetensors").unlink()
+    assert "model-00002-of-00002.safetensors is missing" in refusal(path).message
+    (path / "config.json").write_text("[1")
+    assert "config.json" in refusal(path).message
+    (path / "config.json").unlink()
+    assert "config.json is missing" in refusal(path).message
+
+
+def test_missing_tensor_is_named_as_in_the_file(tmp_path) -> None:
+    path = write_huggingface(tmp_path, Tiny("qwen2"), drop="layers.1.q_proj.bias")
+    assert hf_name("layers.1.q_proj.bias") in refusal(path).message
+
+
+@pytest.mark.parametrize("size", [0, 5, 100, 20000, -10])
+def test_truncated_weights(tmp_path, size: int) -> None:
+    path = write_huggingface(tmp_path, Tiny("qwen2")) / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:size])
+    assert "model.safetensors" in refusal(tmp_path).message
+
+
+def test_unsupported_type_is_named(tmp_path) -> None:
+    write_huggingface(tmp_path, Tiny("qwen2"))
+    save_file({"a": np.zeros(3, np.int64)}, tmp_path / "model.safetensors")
+    assert "type I64" in refusal(tmp_path).message
+
+
+def test_malformed_header(tmp_path) -> None:
+    write_huggingface(tmp_path, Tiny("qwen2"))
+    for header in ({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}}, {"a": 1}, []):
+        text = json.dumps(header).encode()
+        (tmp_path / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + bytes(8))
+        assert "model.safetensors" in refusal(tmp_path).message

@@ -1,0 +1,65 @@
+from pathlib import Path
+
+import pytest
+
+from lineside.config import Config, ConfigError, default_state_dir, load_config
+
+
+def load(tmp_path, text):
+    file = tmp_path / "lineside.toml"
+    file.write_text(text, "utf-8")
+    return load_config(file)
+
+
+def test_an_empty_file_is_the_defaults(tmp_path):
+    assert load(tmp_path, "") == Config()
+
+
+def test_values_are_read(tmp_path):
+    config = load(tmp_path, 'state_dir = "/s"\n[grpc]\nport = 6000\n[mqtt]\nbroker = "off"\n')
+    assert (config.grpc.port, config.mqtt.broker) == (6000, "off")
+    assert config.journal_path == Path("/s/journal.db")
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("colour = 1", "colour"),
+        ("[grpc]\nprot = 1", "prot"),
+        ("[grpc]\nport = 70000", r"\$.grpc.port"),
+        ("[grpc]\nport = '50051'", r"\$.grpc.port"),
+        ("[engine]\nslots = 0", r"\$.engine.slots"),
+        ("[mqtt]\nbroker = 'both'", r"\$.mqtt.broker"),
+        ("[plant]\nlocale = 'xx'", r"\$.plant.locale"),
+        ("[power]\nlimit_w = 15", "limit_w"),
+        ("[security]\nx = 1", "x"),
+        ("[grpc", "correct the file"),
+    ],
+)
+def test_a_bad_value_or_an_unknown_key_is_named(tmp_path, text, named):
+    with pytest.raises(ConfigError, match=named):
+        load(tmp_path, text)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="nowhere.toml"):
+        load_config(tmp_path / "nowhere.toml")
+
+
+def test_the_state_directory_is_systemds_where_it_gives_one(monkeypatch):
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/a:/var/lib/b")
+    assert default_state_dir() == Path("/var/lib/a")
+
+
+def test_a_user_has_a_state_directory_of_their_own(monkeypatch):
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setenv("XDG_STATE_HOME", "/home/u/.state")
+    assert default_state_dir() == Path("/home/u/.state/lineside")
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert default_state_dir() == Path("/var/lib/lineside")
+
+
+def test_a_configured_path_wins_over_the_state_directory(tmp_path):
+    config = load(tmp_path, 'state_dir = "/s"\n[bundle]\npath = "/b"\n')
+    assert config.bundle_path == Path("/b")
