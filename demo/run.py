@@ -1,4 +1,4 @@
-"""The demo: a real model answers real fault reports over a real broker and over gRPC, then everything stops."""
+"""The demo: a real model answers real fault reports over a real broker and over gRPC, then all stops."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DEFAULT_MODEL = "qwen2.5-coder-0.5b-instruct"
 START_TIMEOUT_S = 60
 ANSWER_TIMEOUT_S = 90
 
-console = Console(stderr=True)
+console = Console()
 
 
 def say(text: str) -> None:
@@ -95,21 +95,9 @@ def over_mqtt(fault: Path, port: int) -> tuple[bytes, float]:
     device = json.loads(fault.read_text("utf-8"))["dev"]["id"]
     to_broker = ["-h", "127.0.0.1", "-p", str(port)]
     # Into a pipe it would write in blocks, and its SUBACK would not be seen: stdbuf makes it lines.
-    listener = subprocess.Popen(
-        [
-            "stdbuf",
-            "-oL",
-            "mosquitto_sub",
-            *to_broker,
-            "-t",
-            f"lineside/v1/diagnosis/{device}",
-            "-C",
-            "1",
-            "-d",
-        ]
-        + ["-W", str(ANSWER_TIMEOUT_S), "-F", "=> %p"],
-        stdout=subprocess.PIPE,
-    )
+    command = ["stdbuf", "-oL", "mosquitto_sub", *to_broker, "-t", f"lineside/v1/diagnosis/{device}"]
+    options = ["-C", "1", "-W", str(ANSWER_TIMEOUT_S), "-d", "-F", "=> %p"]
+    listener = subprocess.Popen([*command, *options], stdout=subprocess.PIPE)
     assert listener.stdout is not None
     lines = iter(listener.stdout.readline, b"")
     # Only once the broker has confirmed the subscription can no answer be missed.

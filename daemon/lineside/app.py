@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import time
 
@@ -17,16 +16,14 @@ from lineside.diagnosis.knowledge.search import Searcher
 from lineside.diagnosis.knowledge.store import Store
 from lineside.diagnosis.pipeline import Pipeline
 from lineside.dispatch import Desk, DeskLimits
-from lineside.engine.base import Engine
-from lineside.engine.bundle import Bundle, open_bundle
-from lineside.engine.onnxruntime import OnnxRuntimeEngine
+from lineside.engine.bundle import Bundle
 from lineside.errors import LinesideError
 from lineside.journal import Journal
 from lineside.journal_file import Limits
+from lineside.loading import load
 from lineside.once import Once, OnceDiagnoser, OnceGenerator
 from lineside.ports import EngineFacts, ModelFacts
 from lineside.serving.service import GenerationService
-from lineside.serving.tokenizer import Tokenizer
 from lineside.telemetry.status import Sources, Status
 from lineside.transport.grpc.calls import CallDefaults
 from lineside.transport.grpc.server import GrpcServer
@@ -69,8 +66,8 @@ class App:
         self._store = Store(config.knowledge_path)
         stack.callback(self._store.close)
         self._broker, mqtt = await self._start_broker()
-        self._bundle, self._engine = await anyio.to_thread.run_sync(_load, config)
-        stack.callback(self._engine.close)
+        self._loaded = await anyio.to_thread.run_sync(load, config)
+        stack.callback(self._loaded.engine.close)
         self._service = self._make_service()
         stack.push_async_callback(self._service.drain, self._drain_s)
         pipeline = self._make_pipeline()
@@ -133,16 +130,16 @@ class App:
 
     def _make_service(self) -> GenerationService:
         return GenerationService(
-            self._engine,
-            Tokenizer(self._bundle),
-            eos=self._bundle.manifest.tokens.eos,
+            self._loaded.engine,
+            self._loaded.tokenizer,
+            self._loaded.grammars,
             max_waiting=self._config.engine.max_waiting,
             on_failure=self._engine_failed,
         )
 
     def _make_pipeline(self) -> Pipeline:
         searcher = Searcher(self._store, self._config.knowledge.max_entries)
-        writer = EngineWriter(self._service, self._bundle.manifest)
+        writer = EngineWriter(self._service, self._loaded.bundle.manifest)
         return Pipeline(searcher, writer, locale=self._config.plant.locale)
 
     def _make_desk(self, pipeline: Pipeline) -> Desk:
@@ -170,7 +167,7 @@ class App:
         link, desk = self._link, self._desk
         return Sources(
             engine=self._engine_facts,
-            models=lambda: (_model_facts(self._bundle),),
+            models=lambda: (_model_facts(self._loaded.bundle),),
             knowledge=lambda: (self._store.version, self._store.entries),
             broker=lambda: (
                 (link.address, link.connected, self._broker is not None) if link else ("", False, False)
@@ -179,7 +176,7 @@ class App:
         )
 
     def _engine_facts(self) -> EngineFacts:
-        capabilities, manifest = self._engine.capabilities, self._bundle.manifest
+        capabilities, manifest = self._loaded.engine.capabilities, self._loaded.bundle.manifest
         costs = capabilities.costs
         running = min(self._service.live, capabilities.slots)
         return EngineFacts(
@@ -198,33 +195,6 @@ class App:
             * 1e9
             / costs.chunk(capabilities.max_chunk_tokens),
         )
-
-
-def _load(config: Config) -> tuple[Bundle, Engine]:
-    """Open the bundle, load the model and measure it. Takes seconds; not for the event loop."""
-    begun_s = time.monotonic()
-    bundle = open_bundle(config.bundle_path)
-    engine = OnnxRuntimeEngine(
-        bundle,
-        slots=config.engine.slots,
-        threads=config.engine.threads or len(os.sched_getaffinity(0)),
-        max_chunk_tokens=config.engine.max_chunk_tokens,
-    )
-    engine.warm_up()
-    capabilities = engine.capabilities
-    log.info(
-        "engine ready",
-        extra={
-            "model": bundle.manifest.name,
-            "precision": bundle.manifest.precision,
-            "engine": capabilities.name,
-            "device": capabilities.device,
-            "cache_mb": capabilities.cache_bytes >> 20,
-            "step_ms": round(capabilities.costs.step(1) / 1e6, 2),
-            "seconds": round(time.monotonic() - begun_s, 2),
-        },
-    )
-    return bundle, engine
 
 
 def _model_facts(bundle: Bundle) -> ModelFacts:

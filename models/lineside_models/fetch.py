@@ -29,7 +29,6 @@ from lineside_models.recipe import HubPlace, Part, PathPlace, Place, Recipe
 Advance = Callable[[int], None]
 _BLOCK = 1 << 20
 _TIMEOUT_S = 60
-_HUB = "https://huggingface.co"
 
 
 def cache_directory() -> Path:
@@ -176,8 +175,9 @@ def _hub_stream(place: HubPlace, scratch: Path) -> Iterator[IO[bytes]]:
         hub = None
     try:
         if hub is None:
-            url = f"{_HUB}/{place.repo}/resolve/{place.revision}/{place.file}"
-            with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response:  # noqa: S310 - https above
+            endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")  # as huggingface_hub has it
+            url = f"{endpoint}/{place.repo}/resolve/{place.revision}/{place.file}"
+            with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response:  # noqa: S310 - the user's own endpoint
                 yield response
             return
         local = hub.hf_hub_download(

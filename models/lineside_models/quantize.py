@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 BLOCK = 32
 _INT4_CANDIDATES = 13
+_SMALLEST = 1e-30  # below this a block counts as zeros: its inverse would not fit
 
 Quantised = tuple[NDArray[np.uint8], NDArray[np.float32]]
 
@@ -45,18 +46,19 @@ def _int4(blocks: NDArray[np.float32]) -> Quantised:
     best scale is <w, q> / <q, q>, which leaves an error of <w, w> - <w, q>^2 / <q, q>.
     """
     largest = np.abs(blocks).max(axis=-1)
-    weights = np.abs(blocks) + np.sqrt(np.square(blocks).mean(axis=-1, keepdims=True))
+    units = blocks * _inverse(largest)[..., None]
+    weights = np.abs(units) + np.sqrt(np.square(units).mean(axis=-1, keepdims=True))
     gain = np.full(largest.shape, -1, np.float32)
     scale = np.zeros_like(largest)
     best = np.zeros(blocks.shape, np.int8)
     for steps in np.linspace(5.6, 8.6, _INT4_CANDIDATES, dtype=np.float32):
-        trial = np.clip(np.rint(blocks * (steps * _inverse(largest))[..., None]), -8, 7)
+        trial = np.clip(np.rint(units * steps), -8, 7)
         weighted = weights * trial
-        along = np.einsum("nbk,nbk->nb", weighted, blocks)
+        along = np.einsum("nbk,nbk->nb", weighted, units)
         candidate = along * _inverse(np.einsum("nbk,nbk->nb", weighted, trial))
         better = along * candidate > gain
         gain = np.where(better, along * candidate, gain)
-        scale = np.where(better, candidate, scale)
+        scale = np.where(better, candidate * largest, scale)
         np.copyto(best, trial.astype(np.int8), where=better[..., None])
     stored = (best + 8).astype(np.uint8)
     packed = np.bitwise_or(stored[..., 0::2], np.left_shift(stored[..., 1::2], 4), dtype=np.uint8)
@@ -64,10 +66,10 @@ def _int4(blocks: NDArray[np.float32]) -> Quantised:
 
 
 def _inverse(scale: NDArray[np.float32]) -> NDArray[np.float32]:
-    inverse: NDArray[np.float32] = np.divide(np.float32(1), scale, out=np.zeros_like(scale), where=scale > 0)
-    return inverse
+    inverse = np.divide(np.float32(1), scale, out=np.zeros_like(scale), where=scale > _SMALLEST)
+    return np.asarray(inverse, np.float32)
 
 
 def _positive(scale: NDArray[np.float32]) -> NDArray[np.float32]:
     """A block of zeros has no scale of its own; any positive one gives zeros."""
-    return np.where(scale > 0, scale, np.float32(1)).astype(np.float32)
+    return np.where(scale > _SMALLEST, scale, np.float32(1)).astype(np.float32)

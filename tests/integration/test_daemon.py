@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -332,7 +333,7 @@ def test_it_refuses_a_busy_port_and_names_it(tmp_path, smollm2_bundle, section):
         daemon = Daemon(tmp_path / "d", smollm2_bundle, **{section: {"port": port}})
         text = refused("--config", daemon.config)
     assert str(port) in text
-    assert f"[{section}] port" in text
+    assert re.search(rf"\[{section}\] .*port", text)
 
 
 def test_a_second_daemon_on_the_same_state_is_refused(daemon):

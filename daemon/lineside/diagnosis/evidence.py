@@ -9,7 +9,7 @@ from typing import NamedTuple
 from lineside.diagnosis.diagnosis import Evidence
 from lineside.diagnosis.knowledge.codes import code_keys
 from lineside.diagnosis.knowledge.entry import Entry, Language
-from lineside.diagnosis.knowledge.terms import query_terms
+from lineside.diagnosis.knowledge.terms import IDLE, query_terms
 from lineside.diagnosis.phrases import phrase
 from lineside.diagnosis.report import Report, Value, Window
 
@@ -120,7 +120,10 @@ def _vocabulary(entry: Entry) -> Iterable[str]:
 
 
 def _shared(line: str, vocabulary: set[str], codes: set[str]) -> int:
-    shared = sum(term in vocabulary for term in query_terms(line) if len(term) > 1 and not term.isdigit())
+    telling = (
+        term for term in query_terms(line) if len(term) > 1 and not term.isdigit() and term not in IDLE
+    )
+    shared = sum(term in vocabulary for term in telling)
     named = any(
         key in codes for word in line.split() if any(map(str.isdigit, word)) for key, _ in code_keys(word)[:1]
     )

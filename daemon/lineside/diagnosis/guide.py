@@ -24,7 +24,7 @@ MAX_WHY: dict[Language, int] = {"en": 120, "zh": 48}
 # Of up to three causes every order is offered, of more which two come first: so few orders compile in a
 # millisecond, and further down the manual's order serves.
 RANKED, RANKED_OF_MANY = 3, 2
-MAX_RANKABLE = 8
+MAX_RANKABLE = 5
 
 
 class _Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

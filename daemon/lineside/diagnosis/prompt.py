@@ -79,11 +79,11 @@ class Sizes(NamedTuple):
 
 # What is given up: log lines, then trends, then readings within limits, then further entries, then words.
 _STEPS = (
-    Sizes(5, 6, 8, 8, 240),
-    Sizes(2, 6, 8, 8, 200),
-    Sizes(0, 6, 8, 8, 200),
-    Sizes(0, 2, 8, 8, 200),
-    Sizes(0, 0, 8, 8, 160),
+    Sizes(4, 4, 4, 8, 240),
+    Sizes(2, 4, 4, 8, 200),
+    Sizes(0, 4, 4, 8, 200),
+    Sizes(0, 2, 4, 8, 200),
+    Sizes(0, 0, 4, 8, 160),
     Sizes(0, 0, 2, 8, 160),
     Sizes(0, 0, 0, 3, 160),
     Sizes(0, 0, 0, 2, 160),
@@ -187,7 +187,8 @@ def _value(value: Value, chars: int) -> str:
 
 def _window(window: Window, value: Value | None, chars: int) -> str:
     stats = window.stats
-    shown = (("min", stats.min), ("max", stats.max), ("mean", stats.mean), ("last", stats.last))
+    # Every digit is a token that has to be read in; the reading itself stands above.
+    shown = (("min", stats.min), ("max", stats.max))
     parts = [f"{name} {number:.4g}" for name, number in shown if number is not None]
     if stats.slope is not None:
         parts.append(f"slope {stats.slope:.3g}/s")

@@ -48,6 +48,8 @@ _KINDS: dict[CheckKind, re.Pattern[str]] = {
         re-?boot\w*
         re-?power\w*
         re-?enabl\w*
+        re-?energi[sz]\w*
+        (power|switch|turn)(ed)? (it )?on again
         power cycl\w*
         acknowledg\w*
         clear(ing)? (the )?(fault|alarm|error|message)
@@ -170,6 +172,13 @@ _BYPASS = _any(
     """,
     "短接 跨接 旁路 屏蔽(?![层线网电双接]) (取消|解除)(安全|防护|联锁|保护) 强制(输入|输出|信号|接通)",
 )
+# At a safety function, letting the button out is half of a reset.
+_RELEASE = _any(
+    r"""
+    (click|pull|push|press|release|turn|twist|unlatch|unlock)\w* .{0,60}(button|e-?stop|emergency stop)
+    """,
+    "(释放|松开|旋开|旋转|拉出|拔出|弹起|点击).{0,16}(急停|按钮|开关)",
+)
 # At a safety input, putting it to ground or to 24 V is a bypass too, whatever it is elsewhere.
 _WIRED = _any(
     r"""
@@ -183,8 +192,9 @@ _WIRED = _any(
 
 def kind_of(sentence: str) -> CheckKind:
     """What is to be done first: the earliest verb tells; inspecting where none does."""
+    # Of verbs at one place, such as 清除 and 清除报警, the kind that stands first above wins.
     found = ((match.start(), kind) for kind, verbs in _KINDS.items() if (match := verbs.search(sentence)))
-    return min(found, default=(0, "inspect"))[1]
+    return min(found, key=lambda pair: pair[0], default=(0, "inspect"))[1]
 
 
 def needs_isolation(sentence: str, safety: tuple[str, ...]) -> bool:
@@ -206,7 +216,9 @@ def may_be_suggested(sentence: str, *, safety_function: bool) -> bool:
     """Nothing that defeats a protection; and for a safety function, nothing that only makes it run again."""
     if _BYPASS.search(sentence):
         return False
-    return not safety_function or not (_KINDS["reset"].search(sentence) or _WIRED.search(sentence))
+    return not (
+        safety_function and any(words.search(sentence) for words in (_KINDS["reset"], _RELEASE, _WIRED))
+    )
 
 
 def suggests_bypass(sentence: str) -> bool:

@@ -139,8 +139,15 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def open_bundle(path: Path) -> Bundle:
-    """Parse the manifest and check every file's size and digest. Raises BundleError naming the file."""
-    manifest = read_manifest(path)
+    """Parse the manifest and verify the files."""
+    bundle = Bundle(path, read_manifest(path))
+    verify(bundle)
+    return bundle
+
+
+def verify(bundle: Bundle) -> None:
+    """Check every file's size and digest. Raises BundleError naming the file."""
+    path, manifest = bundle.path, bundle.manifest
     rebuild = f"build it again: lineside-build build {manifest.name} --output {path}"
 
     def check(item: tuple[str, FileDigest]) -> str:
@@ -158,4 +165,3 @@ def open_bundle(path: Path) -> Bundle:
         for problem in pool.map(check, manifest.files.items()):
             if problem:
                 raise BundleError("open bundle", problem, rebuild)
-    return Bundle(path, manifest)

@@ -44,14 +44,14 @@ class GenerationService:
         self,
         engine: Engine,
         tokenizer: Tokenizer,
+        grammars: GrammarCompiler,
         *,
-        eos: tuple[int, ...],
         max_waiting: int,
         on_failure: Callable[[Exception], None],
     ) -> None:
         self._capabilities = engine.capabilities
         self._tokenizer = tokenizer
-        self._grammars = GrammarCompiler(tokenizer.file, self._capabilities.vocab_size, eos)
+        self._grammars = grammars
         self._admission = Admission(self._capabilities, max_waiting)
         self._loop = asyncio.get_running_loop()
         self._waiters: dict[str, _Waiter] = {}

@@ -174,8 +174,29 @@ async def test_a_stream_takes_a_seat_for_each_request():
         assert refused.error_message.startswith("overload: ")
         served.generator.go.set()
         assert (await call.read()).infer_response.parameters["triton_final_response"].bool_param
+        await call.write(infer_request(request_id="third"))
+        third = await call.read()
+        assert (third.infer_response.id, third.error_message) == ("third", "")
         await call.done_writing()
         assert await call.code() is grpc.StatusCode.OK
+        infer = await stub(served).ModelInfer(infer_request(request_id="fourth"))
+        assert infer.id == "fourth"
+
+
+async def test_requests_of_a_stream_run_side_by_side_and_stay_in_order():
+    words = [b"w%d" % index for index in range(200)]
+    async with serving() as served:
+        call = stub(served).ModelStreamInfer()
+        for index in range(20):
+            await call.write(infer_request(b" ".join(words), stream=True, request_id=str(index)))
+        await call.done_writing()
+        got: dict[str, list[bytes]] = {}
+        while (answer := await call.read()) is not grpc.aio.EOF:
+            assert answer.error_message == ""
+            response = answer.infer_response
+            got.setdefault(response.id, []).append(response.raw_output_contents[0][4:].strip())
+        assert await call.code() is grpc.StatusCode.OK
+    assert got == {str(index): [*words, b""] for index in range(20)}
 
 
 async def test_cancelling_a_stream_ends_all_its_requests():

@@ -236,6 +236,7 @@ Options = common_pb2.RequestOptions
         ("options.idempotency_key", {"prompt": "a", "options": Options(idempotency_key="k" * 129)}),
         ("options.timeout_ms", {"prompt": "a", "options": Options(timeout_ms=86_400_001)}),
         ("options.priority", {"prompt": "a", "options": Options(priority=5)}),
+        ("options.priority", {"prompt": "a", "options": Options(priority=-1)}),
     ],
 )
 async def test_a_field_out_of_bounds_is_named(field: str, fields: dict[str, object]):
@@ -310,6 +311,7 @@ async def test_diagnose_carries_the_document_and_what_programs_branch_on():
     async with serving() as served:
         response = await diagnose(served, priority=common_pb2.PRIORITY_HIGH)
         call = served.diagnoser.calls[0]
+        assert served.diagnoser.closed.is_set()
     assert json.loads(response.diagnosis_json)["dev"] == {"id": "press-7"}
     assert response.status == diagnosis_pb2.DIAGNOSIS_STATUS_OK
     assert response.reason == common_pb2.REASON_UNSPECIFIED

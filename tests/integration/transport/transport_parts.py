@@ -39,12 +39,18 @@ class WordGenerator:
 
     def __init__(self) -> None:
         self.jobs: list[GenerateJob] = []
+        # Held, so that none is closed just because nobody refers to it any more.
+        self.started: list[AsyncIterator[Event]] = []
         self.running = 0
         self.waiting = anyio.Event()
         self.closed = anyio.Event()
         self.go = anyio.Event()
 
-    async def generate(self, job: GenerateJob) -> AsyncIterator[Event]:
+    def generate(self, job: GenerateJob) -> AsyncIterator[Event]:
+        self.started.append(self._generate(job))
+        return self.started[-1]
+
+    async def _generate(self, job: GenerateJob) -> AsyncIterator[Event]:
         self.jobs.append(job)
         self.running += 1
         words = (job.prompt or job.messages[-1].content).split()
@@ -101,10 +107,15 @@ class PlainDiagnoser:
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
+        self.started: list[AsyncIterator[DiagnosisEvent]] = []
         self.waiting = anyio.Event()
         self.closed = anyio.Event()
 
-    async def diagnose(self, report: Report, call: Call) -> AsyncIterator[DiagnosisEvent]:
+    def diagnose(self, report: Report, call: Call) -> AsyncIterator[DiagnosisEvent]:
+        self.started.append(self._diagnose(report, call))
+        return self.started[-1]
+
+    async def _diagnose(self, report: Report, call: Call) -> AsyncIterator[DiagnosisEvent]:
         self.calls.append(call)
         try:
             yield Retrieved((RetrievedEntry("K1", "press#E42", "Oil hot"),))

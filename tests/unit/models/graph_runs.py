@@ -1,4 +1,4 @@
-"""Runs built graphs for tests: a batch with the caches in place, and values as the graph computes with them."""
+"""Runs built graphs for tests: a batch with caches in place, and values as the graph has them."""
 
 from __future__ import annotations
 

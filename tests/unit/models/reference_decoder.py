@@ -5,6 +5,7 @@ Takes float tensors by canonical name through `lookup`, one layer at a time, so 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -40,10 +41,8 @@ def attention(geometry, part: Lookup, x: Array, cos: Array, sin: Array) -> Array
 
     def project(name: str, heads: int) -> Array:
         y = x @ part(f"{name}_proj").T
-        try:
+        with contextlib.suppress(KeyError):
             y = y + part(f"{name}_proj.bias")
-        except KeyError:
-            pass
         return y.reshape(tokens, heads, geometry.head_dim).transpose(1, 0, 2)
 
     q = rotate(project("q", geometry.heads), cos, sin)

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.unit.models.graph_runs import BatchRun, relative_error, stored_lookup
+from tests.unit.models.reference_decoder import reference_logits
+from tests.unit.models.tiny_checkpoints import DTYPES, VOCAB, Tiny, write_gguf, write_huggingface
 
 from lineside.engine.bundle import ONNX_MODEL, WEIGHTS, open_bundle
 from lineside_models.build import BuildOptions, build_bundle
@@ -15,9 +18,6 @@ from lineside_models.checkpoint import open_checkpoint
 from lineside_models.graph.dialect_ort import lower_ort
 from lineside_models.graph.store import WeightStore
 from lineside_models.safetensors_file import read_safetensors
-from tests.unit.models.graph_runs import BatchRun, relative_error, stored_lookup
-from tests.unit.models.reference_decoder import reference_logits
-from tests.unit.models.tiny_checkpoints import DTYPES, VOCAB, Tiny, write_gguf, write_huggingface
 
 ROOT = Path(__file__).parents[3]
 MODELS = {

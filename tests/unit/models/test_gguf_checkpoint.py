@@ -6,11 +6,11 @@ from pathlib import Path
 import gguf
 import numpy as np
 import pytest
+from tests.unit.models.tiny_checkpoints import VOCAB, Tiny, gguf_name, write_gguf
 
 from lineside_models.checkpoint import open_checkpoint
 from lineside_models.checkpoint.container import SUPPORTED_TYPES
 from lineside_models.errors import CheckpointError
-from tests.unit.models.tiny_checkpoints import VOCAB, Tiny, gguf_name, write_gguf
 
 # The library's own quantiser writes these; it only reads the K types.
 WRITABLE = ("F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1")
@@ -23,7 +23,9 @@ def refusal(path: Path) -> CheckpointError:
     return caught.value
 
 
-@pytest.mark.parametrize("tiny", [Tiny("llama", bias=True, o_bias=True), Tiny("qwen2", tied=False)], ids=["llama", "qwen2"])
+@pytest.mark.parametrize(
+    "tiny", [Tiny("llama", bias=True, o_bias=True), Tiny("qwen2", tied=False)], ids=["llama", "qwen2"]
+)
 def test_every_tensor_comes_back_in_canonical_order(tmp_path, tiny: Tiny) -> None:
     checkpoint = open_checkpoint(write_gguf(tmp_path / "t.gguf", tiny))
     for name, values in tiny.values.items():
@@ -130,8 +132,7 @@ def test_the_supported_types_are_those_of_the_manual() -> None:
 
 
 def test_unsupported_type_is_named(tmp_path) -> None:
-    path = write_gguf(tmp_path / "t.gguf", Tiny("llama"), "TQ2_0") if False else _retyped(tmp_path, 16)
-    error = refusal(path)
+    error = refusal(_retyped(tmp_path, 16))
     assert "IQ2_XXS" in error.message
     assert "Q4_K" in error.hint
 
@@ -179,9 +180,10 @@ def test_partial_rotation_is_refused(tmp_path) -> None:
     tiny = Tiny("llama")
     path = write_gguf(tmp_path / "t.gguf", tiny)
     data = path.read_bytes()
-    # The key length key, renamed to one of equal length, leaves head_dim to hidden / heads: still 16.
-    key = b"llama.attention.key_length"
-    path.write_bytes(data.replace(key, b"llama.rope.dimension_count").replace(struct.pack("<II", 4, 16), struct.pack("<II", 4, 8), 1))
+    # The key of equal length leaves head_dim to hidden / heads: still 16.
+    key, renamed = b"llama.attention.key_length", b"llama.rope.dimension_count"
+    assert data.count(key + struct.pack("<II", 4, 16)) == 1
+    path.write_bytes(data.replace(key + struct.pack("<II", 4, 16), renamed + struct.pack("<II", 4, 8)))
     assert "llama.rope.dimension_count is 8" in refusal(path).message
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from tests.unit.models.tiny_checkpoints import DTYPES, Tiny, hf_name, write_huggingface
 
 from lineside_models.checkpoint import open_checkpoint
 from lineside_models.errors import CheckpointError
-from tests.unit.models.tiny_checkpoints import DTYPES, Tiny, hf_name, write_huggingface
 
 
 def refusal(path: Path) -> CheckpointError:
@@ -33,7 +33,11 @@ def test_every_tensor_comes_back(tmp_path, kind: str, shards: int) -> None:
 
 
 def test_geometry_from_config(tmp_path) -> None:
-    config = {"rope_theta": None, "rope_parameters": {"rope_type": "default", "rope_theta": 5e5}, "head_dim": None}
+    config = {
+        "rope_theta": None,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 5e5},
+        "head_dim": None,
+    }
     checkpoint = open_checkpoint(write_huggingface(tmp_path, Tiny("qwen2"), config=config))
     assert checkpoint.architecture.geometry.rope_theta == 5e5
     assert checkpoint.architecture.geometry.head_dim == 16

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file
+from tests.unit.models.graph_runs import stored_lookup
+from tests.unit.models.tiny_checkpoints import Tiny, write_gguf
 
 from lineside_models.checkpoint import open_checkpoint
 from lineside_models.errors import BuildError
@@ -13,8 +15,6 @@ from lineside_models.graph import store as store_module
 from lineside_models.graph.store import WeightStore, plan_store, write_store
 from lineside_models.quantize import dequantise, quantise
 from lineside_models.safetensors_file import SafetensorsWriter, read_safetensors
-from tests.unit.models.graph_runs import stored_lookup
-from tests.unit.models.tiny_checkpoints import Tiny, write_gguf
 
 
 @pytest.fixture
@@ -45,7 +45,9 @@ def test_store_is_a_safetensors_file_in_the_layout_of_matmulnbits(tmp_path, chec
         assert tensors["embed.q"].shape[-1] == 32, "and so is the embedding"
     assert tensors["layers.0.qkv.bias"].dtype == np.float32
     with safe_open(path, "np") as file:
-        assert set(file.keys()) == {n for e in plan_store(checkpoint.architecture, weights) for n in e.layout()}
+        assert set(file.keys()) == {
+            n for e in plan_store(checkpoint.architecture, weights) for n in e.layout()
+        }
 
 
 def test_reading_back_gives_each_matrix_near_its_values(tmp_path, checkpoint) -> None:
@@ -54,7 +56,9 @@ def test_reading_back_gives_each_matrix_near_its_values(tmp_path, checkpoint) ->
     for weights in ("fp32", "int8", "int4"):
         write_store(tmp_path / weights, checkpoint, weights, lambda _: None)
         lookup = stored_lookup(WeightStore(read_safetensors(tmp_path / weights)), tiny)
-        differences = [np.abs(lookup(n) - v).max() / np.abs(v).max() for n, v in tiny.values.items() if v.ndim == 2]
+        differences = [
+            np.abs(lookup(n) - v).max() / np.abs(v).max() for n, v in tiny.values.items() if v.ndim == 2
+        ]
         errors[weights] = max(differences)
     assert errors["fp32"] == 0
     assert errors["int8"] < 0.005
@@ -77,7 +81,7 @@ def test_data_is_aligned_where_sizes_allow(tmp_path, checkpoint) -> None:
 
 def test_rows_that_are_no_whole_blocks_are_refused(tmp_path) -> None:
     checkpoint = open_checkpoint(write_gguf(tmp_path / "t.gguf", Tiny("llama", intermediate=80)))
-    with pytest.raises(BuildError, match=r"down_proj.*80.*fp32"):
+    with pytest.raises(BuildError, match=r"(?s)down_proj.*80.*fp32"):
         write_store(tmp_path / "w", checkpoint, "int8", lambda _: None)
     write_store(tmp_path / "w", checkpoint, "fp32", lambda _: None)
 
@@ -110,5 +114,8 @@ def test_zeros_stay_zero_and_scales_positive(bits: int) -> None:
 
 
 def test_writer_insists_on_all_announced_bytes(tmp_path) -> None:
-    with pytest.raises(AssertionError, match="4 announced bytes"), SafetensorsWriter(tmp_path / "w", {"a": ("F32", (2,))}) as w:
+    with (
+        pytest.raises(AssertionError, match="4 announced bytes"),
+        SafetensorsWriter(tmp_path / "w", {"a": ("F32", (2,))}) as w,
+    ):
         w.write(np.zeros(1, np.float32))

@@ -1,4 +1,4 @@
-"""Small random checkpoints, written as GGUF and as Hugging Face directories by code that is not the product's."""
+"""Small random checkpoints, as GGUF and as Hugging Face directories, written by code of their own."""
 
 from __future__ import annotations
 

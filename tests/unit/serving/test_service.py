@@ -9,8 +9,10 @@ from tests.support.engines import CountingEngine, next_token
 from tests.support.tiny import tiny_bundle
 
 from lineside.engine.base import Costs
+from lineside.engine.bundle import TOKENIZER
 from lineside.errors import Reason, RejectedError
 from lineside.ports import Call, ChatMessage, GenerateJob
+from lineside.serving.grammar import GrammarCompiler
 from lineside.serving.request import EndEvent, FinishReason, Principal, Priority, Sampling, TokenEvent
 from lineside.serving.service import GenerationService
 from lineside.serving.tokenizer import Tokenizer
@@ -42,7 +44,7 @@ async def running(bundle, engine, *, max_waiting=8, failures=None):
     service = GenerationService(
         engine,
         Tokenizer(bundle),
-        eos=manifest.tokens.eos,
+        GrammarCompiler(str(bundle.file(TOKENIZER)), manifest.geometry.vocab_size, manifest.tokens.eos),
         max_waiting=max_waiting,
         on_failure=(failures if failures is not None else []).append,
     )

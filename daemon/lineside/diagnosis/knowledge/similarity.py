@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from lineside.diagnosis.knowledge.entry import Entry, Text
-from lineside.diagnosis.knowledge.terms import has_cjk, query_terms, signs, words
+from lineside.diagnosis.knowledge.terms import IDLE, has_cjk, query_terms, signs, words
 
 # What the report says decides; what it leaves out of the title only ranks.
 COVER_WEIGHT = 0.75
@@ -20,18 +20,12 @@ COVER_WEIGHT = 0.75
 BODY_WEIGHT = 0.9
 MIN_STEM = 4
 ABBREVIATED, OUT_OF_ORDER = 0.95, 0.8
-# Words of any sentence. A base of a few hundred entries cannot tell by counting that they say nothing.
-_IDLE_WORDS = """
-    a an the of to in on at for from by with and or is are was were be been has have had not no it its this
-    that than then when while after before as into out up off over any all several more most can could may
-    must will
-"""
-_IDLE = frozenset(_IDLE_WORDS.split())
+# A base of a few hundred entries cannot tell by counting that these say nothing.
 IDLE_WEIGHT = 0.25
 
 
 class Description(NamedTuple):
-    """What of a text an entry holds: the share of its weight, that weight, the number of telling terms."""
+    """What of a text an entry holds: a share of its weight; that, in words that stand once; telling terms."""
 
     cover: float
     weight: float
@@ -46,6 +40,7 @@ class Probe:
     words: tuple[str, ...]
     weights: tuple[float, ...]
     terms: Mapping[str, float]
+    once: float
     cjk: bool
 
     @classmethod
@@ -54,10 +49,10 @@ class Probe:
         found = tuple(words(text))
         weights = tuple(rarity(counts.get(word, 0), entries) for word in found)
         terms = {
-            term: rarity(counts.get(term, 0), entries) * (IDLE_WEIGHT if term in _IDLE else 1.0)
+            term: rarity(counts.get(term, 0), entries) * (IDLE_WEIGHT if term in IDLE else 1.0)
             for term in query_terms(text)
         }
-        return cls(signs(text), found, weights, terms, has_cjk(text))
+        return cls(signs(text), found, weights, terms, rarity(1, entries), has_cjk(text))
 
     def similarity(self, text: Text) -> float:
         """Against the title, and against the meaning and the causes."""
@@ -74,7 +69,7 @@ class Probe:
         found = [term for term in self.terms if term in known]
         weight = sum(self.terms[term] for term in found)
         total = sum(self.terms.values()) or 1.0
-        return Description(weight / total, weight, sum(term not in _IDLE for term in found))
+        return Description(weight / total, weight / self.once, sum(term not in IDLE for term in found))
 
     def _against(self, part: str, cover_weight: float) -> float:
         if has_cjk(part) != self.cjk:

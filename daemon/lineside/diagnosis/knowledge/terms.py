@@ -15,6 +15,17 @@ _SIGN = re.compile(r"[^\W_]")
 # MoveJParam and Joint2 hold several words each.
 _INNER = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[A-Za-z])(?=\d)")
 
+
+def stem(word: str) -> str:
+    """Close enough to a stem for blocked and blocking, filters and filter to meet."""
+    for ending, keep in (("ing", 4), ("ed", 4), ("es", 4), ("s", 3)):
+        base = word.removesuffix(ending)
+        if base != word and len(base) >= keep and not word.endswith(("ss", "us", "is")):
+            doubled = ending in ("ing", "ed") and base[-1] == base[-2] and base[-1] not in "ls"
+            return base[:-1] if doubled else base
+    return word.removesuffix("e") if len(word) > 4 else word
+
+
 # Words that say the same in an alarm text, with the abbreviations that displays have room for. Stems.
 _SYNONYMS = """
     overtemp overtemperatur overheat|temp temperatur|block clog|differential difference diff|err error
@@ -24,6 +35,13 @@ _SYNONYMS = """
     |seiz stuck|spd speed|mtr motor|enc encoder|brk brake brak|acc acceleration|decel deceleration
 """
 _CANONICAL = {word: group.split()[0] for group in _SYNONYMS.split("|") for word in group.split()}
+# Words of any sentence, as stems.
+_IDLE_WORDS = """
+    a an the of to in on at for from by with and or is are was were be been has have had not no it its this
+    that than then when while after before as into out up off over any all several more most can could may
+    must will would
+"""
+IDLE = frozenset(map(stem, _IDLE_WORDS.split()))
 MAX_SIGNS = 400
 # A dropped or garbled character or two leaves the pair around it findable.
 MAX_GAP = 3
@@ -63,13 +81,3 @@ def _pairs(text: str, gap: int) -> Iterator[str]:
             yield f"{first}{second}" if _CJK.match(first) else f"·{first}{second}"
     if len(text) == 1:
         yield text
-
-
-def stem(word: str) -> str:
-    """Close enough to a stem for blocked and blocking, filters and filter to meet."""
-    for ending, keep in (("ing", 4), ("ed", 4), ("es", 4), ("s", 3)):
-        base = word.removesuffix(ending)
-        if base != word and len(base) >= keep and not word.endswith(("ss", "us", "is")):
-            doubled = ending in ("ing", "ed") and base[-1] == base[-2] and base[-1] not in "ls"
-            return base[:-1] if doubled else base
-    return word.removesuffix("e") if len(word) > 4 else word

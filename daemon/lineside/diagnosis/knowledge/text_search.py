@@ -14,7 +14,7 @@ MAX_TERMS = 16
 MAX_CANDIDATES = 32
 # When a text describes an entry: that holds this share of the text's weight and this weight, in so many words
 # or pairs of Chinese characters, and no other one holds more than MAX_OTHER of it. Set as in search.py.
-MIN_COVER, MIN_WEIGHT, MIN_WORDS, MIN_PAIRS, MAX_OTHER = 0.25, 10.0, 3, 4, 0.65
+MIN_COVER, MIN_WEIGHT, MIN_WORDS, MIN_PAIRS, MAX_OTHER = 0.25, 2.2, 3, 4, 0.65
 # In a large base a term of more than this share of the entries costs the most and finds the least.
 COMMON_SHARE, COMMON_FLOOR = 0.05, 500
 

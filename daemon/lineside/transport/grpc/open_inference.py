@@ -12,24 +12,23 @@ from lineside.ports import Admin, GenerateJob, Generator
 from lineside.serving.request import EndEvent, Event, Priority
 from lineside.transport.closing import Closing
 from lineside.transport.grpc.calls import MAX_TIMEOUT_MS, CallOptions, Calls, Rpc
+from lineside.transport.grpc.infer_responses import (
+    VERSION,
+    empty_response,
+    error_response,
+    fill_outputs,
+    final_response,
+    output_values,
+    stream_response,
+)
 from lineside.transport.grpc.malformed import Malformed
 from lineside.transport.grpc.requests import invalid
-from lineside.transport.grpc.tensors import (
-    INPUTS,
-    OUTPUTS,
-    TextRequest,
-    fill_outputs,
-    output_values,
-    read_text_request,
-)
+from lineside.transport.grpc.tensors import INPUTS, OUTPUTS, TextRequest, read_text_request
 
 # ruff: noqa: N802 - the methods have the names that gRPC calls them by
 
-VERSION = "1"
 # Requests of one stream that are read before an earlier one has ended.
 MAX_STREAM_REQUESTS = 256
-FINAL = "triton_final_response"
-EMPTY_FINAL = "triton_enable_empty_final_response"
 
 Send = Callable[[pb.ModelStreamInferResponse], Awaitable[None]]
 
@@ -195,42 +194,3 @@ def ended(event: EndEvent) -> EndEvent:
     if event.reason is not None:
         raise RejectedError(event.reason, event.message)
     return event
-
-
-def empty_response(request: pb.ModelInferRequest) -> pb.ModelInferResponse:
-    """A response to `request`, without tensors."""
-    return pb.ModelInferResponse(model_name=request.model_name, model_version=VERSION, id=request.id)
-
-
-def stream_response(
-    request: pb.ModelInferRequest, values: dict[str, bytes], wanted: frozenset[str]
-) -> pb.ModelStreamInferResponse:
-    """One response of several."""
-    response = pb.ModelStreamInferResponse(infer_response=empty_response(request))
-    response.infer_response.parameters[FINAL].bool_param = False
-    fill_outputs(response.infer_response, values, wanted)
-    return response
-
-
-def final_response(
-    request: pb.ModelInferRequest, asked: TextRequest, text: str, end: EndEvent
-) -> pb.ModelStreamInferResponse | None:
-    """The last response. Where it would carry nothing new, only who asks for empty ones gets it."""
-    values = output_values(text, end)
-    if asked.stream and asked.outputs == {"text_output"}:
-        if not request.parameters[EMPTY_FINAL].bool_param:
-            return None
-        values = {}
-    response = stream_response(request, values, asked.outputs)
-    response.infer_response.parameters[FINAL].bool_param = True
-    return response
-
-
-def error_response(request: pb.ModelInferRequest, error: RejectedError) -> pb.ModelStreamInferResponse:
-    """The end of a request that failed."""
-    field = f"{error.field}: " if error.field else ""
-    response = pb.ModelStreamInferResponse(
-        error_message=f"{error.reason.value}: {field}{error.message}", infer_response=empty_response(request)
-    )
-    response.infer_response.parameters[FINAL].bool_param = True
-    return response

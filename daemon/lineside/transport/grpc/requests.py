@@ -29,7 +29,7 @@ def read_options(options: common_pb2.RequestOptions) -> CallOptions:
         raise invalid("options.timeout_ms", f"at most {MAX_TIMEOUT_MS}")
     if len(options.idempotency_key) > MAX_KEY_CHARACTERS:
         raise invalid("options.idempotency_key", f"at most {MAX_KEY_CHARACTERS} characters")
-    if options.priority > len(Priority):
+    if not 0 <= options.priority <= len(Priority):  # an open enumeration: the wire may say -1
         raise invalid("options.priority", f"{options.priority} is not a priority")
     priority = Priority(options.priority - 1) if options.priority else None
     return CallOptions(options.timeout_ms, priority, options.idempotency_key)

@@ -1,4 +1,4 @@
-"""A text request as tensors of the Open Inference Protocol, and back. Knows nothing of calls or channels."""
+"""Tensors of the Open Inference Protocol to a text request. Knows nothing of calls or channels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 
 from lineside.errors import Reason, RejectedError
 from lineside.open_inference import open_inference_pb2 as pb
-from lineside.serving.request import EndEvent, Sampling
+from lineside.serving.request import Sampling
 from lineside.transport.grpc.requests import check_sampling, check_schema, invalid
 
 INPUTS = {
@@ -137,27 +137,3 @@ def decode_text(field: str, raw: bytes | bool) -> str:
         return bytes(raw).decode() if raw else ""
     except UnicodeDecodeError:
         raise RejectedError(Reason.INVALID, "is not UTF-8", field=field) from None
-
-
-def output_values(text: str, end: EndEvent | None) -> dict[str, bytes]:
-    """Output tensors by name, in raw form. Without an end there is only text."""
-    values = {"text_output": pack_text(text)}
-    if end is not None:
-        values["finish_reason"] = pack_text(end.finish.value)
-        values["num_input_tokens"] = struct.pack("<I", end.usage.prompt_tokens)
-        values["num_output_tokens"] = struct.pack("<I", end.usage.completion_tokens)
-    return values
-
-
-def pack_text(text: str) -> bytes:
-    """One BYTES element."""
-    raw = text.encode()
-    return struct.pack("<I", len(raw)) + raw
-
-
-def fill_outputs(response: pb.ModelInferResponse, values: dict[str, bytes], wanted: frozenset[str]) -> None:
-    """Add the wanted tensors to a response."""
-    for name, raw in values.items():
-        if name in wanted:
-            response.outputs.add(name=name, datatype=OUTPUTS[name], shape=[1])
-            response.raw_output_contents.append(raw)

@@ -1,0 +1,24 @@
+"""Real bundles for integration tests."""
+
+import pytest
+from tests.support.bundles import SMOLLM2, recipe_bundle
+from tests.unit.models.tiny_checkpoints import Tiny, write_gguf
+
+from lineside_models.build import BuildOptions, build_bundle
+from lineside_models.checkpoint import open_checkpoint
+
+
+@pytest.fixture(scope="session")
+def smollm2_bundle():
+    """SmolLM2-135M-Instruct in int8."""
+    return recipe_bundle(SMOLLM2)
+
+
+@pytest.fixture(scope="session")
+def tiny_fp32_bundle(tmp_path_factory):
+    """A small random Qwen2 in fp32, at most 64 tokens."""
+    directory = tmp_path_factory.mktemp("tiny")
+    checkpoint = open_checkpoint(write_gguf(directory / "tiny.gguf", Tiny("qwen2")))
+    options = BuildOptions(name="tiny", languages=("en",), licence="MIT", weights="fp32", max_seq_len=64)
+    build_bundle(checkpoint, directory / "bundle", options, lambda _: None)
+    return directory / "bundle"

@@ -1,0 +1,23 @@
+import pytest
+from tests.integration.diagnosis.diagnosis_parts import DEMO
+
+from lineside.diagnosis.knowledge.importers import import_files
+from lineside.diagnosis.knowledge.search import Searcher
+from lineside.diagnosis.knowledge.store import Store
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def plant_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("plant") / "knowledge.db"
+    import_files(path, sorted((DEMO / "knowledge").glob("*.yaml")))
+    return path
+
+
+@pytest.fixture
+def plant(plant_file):
+    return Searcher(Store(plant_file))

@@ -1,0 +1,80 @@
+import subprocess
+import sys
+import time
+
+from lineside.diagnosis.knowledge.entry import Entry, Text
+from lineside.diagnosis.knowledge.search import Query, Searcher
+from lineside.diagnosis.knowledge.store import Store
+from lineside.diagnosis.knowledge.writing import write_all
+
+IMPORTER = """
+import sys
+from pathlib import Path
+from lineside.diagnosis.knowledge.importers import import_files
+for number in range(int(sys.argv[3])):
+    Path(sys.argv[2]).write_text(f"code,title\\n{number % 7},Fault {number}\\n" + "".join(
+        f"X{row},Filler {row}\\n" for row in range(200)))
+    import_files(Path(sys.argv[1]), [Path(sys.argv[2])])
+"""
+
+
+def importer(store, source, times):
+    return subprocess.Popen([sys.executable, "-c", IMPORTER, str(store), str(source), str(times)])
+
+
+def test_another_process_imports_while_queries_run(tmp_path):
+    path = tmp_path / "knowledge.db"
+    store = Store(path)
+    searcher = Searcher(store)
+    process = importer(path, tmp_path / "a.csv", 25)
+    versions, whole = set(), True
+    while process.poll() is None:
+        found = searcher.search(Query(code="X7", text="Filler 7"))
+        versions.add(found.version)
+        whole &= found.version == "0" or found.verdict == "hit"
+    assert process.returncode == 0
+    assert whole
+    assert len(versions) > 3
+    assert store.version.startswith("25-")
+
+
+def test_two_importers_lose_nothing(tmp_path):
+    path = tmp_path / "knowledge.db"
+    processes = [importer(path, tmp_path / f"{name}.csv", 8) for name in "ab"]
+    assert [process.wait() for process in processes] == [0, 0]
+    store = Store(path)
+    assert store.version.startswith("16-")
+    assert store.entries == 2 * 201
+
+
+def test_a_thousand_entries_are_searched_in_three_milliseconds(tmp_path):
+    titles = [
+        f"{part} {fault}"
+        for part in ("Motor", "Encoder", "Brake", "Fan", "Pump", "Valve", "Door")
+        for fault in ("overload", "disconnected", "temperature too high", "not released")
+    ]
+    entries = [
+        Entry(
+            source="s",
+            unit=f"u{n % 9}",
+            vendor=f"V{n % 5}",
+            code=str(n),
+            en=Text(title=f"{titles[n % len(titles)]} {n}"),
+            zh=Text(title=f"第{n}号电机过载报警"),
+        )
+        for n in range(1300)
+    ]
+    write_all(tmp_path / "k.db", entries)
+    searcher = Searcher(Store(tmp_path / "k.db"))
+    for query in (
+        Query(code="77"),
+        Query(text="Encoder disconnected 77"),
+        Query(text="77号电机过载"),
+        Query(code="none", text="fan overload"),
+    ):
+        times = []
+        for _ in range(15):
+            start = time.perf_counter()
+            searcher.search(query)
+            times.append(time.perf_counter() - start)
+        assert min(times) < 0.003, query

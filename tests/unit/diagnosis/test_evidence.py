@@ -1,0 +1,124 @@
+import pytest
+from tests.unit.diagnosis.diagnosis_builders import entry, report, text
+
+from lineside.diagnosis.evidence import log_evidence, sensor_evidence
+from lineside.diagnosis.report import Stats, Value, Window
+
+
+def sensors(language="en", **fields):
+    return [(one.ref, one.src, one.quote) for one in sensor_evidence(report(**fields), language)]
+
+
+def window(name, last, slope):
+    return Window(n=name, stats=Stats(last=last, slope=slope))
+
+
+@pytest.mark.parametrize(
+    ("value", "language", "quote"),
+    [
+        (Value(n="j2", v=71.2, u="Cel", hi=65), "en", "j2 is 71.2 °C, above its limit of 65 °C."),
+        (Value(n="j2", v=71.2, u="Cel", hi=65), "zh", "j2 为 71.2 °C，高于上限 65 °C。"),
+        (Value(n="p", v=-3, u="bar", lo=0), "en", "p is -3 bar, below its limit of 0 bar."),
+        (Value(n="p", v=1, u="bar", lo=2), "zh", "p 为 1 bar，低于下限 2 bar。"),
+        (Value(n="p", v=1, hi=5, q="bad"), "en", "p reports quality bad: its value is not to be trusted."),
+    ],
+)
+def test_values_beyond_their_limits(value, language, quote):
+    assert sensors(language, values=(value,)) == [("S1", value.n, quote)]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Value(n="a", v=5, hi=5, lo=5),
+        Value(n="a", v=5),
+        Value(n="a", v=4, lo=3, hi=5, q="GOOD"),
+        Value(n="a", v=4, hi=5, q="192"),
+    ],
+)
+def test_values_within_are_no_evidence(value):
+    assert sensors(values=(value,)) == []
+
+
+def test_a_value_of_bad_quality_is_beyond_nothing():
+    assert "quality" in sensors(values=(Value(n="a", v=99, hi=5, q="bad"),))[0][2]
+
+
+@pytest.mark.parametrize(
+    ("last", "slope", "limits", "quote"),
+    [
+        (60, 0.1, {"hi": 65}, "t is rising and reaches its limit of 65 °C in about 50 s."),
+        (60, 0.01, {"hi": 65}, "t is rising and reaches its limit of 65 °C in about 8 min."),
+        (60, -0.1, {"lo": 55}, "t is falling and reaches its limit of 55 °C in about 50 s."),
+    ],
+)
+def test_a_trend_towards_a_limit(last, slope, limits, quote):
+    value = Value(n="t", v=60, u="Cel", **limits)
+    assert sensors(values=(value,), win=(window("t", last, slope),)) == [("S1", "t", quote)]
+
+
+@pytest.mark.parametrize(
+    ("last", "slope", "limits"),
+    [
+        (60, -0.1, {"hi": 65}),
+        (60, 0.0, {"hi": 65}),
+        (60, None, {"hi": 65}),
+        (None, 1, {"hi": 65}),
+        (60, 1e-5, {"hi": 65}),
+        (60, 0.1, {}),
+        (60, 1e-320, {"hi": 1e300}),
+    ],
+)
+def test_a_trend_that_leads_nowhere_soon(last, slope, limits):
+    value = Value(n="t", v=60, **limits)
+    assert sensors(values=(value,), win=(window("t", last, slope),)) == []
+
+
+def test_a_window_without_its_value_says_nothing():
+    assert sensors(win=(window("t", 1, 1),)) == []
+
+
+def test_the_worst_comes_first_and_four_are_enough():
+    values = tuple(Value(n=f"s{n}", v=100 + n, hi=100) for n in range(10))
+    found = sensors(values=values)
+    assert [name for _, name, _ in found] == ["s9", "s8", "s7", "s6"]
+    assert [ref for ref, _, _ in found] == ["S1", "S2", "S3", "S4"]
+
+
+def test_extreme_numbers_are_no_problem():
+    found = sensors(values=(Value(n="a", v=1.7e308, hi=-1.7e308), Value(n="b", v=1, hi=0)))
+    assert {name for _, name, _ in found} == {"a", "b"}
+
+
+FAN = entry(
+    "F012",
+    "Motor overtemperature",
+    causes=("The cooling fan has stopped.",),
+    zh=text("电机过热", causes=("冷却风扇停转",)),
+)
+
+
+def logs(*lines):
+    return [(one.ref, one.src, one.quote) for one in log_evidence(report(log=lines), [FAN])]
+
+
+def test_log_lines_that_speak_of_the_entry_in_their_order():
+    found = logs(
+        "start recipe 14", "cooling fan speed low", "door closed", "13:02 f-012 off", "冷却风扇转速低"
+    )
+    assert [src for _, src, _ in found] == ["log:2", "log:4", "log:5"]
+    assert [ref for ref, _, _ in found] == ["L1", "L2", "L3"]
+
+
+def test_one_shared_word_is_chance():
+    assert logs("motor started", "99 100 2024-01-01") == []
+
+
+def test_lines_are_bounded_in_number_and_length():
+    found = logs(*(f"cooling fan stopped {n} " + "x" * 900 for n in range(20)))
+    assert len(found) == 3
+    assert all(len(quote) <= 200 for _, _, quote in found)
+
+
+def test_line_breaks_in_a_line_are_flattened():
+    assert logs("cooling\nfan\x0bstopped")[0][2] == "cooling fan stopped"

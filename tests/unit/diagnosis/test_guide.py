@@ -1,0 +1,198 @@
+import json
+import time
+
+import llguidance
+import pytest
+from tests.unit.diagnosis.diagnosis_builders import entry, retrieval
+
+from lineside.diagnosis.guide import Guide, allowed_severities
+from lineside.diagnosis.rules import options_of
+
+TOKENIZER = llguidance.LLTokenizer("byte")
+
+
+def many(count, word):
+    return tuple(f"{word} {number}" for number in range(count))
+
+
+def guide(*shapes, floors=None, language="en", open_=False, why=True):
+    """A guide over entries with so many causes and actions."""
+    entries = [
+        entry(str(n), f"Fault {n}", causes=many(causes, "cause"), actions=many(actions, "check"))
+        for n, (causes, actions) in enumerate(shapes, 1)
+    ]
+    options = options_of(retrieval("hit", *entries), "en")
+    return Guide(options, tuple(floors or ["medium"] * len(entries)), language, open_, why)
+
+
+def accepts(one, text):
+    matcher = llguidance.LLMatcher(TOKENIZER, llguidance.LLMatcher.grammar_from_json_schema(one.schema()))
+    assert not matcher.get_error()
+    tokens = TOKENIZER.tokenize_str(text)
+    return matcher.try_consume_tokens(tokens) == len(tokens) and matcher.is_accepting()
+
+
+def output(**fields):
+    base = {
+        "entry": "K1",
+        "causes": ["K1.c2", "K1.c1"],
+        "why": "j2.temp is 71",
+        "checks": ["K1.a1", "K1.a2"],
+        "severity": "high",
+    }
+    return json.dumps(
+        {name: value for name, value in {**base, **fields}.items() if value is not None},
+        separators=(",", ":"),
+    )
+
+
+def test_a_good_answer_is_accepted_and_read():
+    one = guide((2, 2))
+    assert accepts(one, output())
+    choice = one.read(output())
+    assert (choice.option, choice.causes, choice.checks) == (0, (1, 0), (0, 1))
+    assert (choice.why, choice.severity) == ("j2.temp is 71", "high")
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"entry": "K2"},
+        {"entry": "none"},
+        {"causes": ["K1.c9", "K1.c1"]},
+        {"causes": ["K1.c1", "K1.c1"]},
+        {"causes": ["K1.c1"]},
+        {"causes": []},
+        {"causes": ["K2.c1", "K1.c1"]},
+        {"checks": ["K1.c1", "K1.a2"]},
+        {"severity": "low"},
+        {"severity": "critical"},
+        {"why": "x" * 121},
+        {"why": ""},
+        {"why": None},
+        {"extra": 1},
+    ],
+)
+def test_what_was_not_offered_cannot_be_written(bad):
+    assert not accepts(guide((2, 2)), output(**bad))
+
+
+def test_neither_can_white_space_or_another_order_of_fields():
+    one = guide((2, 2))
+    assert not accepts(one, json.dumps(json.loads(output())))
+    assert not accepts(one, json.dumps(dict(reversed(json.loads(output()).items())), separators=(",", ":")))
+
+
+def test_an_entry_without_causes_allows_only_none_and_no_sentence():
+    one = guide((0, 2))
+    assert accepts(one, output(causes=[], why=None))
+    assert not accepts(one, output(causes=[]))
+    assert not accepts(one, output(causes=["K1.c1"], why=None))
+
+
+def test_no_sentence_in_a_language_that_the_model_does_not_write():
+    one = guide((2, 2), why=False)
+    assert accepts(one, output(why=None))
+    assert not accepts(one, output())
+
+
+def test_causes_belong_to_the_chosen_entry():
+    one = guide((2, 2), (2, 2))
+    second = {"entry": "K2", "causes": ["K2.c1", "K2.c2"], "checks": ["K2.a2", "K2.a1"]}
+    assert accepts(one, output(**second))
+    assert not accepts(one, output(entry="K2"))
+    assert one.read(output(**second)).option == 1
+
+
+def test_none_is_offered_only_where_retrieval_was_unsure():
+    one = guide((2, 2), open_=True)
+    assert accepts(one, '{"entry":"none"}')
+    assert one.read('{"entry":"none"}') is None
+    with pytest.raises(ValueError, match="not offered"):
+        guide((2, 2)).read('{"entry":"none"}')
+
+
+@pytest.mark.parametrize(
+    ("floor", "allowed"),
+    [("low", ("low", "medium")), ("high", ("high", "critical")), ("critical", ("critical",))],
+)
+def test_severity_goes_up_by_a_step_and_never_down(floor, allowed):
+    assert allowed_severities(floor) == allowed
+    for severity in ("low", "medium", "high", "critical"):
+        assert accepts(guide((2, 2), floors=[floor]), output(severity=severity)) is (severity in allowed)
+
+
+def test_of_many_causes_the_first_two_are_chosen():
+    one = guide((5, 0))
+    assert accepts(one, output(causes=["K1.c5", "K1.c2"], checks=[]))
+    assert not accepts(one, output(causes=["K1.c5", "K1.c2", "K1.c1"], checks=[]))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "null",
+        "[]",
+        '{"entry":5}',
+        output() + "x",
+        output(extra=1),
+        output(severity="bad"),
+        output(entry="K7"),
+        output(causes=["K9.c1"]),
+        output(checks=["K1.c1"]),
+    ],
+)
+def test_reading_is_strict(text):
+    with pytest.raises(ValueError, match=r"."):
+        guide((2, 2)).read(text)
+
+
+def test_a_sentence_is_flattened():
+    assert guide((2, 2)).read(output(why="a\n b")).why == "a b"
+
+
+@pytest.mark.parametrize(
+    ("shapes", "limit_s"), [([(0, 0)], 0.01), ([(3, 4)], 0.01), ([(3, 4)] * 3, 0.02), ([(32, 32)] * 3, 0.1)]
+)
+def test_schemas_compile_in_a_few_milliseconds(shapes, limit_s):
+    schema = guide(*shapes, open_=len(shapes) > 1).schema()
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        matcher = llguidance.LLMatcher(TOKENIZER, llguidance.LLMatcher.grammar_from_json_schema(schema))
+        times.append(time.perf_counter() - start)
+        assert not matcher.get_error()
+    assert min(times) < limit_s
+
+
+def test_most_of_an_answer_is_forced():
+    """Counted in bytes: what the grammar leaves open is a few choices and the sentence."""
+    one = guide((3, 4), why=False)
+    matcher = llguidance.LLMatcher(TOKENIZER, llguidance.LLMatcher.grammar_from_json_schema(one.schema()))
+    text = '{"entry":"K1","causes":["K1.c2","K1.c1","K1.c3"],"checks":["K1.a1","K1.a4"],"severity":"high"}'
+    chosen = position = 0
+    data = text.encode()
+    while position < len(data):
+        forced = matcher.compute_ff_bytes()
+        if forced:
+            assert data[position : position + len(forced)] == forced
+        else:
+            chosen += 1
+        step = forced or data[position : position + 1]
+        assert matcher.consume_tokens(TOKENIZER.tokenize_bytes(step))
+        position += len(step)
+    assert chosen <= 6
+
+
+def test_the_longest_text_is_no_shorter_than_what_may_be_written():
+    one = guide((5, 5), (3, 3))
+    longest = output(
+        entry="K2",
+        causes=["K2.c1", "K2.c2", "K2.c3"],
+        why="",
+        checks=["K2.a1", "K2.a2", "K2.a3"],
+        severity="medium",
+    )
+    assert len(one.longest()) >= len(longest)
