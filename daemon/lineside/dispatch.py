@@ -17,7 +17,7 @@ import msgspec
 
 from lineside.diagnosis.diagnosis import Diagnosis, encode_diagnosis
 from lineside.diagnosis.pipeline import error_diagnosis
-from lineside.diagnosis.report import Report, parse_report
+from lineside.diagnosis.report import Report, parse_report, priority_of
 from lineside.errors import REASONS, Reason, RejectedError
 from lineside.journal import Accepted, Journal, NewReport, OpenReport
 from lineside.ports import Call, Diagnoser, IncomingReport, OutgoingAnswer
@@ -198,15 +198,6 @@ class Desk:
 
     def _published(self) -> None:
         self.unpublished = max(self.unpublished - 1, 0)
-
-
-def priority_of(report: Report) -> Priority:
-    """From the OPC UA severity; without one, NORMAL."""
-    severity = report.alarm.sev
-    if severity is None:
-        return Priority.NORMAL
-    bounds = ((801, Priority.CRITICAL), (601, Priority.HIGH), (301, Priority.NORMAL))
-    return next((priority for least, priority in bounds if severity >= least), Priority.LOW)
 
 
 def _parse(incoming: IncomingReport) -> Report:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
 
 import anyio
 
 from lineside.diagnosis.guide import Guide
-from lineside.diagnosis.knowledge.terms import has_cjk
 from lineside.diagnosis.prompt import Prompt
-from lineside.diagnosis.rules import Choice
-from lineside.diagnosis.work import suggests_bypass
 from lineside.diagnosis.writer import Writer
 from lineside.errors import RejectedError
 from lineside.ports import Call
@@ -24,8 +20,7 @@ log = logging.getLogger(__name__)
 NS_PER_MS = 1_000_000
 MAX_TEXT = 8192
 # What is written after these is not the choice of entry and causes that confidence is about.
-_AFTER_CHOICE = ('"why"', '"checks"')
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_AFTER_CHOICE = ('"because"', '"checks"')
 
 
 @dataclass(slots=True)
@@ -109,23 +104,6 @@ async def _close(events: AsyncIterator[Event]) -> None:
             await events.aclose()
 
 
-def decide(draft: Draft, task: Assignment) -> Choice | None:
-    """The model's choice with its confidence; None: no entry fits. Raises ValueError if it cannot be read."""
-    choice = task.guide.read(draft.text)
-    if choice is None:
-        return None
-    source = task.prompt.messages[-1].content
-    why = choice.why if _is_supported(choice.why, source, task.guide.language) else ""
-    return Choice(choice.option, choice.causes, choice.checks, why, choice.severity)
-
-
 def confidence(score: float, probability: float) -> float:
     """Retrieval's score; a model that wavered over entry and causes takes up to half of it away."""
     return round(score * (0.5 + 0.5 * max(0.0, min(1.0, probability))), 3)
-
-
-def _is_supported(why: str, source: str, language: str) -> bool:
-    """Only in the answer's language, only with numbers that the report or the entry holds, and no bypass."""
-    if has_cjk(why) != (language == "zh") or suggests_bypass(why):
-        return False
-    return set(_NUMBER.findall(why)) <= set(_NUMBER.findall(source))

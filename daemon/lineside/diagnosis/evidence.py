@@ -48,9 +48,14 @@ def log_evidence(report: Report, entries: Sequence[Entry]) -> tuple[Evidence, ..
     best = sorted((pair for pair in scored if pair[0] >= MIN_SHARED), key=lambda pair: (-pair[0], -pair[1]))
     chosen = sorted(index for _, index in best[:MAX_LOGS])
     return tuple(
-        Evidence(ref=f"L{number}", kind="log", src=f"log:{index + 1}", quote=_line(report.log[index]))
+        Evidence(ref=f"L{number}", kind="log", src=log_source(index + 1), quote=_line(report.log[index]))
         for number, index in enumerate(chosen, 1)
     )
+
+
+def log_source(number: int) -> str:
+    """Where a log line is found: its number in the report, from 1."""
+    return f"log:{number}"
 
 
 def quantity(value: float, unit: str) -> str:

@@ -1,7 +1,7 @@
 """What the model may answer: a JSON Schema for each request, and the reading of what came back.
 
 Knows nothing of prompts or engines. The model decides little, and nothing that can be invented: which entry,
-which order, how severe, and one sentence. Lists are offered as whole orders, so that a small model can
+which order, which evidence, and how severe. Lists are offered as whole orders, so that a small model can
 neither repeat an item nor forget one; and what follows from a decision is forced, which costs it no step.
 """
 
@@ -16,11 +16,9 @@ from typing import Any
 import msgspec
 
 from lineside.diagnosis.diagnosis import SeverityName
-from lineside.diagnosis.knowledge.entry import Language
 from lineside.diagnosis.rules import SEVERITIES, Choice, Option
 
 NONE = "none"
-MAX_WHY: dict[Language, int] = {"en": 120, "zh": 48}
 # Of up to three causes every order is offered, of more which two come first: so few orders compile in a
 # millisecond, and further down the manual's order serves.
 RANKED, RANKED_OF_MANY = 3, 2
@@ -30,20 +28,22 @@ MAX_RANKABLE = 5
 class _Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     entry: str
     causes: tuple[str, ...] = ()
-    why: str = ""
+    because: str = NONE
     checks: tuple[str, ...] = ()
     severity: SeverityName = "low"
 
 
 @dataclass(frozen=True, slots=True)
 class Guide:
-    """The schema for these options. `open`: the model may say that no option fits. `why`: it may write."""
+    """The schema for these options. `open`: the model may say that no option fits.
+
+    `findings` are the refs of the evidence from the report that the model may name for its first cause.
+    """
 
     options: tuple[Option, ...]
     floors: tuple[SeverityName, ...]
-    language: Language
+    findings: tuple[str, ...]
     open: bool
-    why: bool
 
     def schema(self) -> str:
         """The JSON Schema, compact, for the grammar of one request."""
@@ -54,7 +54,7 @@ class Guide:
         return json.dumps({"x-guidance": {"whitespace_flexible": False}, **schema}, separators=(",", ":"))
 
     def longest(self) -> str:
-        """A text at least as long, but for `why`, as any that the schema allows: for counting tokens."""
+        """A text at least as long as any that the schema allows: for counting tokens."""
         return max((self._sample(option) for option in self.options), key=len)
 
     def read(self, text: str) -> Choice | None:
@@ -74,25 +74,32 @@ class Guide:
             option=index,
             causes=_positions(output.causes, option.cause_ids),
             checks=_positions(output.checks, option.action_ids),
-            why=" ".join(output.why.split()) if self.why and option.causes else "",
+            because=self._because(output.because, option),
             severity=output.severity,
         )
+
+    def _because(self, ref: str, option: Option) -> str:
+        if ref == NONE or not option.causes:
+            return ""
+        if ref not in self.findings:
+            raise ValueError(f"evidence {ref} was not offered")
+        return ref
 
     def _shape(self, option: Option, floor: SeverityName) -> dict[str, Any]:
         properties: dict[str, Any] = {
             "entry": {"const": option.ref},
             "causes": _orders(option.cause_ids),
         }
-        if self.why and option.causes:
-            properties["why"] = {"type": "string", "minLength": 1, "maxLength": MAX_WHY[self.language]}
+        if self.findings and option.causes:
+            properties["because"] = {"enum": [*self.findings, NONE]}
         properties["checks"] = _orders(option.action_ids)
         properties["severity"] = {"enum": list(allowed_severities(floor))}
         return _object(properties)
 
     def _sample(self, option: Option) -> str:
         sample: dict[str, Any] = {"entry": option.ref, "causes": option.cause_ids[:RANKED]}
-        if self.why and option.causes:
-            sample["why"] = ""
+        if self.findings and option.causes:
+            sample["because"] = NONE
         sample |= {"checks": option.action_ids[:RANKED], "severity": "critical"}
         return json.dumps(sample, separators=(",", ":"))
 

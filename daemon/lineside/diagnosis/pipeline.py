@@ -14,18 +14,19 @@ import anyio
 
 from lineside.diagnosis.answers import Clock, Frame, diagnosis_of, error_diagnosis, language_of
 from lineside.diagnosis.diagnosis import Diagnosis
-from lineside.diagnosis.draft import NS_PER_MS, Assignment, Draft, confidence, decide, write
-from lineside.diagnosis.guide import MAX_WHY, Guide
+from lineside.diagnosis.draft import NS_PER_MS, Assignment, Draft, confidence, write
+from lineside.diagnosis.guide import Guide
 from lineside.diagnosis.knowledge.entry import Language
 from lineside.diagnosis.knowledge.search import Query, Retrieval, Searcher
-from lineside.diagnosis.prompt import fit
-from lineside.diagnosis.report import Report
+from lineside.diagnosis.prompt import Data, fit
+from lineside.diagnosis.report import Report, priority_of
 from lineside.diagnosis.rules import (
     Answer,
     Option,
     abstention,
     answer_by_rules,
     answer_of,
+    findings_of,
     options_of,
     severity_floor,
 )
@@ -41,8 +42,6 @@ log = logging.getLogger(__name__)
 MIN_MODEL_MS = 300
 # Kept back from the model's deadline, so that the answer by rules still comes before the report's.
 RESERVE_MS = 100
-# Tokens that a sentence of MAX_WHY signs needs at most: half a token a letter, two a Chinese character.
-TOKENS_A_SIGN: dict[Language, float] = {"en": 0.5, "zh": 2.0}
 SPARE_TOKENS = 16
 
 
@@ -78,6 +77,8 @@ class Pipeline:
 
     async def diagnose(self, report: Report, call: Call) -> AsyncIterator[DiagnosisEvent]:
         """See ports.Diagnoser."""
+        if call.priority is None:
+            call = dataclasses.replace(call, priority=priority_of(report))
         task = _Task(
             report,
             call,
@@ -120,6 +121,8 @@ class Pipeline:
         writer = self.writer
         if writer is None:
             return "no engine is running"
+        if task.language not in writer.languages:
+            return f"the model does not know the language {task.language}"
         if self._left_ms(task) < MIN_MODEL_MS + RESERVE_MS:
             return "the deadline is too near"
         if len(task.options) == 1 and not task.options[0].causes and len(task.options[0].actions) < 2:
@@ -145,7 +148,7 @@ class Pipeline:
         if draft.refusal:
             return self._by_rules(task, draft.refusal)
         try:
-            choice = decide(draft, assignment)
+            choice = assignment.guide.read(draft.text)
         except ValueError as error:
             log.warning("the model's answer cannot be read: %s", error)
             return self._by_rules(task, "the model's answer could not be read")
@@ -187,20 +190,19 @@ class Pipeline:
 
 def _assign(task: _Task, writer: Writer) -> Assignment:
     """Blocking: counts tokens. Raises RejectedError where no prompt fits."""
-    language = task.language
-    guide = _guide(task, task.options, writer)
-    why_tokens = int(MAX_WHY[language] * TOKENS_A_SIGN[language]) if guide.why else 0
-    max_tokens = writer.count_tokens(guide.longest()) + why_tokens + SPARE_TOKENS
-    prompt = fit(task.report, task.options, language, writer.prompt_budget(max_tokens), writer.count_tokens)
-    return Assignment(writer, _guide(task, prompt.options, writer), prompt, max_tokens)
+    findings = findings_of(task.report, task.options, task.language)
+    guide = _guide(task, task.options, tuple(finding.ref for finding in findings))
+    max_tokens = writer.count_tokens(guide.longest()) + SPARE_TOKENS
+    data = Data(task.report, task.options, findings)
+    prompt = fit(data, task.language, writer.prompt_budget(max_tokens), writer.count_tokens)
+    return Assignment(writer, _guide(task, prompt.options, prompt.findings), prompt, max_tokens)
 
 
-def _guide(task: _Task, options: tuple[Option, ...], writer: Writer) -> Guide:
+def _guide(task: _Task, options: tuple[Option, ...], findings: tuple[str, ...]) -> Guide:
     return Guide(
         options=options,
         floors=tuple(severity_floor(task.report, [option.entry]) for option in options),
-        language=task.language,
+        findings=findings,
         # An exact code is not the model's to doubt.
         open=task.retrieval.candidates[0].by == "text",
-        why=task.language in writer.languages,
     )

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from lineside.errors import Reason, RejectedError
+from lineside.serving.request import Priority
 
 MAX_REPORT_BYTES = 65_536
 
@@ -85,6 +86,17 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     values: Annotated[tuple[Value, ...], msgspec.Meta(max_length=64)] = ()
     win: Annotated[tuple[Window, ...], msgspec.Meta(max_length=32)] = ()
     log: Annotated[tuple[Line, ...], msgspec.Meta(max_length=20)] = ()
+
+
+_URGENCIES = ((801, Priority.CRITICAL), (601, Priority.HIGH), (301, Priority.NORMAL))
+
+
+def priority_of(report: Report) -> Priority:
+    """How urgent the alarm's OPC UA severity makes it; without one, NORMAL."""
+    severity = report.alarm.sev
+    if severity is None:
+        return Priority.NORMAL
+    return next((priority for least, priority in _URGENCIES if severity >= least), Priority.LOW)
 
 
 _decoder = msgspec.json.Decoder(Report)

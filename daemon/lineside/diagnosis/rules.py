@@ -79,7 +79,7 @@ class Choice:
     option: int = 0
     causes: Sequence[int] = ()
     checks: Sequence[int] = ()
-    why: str = ""
+    because: str = ""
     severity: SeverityName | None = None
     conf: float | None = None
 
@@ -87,6 +87,12 @@ class Choice:
 def options_of(retrieval: Retrieval, language: Language) -> tuple[Option, ...]:
     """The retrieved entries as K1, K2, ..."""
     return tuple(Option.of(n, candidate, language) for n, candidate in enumerate(retrieval.candidates, 1))
+
+
+def findings_of(report: Report, options: Sequence[Option], language: Language) -> tuple[Evidence, ...]:
+    """What the report itself shows: S refs for readings, L for log lines that speak of the options."""
+    entries = [option.entry for option in options]
+    return (*sensor_evidence(report, language), *log_evidence(report, entries))
 
 
 def severity_floor(report: Report, entries: Sequence[Entry]) -> SeverityName:
@@ -117,9 +123,9 @@ def answer_of(report: Report, options: Sequence[Option], language: Language, cho
         severity=severity,
         safety=_safety(chosen, language),
         meaning=_meaning(chosen.text, language),
-        causes=_causes(chosen, choice, language),
+        causes=_causes(chosen, choice),
         checks=_checks(chosen, choice),
-        evidence=_evidence(report, first, [chosen.entry], language),
+        evidence=(*_manual_evidence(first), *findings_of(report, options, language)),
         conf=chosen.score if choice.conf is None else choice.conf,
         wo=_work_order(report, chosen.text.title, severity),
     )
@@ -145,7 +151,7 @@ def abstention(
         severity=severity_floor(report, entries if why == "conflict" else []),
         safety=tuple(safety),
         meaning=_bounded(phrase(texts[why], language, titles=titles), MAX_QUOTE * 2),
-        evidence=_evidence(report, options, entries, language),
+        evidence=(*_manual_evidence(options), *findings_of(report, options, language)),
     )
 
 
@@ -171,13 +177,12 @@ def _safety(option: Option, language: Language) -> tuple[str, ...]:
     return (phrase(general, language), *option.text.safety)
 
 
-def _causes(option: Option, choice: Choice, language: Language) -> tuple[Cause, ...]:
-    """The manual's sentences; the choice's own sentence stands behind the first, which it is about."""
+def _causes(option: Option, choice: Choice) -> tuple[Cause, ...]:
+    """The manual's sentences; what the choice rests on is cited with the first, which it is about."""
     ordered = [option.causes[index] for index in _order(len(option.causes), choice.causes)]
-    space = "" if language == "zh" else " "
+    first = (option.ref, choice.because) if choice.because else (option.ref,)
     return tuple(
-        Cause(text=f"{cause}{space}{choice.why}" if choice.why and number == 0 else cause, refs=(option.ref,))
-        for number, cause in enumerate(ordered)
+        Cause(text=cause, refs=first if n == 0 else (option.ref,)) for n, cause in enumerate(ordered)
     )
 
 
@@ -199,14 +204,11 @@ def _order(count: int, first: Sequence[int]) -> list[int]:
     return list(dict.fromkeys([*first, *range(count)]))
 
 
-def _evidence(
-    report: Report, options: Sequence[Option], entries: Sequence[Entry], language: Language
-) -> tuple[Evidence, ...]:
-    manual = (
+def _manual_evidence(options: Sequence[Option]) -> tuple[Evidence, ...]:
+    return tuple(
         Evidence(ref=option.ref, kind="manual", src=option.entry.citation, quote=_quote(option))
         for option in options
     )
-    return (*manual, *sensor_evidence(report, language), *log_evidence(report, entries))
 
 
 def _quote(option: Option) -> str:

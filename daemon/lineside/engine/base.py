@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Protocol
 
 from lineside.errors import LinesideError
+
+if TYPE_CHECKING:  # the scheduler reads this module, and knows no arrays
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class EngineFaultError(LinesideError):

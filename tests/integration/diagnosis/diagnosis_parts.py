@@ -102,14 +102,14 @@ def last_choice(schema):
 def _first(part):
     if "anyOf" in part:
         return part["anyOf"][0]["const"]
-    return part["const"] if "const" in part else part["enum"][0] if "enum" in part else "The reading is high."
+    return part["const"] if "const" in part else part["enum"][0]
 
 
 def _last(part):
     if "anyOf" in part:
         return part["anyOf"][-1]["const"]
     return (
-        part["const"] if "const" in part else part["enum"][-1] if "enum" in part else "The reading is high."
+        part["const"] if "const" in part else part["enum"][-1]
     )
 
 

@@ -1,7 +1,9 @@
+import dataclasses
 import json
 import time
 
 import anyio
+import msgspec
 import pytest
 from tests.integration.diagnosis.diagnosis_parts import (
     DEMO,
@@ -21,7 +23,7 @@ from lineside.diagnosis.pipeline import Clock, Pipeline
 from lineside.diagnosis.report import Alarm, Device, Report, parse_report
 from lineside.errors import LinesideError, Reason, RejectedError
 from lineside.ports import Retrieved, Written
-from lineside.serving.request import FinishReason, TokenEvent
+from lineside.serving.request import FinishReason, Priority, TokenEvent
 
 pytestmark = pytest.mark.anyio
 
@@ -67,7 +69,7 @@ async def test_a_model_orders_what_the_manual_says(plant):
     assert (found.mode, found.model, found.status, found.message) == ("model", "scripted", "ok", "")
     assert {check.text for check in found.checks} == {check.text for check in rules.checks}
     assert found.checks != rules.checks
-    assert found.causes[0].text == f"{rules.causes[-1].text} The reading is high."
+    assert found.causes[0].text == rules.causes[-1].text
     assert found.severity == "critical" != rules.severity
     assert found.safety == rules.safety
     assert found.evidence == rules.evidence
@@ -267,7 +269,7 @@ async def test_a_model_may_say_that_nothing_fits_where_only_text_was_found(plant
 async def test_a_model_may_not_doubt_a_code(plant):
     writer = ScriptedWriter()
     await run(Pipeline(plant, writer), OVERTEMP)
-    assert "none" not in writer.calls[0][1]
+    assert '"entry":{"const":"none"}' not in writer.calls[0][1]
 
 
 @pytest.mark.parametrize(("probability", "conf"), [(1.0, 1.0), (0.0, 0.5)])
@@ -276,35 +278,53 @@ async def test_a_wavering_model_takes_confidence_away(plant, probability, conf):
     assert found.conf == conf
 
 
-@pytest.mark.parametrize(
-    "why",
-    ["The temperature reached 999 degrees.", "Bypass the sensor, it lies.", "温度过高。"],
-)
-async def test_a_sentence_that_nothing_supports_is_dropped(plant, why):
-    writer = ScriptedWriter(lambda schema: first_choice(schema, why=why))
+async def test_the_evidence_that_the_model_names_is_cited_with_the_first_cause(plant):
+    writer = ScriptedWriter(lambda schema: first_choice(schema, because="S2"))
     found = (await run(Pipeline(plant, writer), OVERTEMP))[-1]
+    assert [cause.refs for cause in found.causes] == [("K1", "S2"), ("K1",), ("K1",)]
+    assert "S2" in [evidence.ref for evidence in found.evidence]
+
+
+async def test_causes_are_the_manuals_words(plant):
+    found = (await run(Pipeline(plant, ScriptedWriter()), OVERTEMP))[-1]
     rules = (await run(Pipeline(plant), OVERTEMP))[-1]
-    assert (found.mode, found.causes) == ("model", rules.causes)
+    assert {cause.text for cause in found.causes} == {cause.text for cause in rules.causes}
 
 
-async def test_a_sentence_with_the_reports_own_numbers_stays(plant):
-    writer = ScriptedWriter(lambda schema: first_choice(schema, why="motor.temp is 134.6, its limit is 130."))
-    found = (await run(Pipeline(plant, writer), OVERTEMP))[-1]
-    assert found.causes[0].text.endswith("motor.temp is 134.6, its limit is 130.")
-
-
-async def test_in_a_language_that_the_model_does_not_write_all_text_is_the_manuals(plant):
+async def test_a_model_is_not_asked_in_a_language_that_it_does_not_know(plant):
     writer = ScriptedWriter(languages=("en",))
     found = (await run(Pipeline(plant, writer), OVERTEMP_ZH))[-1]
     rules = (await run(Pipeline(plant), OVERTEMP_ZH))[-1]
-    assert '"why"' not in writer.calls[0][1]
-    assert (found.mode, found.lang, found.causes) == ("model", "zh", rules.causes)
+    assert writer.calls == []
+    assert (found.mode, found.lang, found.causes) == ("rules", "zh", rules.causes)
+    assert "language" in found.message
+
+
+@pytest.mark.parametrize(
+    ("severity", "asked", "served"),
+    [
+        (None, None, Priority.NORMAL),
+        (300, None, Priority.LOW),
+        (301, None, Priority.NORMAL),
+        (601, None, Priority.HIGH),
+        (801, None, Priority.CRITICAL),
+        (900, Priority.LOW, Priority.LOW),
+    ],
+)
+async def test_the_alarms_severity_is_the_priority_where_the_call_names_none(plant, severity, asked, served):
+    writer = ScriptedWriter()
+    alarm = msgspec.structs.replace(OVERTEMP.alarm, sev=severity)
+    report = msgspec.structs.replace(OVERTEMP, alarm=alarm)
+    request = dataclasses.replace(call(), priority=asked)
+    async for _ in Pipeline(plant, writer).diagnose(report, request):
+        pass
+    assert writer.calls[0][2].priority is served
 
 
 async def test_chinese_in_chinese(plant):
-    writer = ScriptedWriter(lambda schema: first_choice(schema, why="电机温度超限。"))
+    writer = ScriptedWriter()
     found = (await run(Pipeline(plant, writer), OVERTEMP_ZH))[-1]
-    assert found.causes[0].text.endswith("电机温度超限。")
+    assert found.mode == "model"
     assert writer.calls[0][0][0].content.startswith("你")
 
 

@@ -12,5 +12,5 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session", autouse=True)
 async def one_loop(anyio_backend: str) -> AsyncIterator[None]:
-    """One event loop for all tests, as a daemon has: grpc.aio gives what comes late to a loop that is closed."""
+    """One event loop for all tests: grpc.aio would hand what comes late to a loop that is closed by then."""
     yield

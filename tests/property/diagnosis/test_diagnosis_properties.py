@@ -14,10 +14,10 @@ from lineside.diagnosis.knowledge.similarity import Probe, longest_common
 from lineside.diagnosis.knowledge.store import Store
 from lineside.diagnosis.knowledge.terms import query_terms, signs, title_terms
 from lineside.diagnosis.knowledge.writing import write_all
-from lineside.diagnosis.prompt import as_data, fit
+from lineside.diagnosis.prompt import Data, as_data, fit
 from lineside.diagnosis.render import render_text, summary
 from lineside.diagnosis.report import Alarm, Device, Report, Stats, Value, Window
-from lineside.diagnosis.rules import SEVERITIES, answer_by_rules, options_of, severity_floor
+from lineside.diagnosis.rules import SEVERITIES, answer_by_rules, findings_of, options_of, severity_floor
 from lineside.errors import RejectedError
 
 letters = st.text(st.characters(codec="utf-8"), max_size=60)
@@ -147,7 +147,8 @@ def test_a_prompt_fits_its_budget_whatever_the_report(report, found, language, b
 
     options = options_of(found, language)
     try:
-        prompt = fit(report, options, language, budget, count)
+        data = Data(report, options, findings_of(report, options, language))
+        prompt = fit(data, language, budget, count)
     except RejectedError:
         return
     assert sum(count(message.content) for message in prompt.messages) <= budget
@@ -166,7 +167,8 @@ def test_one_short_entry_always_fits_a_thousand_tokens(report, candidate):
     short = Text(title="Overload", causes=("a", "b", "c"), actions=("d", "e", "f"))
     entry = msgspec.structs.replace(candidate.entry, en=short, zh=None)
     options = options_of(Retrieval("hit", (Candidate(entry, 1.0, "code"),)), "en")
-    assert fit(report, options, "en", 700, lambda text: -(-len(text) // 3)).options == options
+    data = Data(report, options, findings_of(report, options, "en"))
+    assert fit(data, "en", 700, lambda text: -(-len(text) // 3)).options == options
 
 
 @settings(max_examples=60, deadline=None)
@@ -197,7 +199,7 @@ def test_no_output_of_a_model_does_more_than_raise_value_error(text):
     entry = Entry(source="s", code="1", en=Text(title="t", causes=("a", "b"), actions=("c", "d")))
     options = options_of(Retrieval("hit", (Candidate(entry, 1.0, "code"),)), "en")
     with pytest.raises(ValueError, match=r"."):
-        Guide(options, ("low",), "en", False, True).read(text)
+        Guide(options, ("low",), ("S1",), False).read(text)
 
 
 @pytest.fixture(scope="module")

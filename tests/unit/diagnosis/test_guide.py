@@ -15,14 +15,14 @@ def many(count, word):
     return tuple(f"{word} {number}" for number in range(count))
 
 
-def guide(*shapes, floors=None, language="en", open_=False, why=True):
+def guide(*shapes, floors=None, open_=False, findings=("S1", "L1")):
     """A guide over entries with so many causes and actions."""
     entries = [
         entry(str(n), f"Fault {n}", causes=many(causes, "cause"), actions=many(actions, "check"))
         for n, (causes, actions) in enumerate(shapes, 1)
     ]
     options = options_of(retrieval("hit", *entries), "en")
-    return Guide(options, tuple(floors or ["medium"] * len(entries)), language, open_, why)
+    return Guide(options, tuple(floors or ["medium"] * len(entries)), findings, open_)
 
 
 def accepts(one, text):
@@ -36,7 +36,7 @@ def output(**fields):
     base = {
         "entry": "K1",
         "causes": ["K1.c2", "K1.c1"],
-        "why": "j2.temp is 71",
+        "because": "S1",
         "checks": ["K1.a1", "K1.a2"],
         "severity": "high",
     }
@@ -51,7 +51,7 @@ def test_a_good_answer_is_accepted_and_read():
     assert accepts(one, output())
     choice = one.read(output())
     assert (choice.option, choice.causes, choice.checks) == (0, (1, 0), (0, 1))
-    assert (choice.why, choice.severity) == ("j2.temp is 71", "high")
+    assert (choice.because, choice.severity) == ("S1", "high")
 
 
 @pytest.mark.parametrize(
@@ -67,9 +67,9 @@ def test_a_good_answer_is_accepted_and_read():
         {"checks": ["K1.c1", "K1.a2"]},
         {"severity": "low"},
         {"severity": "critical"},
-        {"why": "x" * 121},
-        {"why": ""},
-        {"why": None},
+        {"because": "S2"},
+        {"because": ""},
+        {"because": None},
         {"extra": 1},
     ],
 )
@@ -83,16 +83,16 @@ def test_neither_can_white_space_or_another_order_of_fields():
     assert not accepts(one, json.dumps(dict(reversed(json.loads(output()).items())), separators=(",", ":")))
 
 
-def test_an_entry_without_causes_allows_only_none_and_no_sentence():
+def test_an_entry_without_causes_allows_only_none_and_no_evidence():
     one = guide((0, 2))
-    assert accepts(one, output(causes=[], why=None))
+    assert accepts(one, output(causes=[], because=None))
     assert not accepts(one, output(causes=[]))
-    assert not accepts(one, output(causes=["K1.c1"], why=None))
+    assert not accepts(one, output(causes=["K1.c1"], because=None))
 
 
-def test_no_sentence_in_a_language_that_the_model_does_not_write():
-    one = guide((2, 2), why=False)
-    assert accepts(one, output(why=None))
+def test_no_evidence_is_asked_for_where_the_report_shows_none():
+    one = guide((2, 2), findings=())
+    assert accepts(one, output(because=None))
     assert not accepts(one, output())
 
 
@@ -142,6 +142,7 @@ def test_of_many_causes_the_first_two_are_chosen():
         output(entry="K7"),
         output(causes=["K9.c1"]),
         output(checks=["K1.c1"]),
+        output(because="S9"),
     ],
 )
 def test_reading_is_strict(text):
@@ -149,8 +150,9 @@ def test_reading_is_strict(text):
         guide((2, 2)).read(text)
 
 
-def test_a_sentence_is_flattened():
-    assert guide((2, 2)).read(output(why="a\n b")).why == "a b"
+def test_no_evidence_may_support_the_first_cause():
+    assert accepts(guide((2, 2)), output(because="none"))
+    assert guide((2, 2)).read(output(because="none")).because == ""
 
 
 @pytest.mark.parametrize(
@@ -168,10 +170,10 @@ def test_schemas_compile_in_a_few_milliseconds(shapes, limit_s):
 
 
 def test_most_of_an_answer_is_forced():
-    """Counted in bytes: what the grammar leaves open is a few choices and the sentence."""
-    one = guide((3, 4), why=False)
+    """Counted in bytes: what the grammar leaves open is a few choices."""
+    one = guide((3, 4))
     matcher = llguidance.LLMatcher(TOKENIZER, llguidance.LLMatcher.grammar_from_json_schema(one.schema()))
-    text = '{"entry":"K1","causes":["K1.c2","K1.c1","K1.c3"],"checks":["K1.a1","K1.a4"],"severity":"high"}'
+    text = output(causes=["K1.c2", "K1.c1", "K1.c3"], because="L1", checks=["K1.a1", "K1.a4"])
     chosen = position = 0
     data = text.encode()
     while position < len(data):
@@ -183,7 +185,7 @@ def test_most_of_an_answer_is_forced():
         step = forced or data[position : position + 1]
         assert matcher.consume_tokens(TOKENIZER.tokenize_bytes(step))
         position += len(step)
-    assert chosen <= 6
+    assert chosen <= 7
 
 
 def test_the_longest_text_is_no_shorter_than_what_may_be_written():
@@ -191,7 +193,7 @@ def test_the_longest_text_is_no_shorter_than_what_may_be_written():
     longest = output(
         entry="K2",
         causes=["K2.c1", "K2.c2", "K2.c3"],
-        why="",
+        because="none",
         checks=["K2.a1", "K2.a2", "K2.a3"],
         severity="medium",
     )

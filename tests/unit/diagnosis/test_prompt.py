@@ -1,9 +1,9 @@
 import pytest
 from tests.unit.diagnosis.diagnosis_builders import entry, report, retrieval
 
-from lineside.diagnosis.prompt import as_data, fit
+from lineside.diagnosis.prompt import Data, as_data, fit
 from lineside.diagnosis.report import Stats, Value, Window
-from lineside.diagnosis.rules import options_of
+from lineside.diagnosis.rules import findings_of, options_of
 from lineside.errors import Reason, RejectedError
 
 FAN = entry("F012", "Motor overtemperature", causes=("The fan has stopped.",), actions=("Clean the fan.",))
@@ -17,7 +17,8 @@ FULL = {
 
 def prompt(budget=100_000, entries=(FAN, JAM), language="en", **fields):
     found = options_of(retrieval("hit", *entries), language)
-    return fit(report(**{**FULL, **fields}), found, language, budget, len)
+    asked = report(**{**FULL, **fields})
+    return fit(Data(asked, found, findings_of(asked, found, language)), language, budget, len)
 
 
 def user(*args, **fields):
@@ -31,13 +32,29 @@ def test_everything_is_in_where_there_is_room():
         "K1.c1 cause: The fan has stopped.",
         "K2.a1 check: Free the infeed.",
         "alarm: F012",
-        "beyond limit: motor.temp 134 °C hi 130",
+        "S1 reading: motor.temp is 134 °C, above its limit of 130 °C.",
         "reading: amb.temp 30 °C hi 40",
         "slope 0.02/s",
         "log: line 19",
     ):
         assert part in text
     assert "line 15" not in text
+
+
+def test_log_lines_that_speak_of_an_entry_have_names_and_stand_once():
+    lines = ("13:00 motor overtemperature near, fan stopped", *(f"line {n}" for n in range(3)))
+    one = prompt(log=lines)
+    text = one.messages[1].content
+    assert "L1 log: 13:00 motor overtemperature near, fan stopped" in text
+    assert text.count("13:00") == 1
+    assert one.findings == ("S1", "L1")
+
+
+def test_findings_that_were_dropped_are_not_offered():
+    lines = ("13:00 motor overtemperature near, fan stopped",)
+    small = prompt(least("S1 reading"), log=lines)
+    assert small.findings == ("S1",)
+    assert "L1 log" not in small.messages[1].content
 
 
 def test_instructions_come_first_and_are_the_same_for_every_report():
@@ -49,8 +66,8 @@ def test_instructions_come_first_and_are_the_same_for_every_report():
 
 def test_chinese_labels():
     text = user(language="zh")
-    assert "超限: motor.temp" in text
-    assert "beyond" not in text
+    assert "S1 读数: motor.temp 为 134 °C，高于上限 130 °C。" in text
+    assert "reading" not in text
 
 
 def holds(budget, marker):
@@ -67,7 +84,7 @@ def least(marker):
 
 
 def test_log_lines_go_first_then_trends_then_readings_then_entries_and_limits_last():
-    order = ["log: ", "trend: ", "reading: ", "[K2]", "beyond limit: motor.temp"]
+    order = ["log: ", "trend: ", "\nreading: ", "[K2]", "S1 reading: motor.temp"]
     budgets = [least(marker) for marker in order]
     assert budgets == sorted(budgets, reverse=True)
     assert len(set(budgets)) == len(budgets)

@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import importlib
 import os
+import tarfile
 import threading
 import zipfile
 from pathlib import Path
@@ -118,12 +119,14 @@ def test_places_are_tried_in_order_and_all_reported(sandbox) -> None:
 
 
 def test_a_source_package_is_never_built(sandbox) -> None:
-    """pip would run setup.py of an sdist to learn its name."""
-    import tarfile
-
+    """pip would run an sdist's own build backend to learn its name."""
     source = sandbox / "evil-1.0"
     source.mkdir()
-    (source / "setup.py").write_text(f"open({str(sandbox / 'ran')!r}, 'w')")
+    (source / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]'
+    )
+    (source / "backend.py").write_text(f"open({str(sandbox / 'ran')!r}, 'w')")
+    (source / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n")
     with tarfile.open(sandbox / "wheels" / "evil-1.0.tar.gz", "w:gz") as archive:
         archive.add(source, "evil-1.0")
     with pytest.raises(FetchError, match="evil"):
