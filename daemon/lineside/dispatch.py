@@ -68,7 +68,7 @@ class Desk:
         """See ports.Inbox."""
         new = self._prepare(incoming)
         stored = self.journal.accept(new)
-        stored.add_done_callback(lambda future: self._stored(future, new.urgency, on_stored))
+        stored.add_done_callback(lambda future: self._stored(future, new, on_stored))
 
     def published(self, row: int) -> None:
         """See ports.Inbox."""
@@ -119,13 +119,18 @@ class Desk:
             message = f"{self.pending} reports are waiting"
             raise RejectedError(Reason.OVERLOAD, message, retry_after_ms=self.limits.default_timeout_ms)
 
-    def _stored(self, future: Future[Accepted], urgency: int, on_stored: Callable[[], None]) -> None:
-        """On the journal's thread, after the commit. Without one there is no acknowledgement."""
+    def _stored(self, future: Future[Accepted], new: NewReport, on_stored: Callable[[], None]) -> None:
+        """On the journal's thread, after the commit. Without one there is no acknowledgement.
+
+        The broker sends no further reports once enough are unacknowledged, so these are tried again here.
+        """
         if future.exception() is not None:
             self.count("reports_not_stored")
+            retry = (STORAGE_RETRY_S, self.accept, new.incoming, on_stored)
+            self.loop.call_soon_threadsafe(self.loop.call_later, *retry)
             return
         on_stored()
-        self.loop.call_soon_threadsafe(self._taken, future.result(), urgency)
+        self.loop.call_soon_threadsafe(self._taken, future.result(), new.urgency)
 
     def _taken(self, accepted: Accepted, urgency: int) -> None:
         if accepted.fresh:

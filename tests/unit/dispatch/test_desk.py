@@ -251,11 +251,16 @@ async def test_draining_ends_what_runs_and_begins_nothing(path):
     assert [code for code, _ in diagnoser.asked] == ["runs"]
 
 
-async def test_without_a_journal_there_is_no_acknowledgement(path):
-    async with working(Bench(path, Diagnoser()), run=False) as bench:
+async def test_while_the_journal_cannot_write_nothing_is_acknowledged_and_then_nothing_is_lost(
+    path, monkeypatch
+):
+    monkeypatch.setattr("lineside.dispatch.STORAGE_RETRY_S", 0.1)
+    async with working(Bench(path, Diagnoser())) as bench:
         bench.journal._connection.execute("PRAGMA query_only = 1")
         bench.accept(incoming())
-        await anyio.sleep(0.1)
+        await anyio.sleep(0.05)
         assert bench.stored == []
         assert "reports_not_stored" in bench.counters
         bench.journal._connection.execute("PRAGMA query_only = 0")
+        await bench.wait(1)
+    assert len(bench.stored) == 1
