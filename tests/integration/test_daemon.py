@@ -1,7 +1,6 @@
 """The daemon as its users meet it: mosquitto's clients, gRPC, the command line, signals."""
 
 import json
-import os
 import re
 import signal
 import socket
@@ -231,7 +230,7 @@ def socket_addresses(pid):
     inodes = set()
     for entry in Path(f"/proc/{pid}/fd").iterdir():
         try:
-            target = os.readlink(entry)
+            target = str(entry.readlink())
         except FileNotFoundError:
             continue
         if target.startswith("socket:["):

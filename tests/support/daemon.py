@@ -1,4 +1,4 @@
-"""A real daemon for tests: `lineside serve` as a process, with a real bundle, the demo plant and real clients."""
+"""A real daemon for tests: `lineside serve` with a real bundle, the demo plant and real clients."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def test_a_bad_value_or_an_unknown_key_is_named(tmp_path, text, named):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(ConfigError, match="nowhere.toml"):
+    with pytest.raises(ConfigError, match=r"nowhere\.toml"):
         load_config(tmp_path / "nowhere.toml")
 
 

@@ -21,7 +21,7 @@ def test_the_published_schema_is_the_structs(document):
 
 
 def test_the_reasons_on_the_wire_are_the_reasons():
-    names = {name.removeprefix("REASON_").lower() for name in common_pb2.Reason.keys()}
+    names = {name.removeprefix("REASON_").lower() for name in common_pb2.Reason.DESCRIPTOR.values_by_name}
     assert names - {"unspecified"} == {reason.value for reason in Reason}
 
 

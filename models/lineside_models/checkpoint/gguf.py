@@ -65,19 +65,17 @@ class GgufCheckpoint:
 
     def rows(self, name: str, start: int, stop: int) -> NDArray[np.float32]:
         """Rows in Hugging Face's order, as float32."""
-        heads = self._interleaved_heads(name)
-        if not heads:
-            return self.file.rows(_own_name(name), start, stop)
-        size = self.file.tensors[_own_name(name)].shape[0]
-        return _halves(self.file.rows(_own_name(name), 0, size), heads)[start:stop]
+        own, size = _own_name(name), self.architecture.geometry.head_dim
+        if not self._is_interleaved(name):
+            return self.file.rows(own, start, stop)
+        first, last = start // size, -(-stop // size)  # the heads that hold these rows
+        whole_heads = self.file.rows(own, first * size, last * size)
+        return _halves(whole_heads, last - first)[start - first * size : stop - first * size]
 
-    def _interleaved_heads(self, name: str) -> int:
-        """Number of heads whose rotary pairs stand side by side: GGUF's order for llama's q and k."""
-        geometry = self.architecture.geometry
-        if self.architecture.family != "llama":
-            return 0
+    def _is_interleaved(self, name: str) -> bool:
+        """Whether rotary pairs stand side by side in each head: GGUF's order for llama's q and k."""
         part = name.removesuffix(".bias").rpartition(".")[2]
-        return {"q_proj": geometry.heads, "k_proj": geometry.kv_heads}.get(part, 0)
+        return self.architecture.family == "llama" and part in ("q_proj", "k_proj")
 
 
 def _halves(values: NDArray[np.float32], heads: int) -> NDArray[np.float32]:

@@ -108,9 +108,7 @@ def _first(part):
 def _last(part):
     if "anyOf" in part:
         return part["anyOf"][-1]["const"]
-    return (
-        part["const"] if "const" in part else part["enum"][-1]
-    )
+    return part["const"] if "const" in part else part["enum"][-1]
 
 
 async def run(pipeline, report, a_call=None):

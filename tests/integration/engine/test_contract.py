@@ -71,7 +71,9 @@ def test_the_same_contract_on_the_oldest_supported_onnxruntime(tiny_fp32_bundle,
     }
     command = [OLD_PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--noconftest"]
     command += ["--import-mode=importlib", Path(__file__).with_name("oldest_runtime.py")]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert " passed" in done.stdout
 
@@ -97,6 +99,7 @@ def test_no_telemetry_is_sent(smollm2_bundle):
     environment.pop("ORT_DISABLE_TELEMETRY", None)
     done = subprocess.run(
         [sys.executable, "-c", script, smollm2_bundle],
+        check=False,
         cwd=ROOT,
         env=environment,
         stdin=subprocess.DEVNULL,

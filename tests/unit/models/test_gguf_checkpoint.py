@@ -31,6 +31,7 @@ def test_every_tensor_comes_back_in_canonical_order(tmp_path, tiny: Tiny) -> Non
     for name, values in tiny.values.items():
         assert np.array_equal(checkpoint.rows(name, 0, len(values)), values), name
         assert np.array_equal(checkpoint.rows(name, 3, 9), values[3:9]), name
+        assert np.array_equal(checkpoint.rows(name, 21, 30), values[21:30]), name
     architecture = checkpoint.architecture
     assert architecture.geometry.tied_head is tiny.tied
     assert architecture.geometry.vocab_size == VOCAB
