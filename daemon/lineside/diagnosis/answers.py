@@ -15,6 +15,7 @@ from lineside.diagnosis.phrases import phrase
 from lineside.diagnosis.report import Report
 from lineside.diagnosis.rules import UNKNOWN_SEVERITY, Answer, severity_floor
 from lineside.errors import RejectedError
+from lineside.telemetry.clock import synchronised
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 MAX_MESSAGE = 500
@@ -26,7 +27,7 @@ class Clock:
 
     wall_s: Callable[[], float] = time.time
     monotonic_ns: Callable[[], int] = time.monotonic_ns
-    synced: Callable[[], bool] = lambda: False
+    synced: Callable[[], bool] = synchronised
 
     def now(self) -> str:
         """RFC 3339, in UTC."""
