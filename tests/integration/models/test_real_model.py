@@ -6,28 +6,24 @@ the build's code and the weight type, and other tests may use them.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
-from pathlib import Path
 
 import jinja2
 import numpy as np
 import pytest
+from tests.support.bundles import recipe_bundle
 from tests.unit.models.graph_runs import BatchRun, relative_error, stored_lookup
 from tests.unit.models.reference_decoder import reference_logits
 from tokenizers import Tokenizer
 
-import lineside_models
-from lineside.engine.bundle import CHAT_TEMPLATE, MANIFEST, TOKENIZER, WEIGHTS, Bundle, open_bundle
-from lineside_models.checkpoint import open_checkpoint, tensor_shapes
-from lineside_models.cli import main
-from lineside_models.fetch import cache_directory, fetch
+from lineside.engine.bundle import CHAT_TEMPLATE, TOKENIZER, WEIGHTS, Bundle, open_bundle
+from lineside_models.checkpoint import open_checkpoint
+from lineside_models.fetch import fetch
 from lineside_models.graph.dialect_ort import lower_ort
 from lineside_models.graph.store import WeightStore
 from lineside_models.perplexity import calibration_text, measure_perplexity
 from lineside_models.recipe import read_recipe
 from lineside_models.safetensors_file import read_safetensors
-from lineside_models.tokenizer import read_text_side
 
 RECIPE = "smollm2-135m-instruct"
 QWEN = "qwen2.5-coder-0.5b-instruct"
@@ -59,79 +55,55 @@ IDS = {
 # fmt: on
 
 
-def build_digest() -> str:
-    """Changes with any line of the build's code or recipes."""
-    package = Path(lineside_models.__file__).parent
-    files = [*package.rglob("*.py"), *(package.parent / "recipes").glob("*.toml")]
-    digest = hashlib.sha256()
-    for file in sorted(files):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]
+@pytest.fixture(scope="session", params=[RECIPE, QWEN])
+def recipe(request):
+    return read_recipe(request.param)
 
 
 @pytest.fixture(scope="session")
-def checkpoint():
-    return open_checkpoint(fetch(read_recipe(RECIPE), lambda _: None))
+def checkpoint(recipe):
+    return open_checkpoint(fetch(recipe, lambda _: None))
 
 
-@pytest.fixture(scope="session")
-def bundles(checkpoint):
-    """Bundle of a weight type, built by the command unless it is in the cache."""
-
-    def bundle(weights: str) -> Bundle:
-        path = cache_directory() / "test-bundles" / f"{RECIPE}-{weights}-{build_digest()}"
-        if not (path / MANIFEST).is_file():
-            assert main(["build", RECIPE, "--output", str(path), "--weights", weights]) == 0
-        return open_bundle(path)
-
-    return bundle
+def bundle(recipe, weights: str = "int8") -> Bundle:
+    return open_bundle(recipe_bundle(recipe.name, weights))
 
 
-@pytest.mark.parametrize("weights", ["int8", "int4", "fp32"])
-def test_logits_against_the_reference(bundles, checkpoint, tmp_path, weights: str) -> None:
-    bundle = bundles(weights)
-    store = WeightStore(read_safetensors(bundle.file(WEIGHTS)))
-    lookup = stored_lookup(store, bundle.manifest.geometry)
-    if weights == "fp32":
-        shapes = tensor_shapes(checkpoint.architecture)
-        lookup = lambda name: checkpoint.rows(name, 0, shapes[name][0])  # noqa: E731
-    shutil.copyfile(bundle.file(WEIGHTS), tmp_path / WEIGHTS)
+def test_logits_against_the_reference(recipe, checkpoint, tmp_path) -> None:
+    built = bundle(recipe)
+    store = WeightStore(read_safetensors(built.file(WEIGHTS)))
+    shutil.copyfile(built.file(WEIGHTS), tmp_path / WEIGHTS)
     lower_ort(checkpoint.architecture, store, 1024, tmp_path / "model.onnx", accuracy_level=0)
-    ids = IDS[RECIPE][0]
+    ids = IDS[recipe.name][0]
     run = BatchRun(tmp_path / "model.onnx", 1)
     chunk = run.step(0, [ids[:9]], [9], range(9))
     steps = [run.step(0, [[ids[i]]], [i + 1], [0]) for i in range(9, len(ids))]
-    expected = reference_logits(bundle.manifest.geometry, lookup, ids, range(len(ids)))
-    (tmp_path / WEIGHTS).unlink()
+    lookup = stored_lookup(store, built.manifest.geometry)
+    expected = reference_logits(built.manifest.geometry, lookup, ids, range(len(ids)))
     assert relative_error(np.concatenate([chunk, *steps]), expected) < 1e-4
 
 
-def test_manifest_is_the_recipes(bundles) -> None:
-    recipe, manifest = read_recipe(RECIPE), bundles("int8").manifest
+def test_manifest_is_the_recipes(recipe) -> None:
+    manifest = bundle(recipe).manifest
     assert manifest.source.sha256 == recipe.sha256
-    assert (manifest.name, manifest.languages, manifest.licence) == (RECIPE, ("en",), "Apache-2.0")
+    assert (manifest.name, manifest.languages) == (recipe.name, recipe.languages)
+    assert manifest.licence == "Apache-2.0"
     assert manifest.architecture == recipe.architecture
-    assert manifest.tokens.eos == (2, 0)
 
 
-def test_perplexity_of_int8_is_within_a_hundredth_of_fp32(bundles) -> None:
-    text = calibration_text("en")
-    exact, rounded = (measure_perplexity(bundles(weights), text).perplexity for weights in ("fp32", "int8"))
+def test_perplexity_of_int8_is_within_a_hundredth_of_fp32() -> None:
+    """SmolLM2 alone: scripts/proof measures both models and every weight type."""
+    recipe, text = read_recipe(RECIPE), calibration_text("en")
+    exact, rounded, small = (
+        measure_perplexity(bundle(recipe, weights), text).perplexity for weights in ("fp32", "int8", "int4")
+    )
     assert 30 < exact < 50
     assert rounded < 1.01 * exact
-    assert measure_perplexity(bundles("int4"), text).perplexity < 1.25 * exact
+    assert small < 1.25 * exact
 
 
-def test_tokenisation_is_llama_cpps(bundles) -> None:
-    check_tokenisation(Tokenizer.from_file(str(bundles("int8").file(TOKENIZER))), RECIPE)
-
-
-def test_qwen_tokenisation_is_llama_cpps() -> None:
-    recipe = read_recipe(QWEN)
-    path = cache_directory() / "checkpoints" / recipe.file
-    if not path.is_file():
-        pytest.skip(f"run lineside-build fetch {QWEN} (491 MB) first")
-    check_tokenisation(Tokenizer.from_str(read_text_side(open_checkpoint(path)).tokenizer_json), QWEN)
+def test_tokenisation_is_llama_cpps(recipe) -> None:
+    check_tokenisation(Tokenizer.from_file(str(bundle(recipe).file(TOKENIZER))), recipe.name)
 
 
 def check_tokenisation(tokenizer: Tokenizer, model: str) -> None:
@@ -140,7 +112,7 @@ def check_tokenisation(tokenizer: Tokenizer, model: str) -> None:
         assert tokenizer.decode(ids, skip_special_tokens=False) == text
 
 
-def test_chat_template_ends_with_the_assistants_turn(bundles) -> None:
-    template = jinja2.Environment().from_string(bundles("int8").file(CHAT_TEMPLATE).read_text("utf-8"))
+def test_chat_template_ends_with_the_assistants_turn(recipe) -> None:
+    template = jinja2.Environment().from_string(bundle(recipe).file(CHAT_TEMPLATE).read_text("utf-8"))
     text = template.render(messages=[{"role": "user", "content": "hi"}], add_generation_prompt=True)
     assert text.endswith("<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n")

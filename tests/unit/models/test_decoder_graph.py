@@ -146,7 +146,6 @@ def test_huggingface_directory(tmp_path, kind: str, shards: int) -> None:
 OLD = ROOT / ".venv-onnxruntime-1.23.2" / "bin" / "python"
 
 
-@pytest.mark.skipif(not OLD.exists(), reason="scripts/test sets onnxruntime 1.23.2 up")
 def test_oldest_supported_runtime_gives_the_same_logits(built, tmp_path) -> None:
     bundle, reference = built
     code = (
