@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 NS_PER_MS = 1_000_000
 STORAGE_RETRY_S = 5.0
+# How long a stop waits for the broker to take what was answered last.
+PUBLISH_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class Desk:
     _busy: int = 0
     _draining: bool = False
     _idle: anyio.Event = field(default_factory=anyio.Event)
+    _sent: anyio.Event = field(default_factory=anyio.Event)
     _outbox: asyncio.Queue[OutgoingAnswer] = field(default_factory=asyncio.Queue)
 
     def accept(self, incoming: IncomingReport, on_stored: Callable[[], None]) -> None:
@@ -145,11 +148,15 @@ class Desk:
         self._waiting.release()
 
     async def drain(self, timeout_s: float) -> None:
-        """Begin no more reports and let the begun ones end; the rest stay journalled for the next start."""
+        """Begin no more reports, let the begun ones end and be published; the rest wait in the journal."""
         self._draining = True
         if self._busy:
             with anyio.move_on_after(timeout_s):
                 await self._idle.wait()
+        with anyio.move_on_after(PUBLISH_S):
+            while self.unpublished:
+                self._sent = anyio.Event()
+                await self._sent.wait()
 
     async def _work(self) -> None:
         while True:
@@ -203,6 +210,7 @@ class Desk:
 
     def _published(self) -> None:
         self.unpublished = max(self.unpublished - 1, 0)
+        self._sent.set()
 
 
 def _parse(incoming: IncomingReport) -> Report:

@@ -259,6 +259,16 @@ def test_status_is_retained_and_tells_an_orderly_stop(spare):
     assert (online, stopped) == ("online", "stopped")
 
 
+def test_an_orderly_stop_lets_the_running_answer_end_and_publishes_it(spare):
+    spare.start()
+    with spare.subscribe("lineside/v1/diagnosis/#") as answers:
+        spare.publish(OVERTEMPERATURE)
+        while not spare.status().counters.get("reports_accepted"):
+            time.sleep(0.01)
+        assert spare.stop() == 0
+        assert [json.loads(answer)["status"] for answer in answers.wait()] == ["ok"]
+
+
 def test_after_a_kill_the_next_start_takes_up_what_was_left(spare):
     """Reports of which some are running, some waiting, when the daemon is killed; all are answered after."""
     spare.start()
