@@ -23,6 +23,7 @@ from lineside.journal_file import Limits
 from lineside.loading import load
 from lineside.once import Once, OnceDiagnoser, OnceGenerator
 from lineside.ports import EngineFacts, ModelFacts
+from lineside.serving.schema_check import CheckedGenerator, SchemaChecker
 from lineside.serving.service import GenerationService
 from lineside.telemetry.status import Sources, Status
 from lineside.transport.grpc.calls import CallDefaults
@@ -32,6 +33,8 @@ from lineside.transport.mqtt.managed import ManagedBroker
 from lineside.writer import EngineWriter
 
 log = logging.getLogger(__name__)
+
+ABORT_S = 2.0
 
 
 async def serve(config: Config) -> None:
@@ -69,7 +72,8 @@ class App:
         self._loaded = await anyio.to_thread.run_sync(load, config)
         stack.callback(self._loaded.engine.close)
         self._service = self._make_service()
-        stack.push_async_callback(self._service.drain, self._drain_s)
+        # What runs has had its time in _drain by then.
+        stack.push_async_callback(self._service.drain, ABORT_S)
         pipeline = self._make_pipeline()
         self._desk = self._make_desk(pipeline)
         self._link = None if mqtt is None else MqttLink(mqtt, self._desk, self._status)
@@ -152,9 +156,11 @@ class App:
         if not config.grpc.enabled:
             return None
         once = Once(self._journal)
+        checker = SchemaChecker()
+        self._stack.callback(checker.close)
         server = GrpcServer(
             config.grpc,
-            OnceGenerator(self._service, once),
+            OnceGenerator(CheckedGenerator(self._service, checker), once),
             OnceDiagnoser(pipeline, once),
             self._status,
             CallDefaults(config.engine.default_timeout_ms, config.engine.default_max_tokens),
@@ -173,6 +179,7 @@ class App:
                 (link.address, link.connected, self._broker is not None) if link else ("", False, False)
             ),
             journal=lambda: (desk.pending, desk.unpublished),
+            trouble=lambda: desk.trouble,
         )
 
     def _engine_facts(self) -> EngineFacts:

@@ -82,7 +82,9 @@ def _address(arguments: argparse.Namespace) -> str:
     if arguments.address:
         return str(arguments.address)
     grpc = load_config(arguments.config).grpc
-    return f"{grpc.host}:{grpc.port}"
+    # A daemon that listens everywhere is reached here.
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(grpc.host, grpc.host)  # noqa: S104
+    return f"[{host}]:{grpc.port}" if ":" in host else f"{host}:{grpc.port}"
 
 
 def _parser() -> argparse.ArgumentParser:

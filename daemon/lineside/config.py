@@ -93,7 +93,7 @@ class JournalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     path: str = ""
     keep_answers: Annotated[int, msgspec.Meta(ge=100, le=10_000_000)] = 100_000
-    max_bytes: Annotated[int, msgspec.Meta(ge=1_048_576)] = 1_073_741_824
+    max_bytes: Annotated[int, msgspec.Meta(ge=16_777_216)] = 1_073_741_824
 
 
 class PowerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -159,7 +159,11 @@ def default_state_dir() -> Path:
         return Path(from_systemd.split(":", maxsplit=1)[0])
     if os.geteuid() == 0:
         return Path("/var/lib/lineside")
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "lineside"
+    try:
+        return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "lineside"
+    except RuntimeError:
+        message = "the user has no home directory"
+        raise ConfigError("find state directory", message, "set state_dir in the configuration") from None
 
 
 def load_config(path: Path | None) -> Config:

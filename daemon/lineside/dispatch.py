@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 NS_PER_MS = 1_000_000
 STORAGE_RETRY_S = 5.0
+# A report during which the daemon died so often is not tried again.
+MAX_ATTEMPTS = 3
 # How long a stop waits for the broker to take what was answered last.
 PUBLISH_S = 1.0
 
@@ -57,6 +59,7 @@ class Desk:
     limits: DeskLimits
     count: Callable[[str], None]
     loop: asyncio.AbstractEventLoop
+    trouble: str = ""
     pending: int = 0
     unpublished: int = 0
     _tickets: list[_Ticket] = field(default_factory=list)
@@ -106,21 +109,23 @@ class Desk:
         try:
             report = _parse(incoming)
             self._check_room()
-        except RejectedError as refusal:
+        except Exception as error:  # noqa: BLE001  (whatever it is, the sender hears of it)
+            refusal = _refusal_of(error)
             fields = {"device": incoming.device, "reason": refusal.reason.value, "field": refusal.field}
             log.log(REASONS[refusal.reason].log_level, "report refused", extra=fields)
             self.count(f"reports_refused_{refusal.reason.value}")
-            answer = encode_diagnosis(_refusal(incoming, report, refusal))
-        timeout_ms = (report and report.deadline_ms) or self.limits.default_timeout_ms
-        if incoming.remaining_ms is not None:
-            timeout_ms = min(timeout_ms, incoming.remaining_ms)
+            answer = encode_diagnosis(_answer_to(refusal, incoming, report))
+        timeout_ms = report.deadline_ms if report else None
         urgency = priority_of(report) if report else Priority.NORMAL
         return NewReport(incoming, _key(incoming, report), int(urgency), timeout_ms, answer)
 
     def _check_room(self) -> None:
+        wait_ms = self.limits.default_timeout_ms
         if self.pending >= self.limits.max_pending:
             message = f"{self.pending} reports are waiting"
-            raise RejectedError(Reason.OVERLOAD, message, retry_after_ms=self.limits.default_timeout_ms)
+            raise RejectedError(Reason.OVERLOAD, message, retry_after_ms=wait_ms)
+        if self.journal.nearly_full:
+            raise RejectedError(Reason.OVERLOAD, "the journal is nearly full", retry_after_ms=wait_ms)
 
     def _stored(self, future: Future[Accepted], new: NewReport, on_stored: Callable[[], None]) -> None:
         """On the journal's thread, after the commit. Without one there is no acknowledgement.
@@ -128,10 +133,12 @@ class Desk:
         The broker sends no further reports once enough are unacknowledged, so these are tried again here.
         """
         if future.exception() is not None:
+            self.trouble = "the journal cannot write"
             self.count("reports_not_stored")
             retry = (STORAGE_RETRY_S, self.accept, new.incoming, on_stored)
             self.loop.call_soon_threadsafe(self.loop.call_later, *retry)
             return
+        self.trouble = ""
         on_stored()
         self.loop.call_soon_threadsafe(self._taken, future.result(), new.urgency)
 
@@ -169,40 +176,55 @@ class Desk:
                 await self._answer(ticket)
             except RejectedError as error:
                 log.error("report %d waits for the journal: %s", ticket.report, error)  # noqa: TRY400
-                await anyio.sleep(STORAGE_RETRY_S)
-                self._enqueue(ticket)
-            self.pending -= 1
-            self._busy -= 1
-            if self._draining and not self._busy:
-                self._idle.set()
+                self.trouble = error.message
+                self.loop.call_later(STORAGE_RETRY_S, self._enqueue, ticket)
+            except anyio.get_cancelled_exc_class():
+                self.journal.put_back(ticket.report)
+                raise
+            finally:
+                self.pending -= 1
+                self._busy -= 1
+                if self._draining and not self._busy:
+                    self._idle.set()
 
     async def _answer(self, ticket: _Ticket) -> None:
         """Diagnose, store, then publish. Raises RejectedError(STORAGE) when the journal cannot write."""
-        stored = await asyncio.wrap_future(self.journal.open_report(ticket.report))
+        stored = await asyncio.wrap_future(self.journal.begin(ticket.report))
         if stored is None:
             return
         diagnosis = await self._diagnose(stored)
-        for answer in await asyncio.wrap_future(
-            self.journal.answer(ticket.report, encode_diagnosis(diagnosis))
-        ):
+        payload = encode_diagnosis(diagnosis)
+        for answer in await asyncio.wrap_future(self.journal.answer(ticket.report, payload)):
             self._publish(answer)
+        self.trouble = ""
         self.count(f"diagnoses_{diagnosis.status}")
 
     async def _diagnose(self, stored: OpenReport) -> Diagnosis:
+        """By the rules where it is late; not at all where nobody waits any more, or it does only harm."""
         report = parse_report(stored.payload)
-        timeout_ms = stored.timeout_ms or self.limits.default_timeout_ms
-        call = Call(
-            principal=Principal(f"mqtt:{stored.device}", "mqtt"),
-            deadline_ns=time.monotonic_ns() - stored.waited_ns + timeout_ms * NS_PER_MS,
-            priority=Priority(stored.urgency),
-        )
-        if call.deadline_ns <= time.monotonic_ns():
-            refusal = RejectedError(Reason.EXPIRED, "the report expired before its turn came")
+        if stored.remaining_ms is not None and stored.remaining_ms <= 0:
+            refusal = RejectedError(Reason.EXPIRED, "the message expired before its turn came")
             return error_diagnosis(refusal, device=stored.device, report=report)
-        async for event in self.diagnoser.diagnose(report, call):
+        if stored.attempts > MAX_ATTEMPTS:
+            message = f"{MAX_ATTEMPTS} attempts to answer it ended with the daemon; it is set aside"
+            log.error("a report is set aside", extra={"report": stored.report, "device": stored.device})
+            refusal = RejectedError(Reason.POISON, message)
+            return error_diagnosis(refusal, device=stored.device, report=report)
+        async for event in self.diagnoser.diagnose(report, self._call(stored)):
             if isinstance(event, Diagnosis):
                 return event
         raise AssertionError("a diagnoser ends with a diagnosis")
+
+    def _call(self, stored: OpenReport) -> Call:
+        timeout_ms = stored.timeout_ms or self.limits.default_timeout_ms
+        left_ns = timeout_ms * NS_PER_MS - stored.waited_ns
+        if stored.remaining_ms is not None:
+            left_ns = min(left_ns, stored.remaining_ms * NS_PER_MS)
+        return Call(
+            principal=Principal(f"mqtt:{stored.device}", "mqtt"),
+            deadline_ns=time.monotonic_ns() + left_ns,
+            priority=Priority(stored.urgency),
+        )
 
     def _publish(self, answer: OutgoingAnswer) -> None:
         self.unpublished += 1
@@ -228,6 +250,13 @@ def _key(incoming: IncomingReport, report: Report | None) -> str:
     return hashlib.sha256(msgspec.json.encode((incoming.device, name, digest))).hexdigest()
 
 
-def _refusal(incoming: IncomingReport, report: Report | None, refusal: RejectedError) -> Diagnosis:
+def _refusal_of(error: Exception) -> RejectedError:
+    if isinstance(error, RejectedError):
+        return error
+    log.error("a report could not be read", exc_info=error)
+    return RejectedError(Reason.INTERNAL, "an internal error; the daemon's log says more")
+
+
+def _answer_to(refusal: RejectedError, incoming: IncomingReport, report: Report | None) -> Diagnosis:
     request_id = incoming.request_id if report is None else report.id or report.request_id
     return error_diagnosis(refusal, device=incoming.device, report=report, request_id=request_id)

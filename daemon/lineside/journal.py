@@ -13,20 +13,21 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lineside.errors import Reason, RejectedError
-from lineside.journal_file import Limits, open_file, prune
+from lineside.journal_file import Limits, nearly_full, open_file, prune
 from lineside.ports import IncomingReport, OutgoingAnswer
 
 log = logging.getLogger(__name__)
 
 COMMIT_BATCH = 256
 PRUNE_EVERY = 500
+PRUNE_EVERY_WHEN_FULL = 20
 REPEAT_WINDOW_S = 600
-_OPEN_COLUMNS = "id, device, urgency, timeout_ms, boot_id, received_boot_ns, received_s"
+_OPEN_COLUMNS = "id, device, urgency, timeout_ms, attempts, boot_id, received_boot_ns"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,29 +52,34 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class OpenReport:
-    """Accepted and not yet answered. `waited_ns` since it was received; a reboot starts the count anew."""
+    """Accepted and not yet answered.
+
+    `waited_ns` since it was received; a reboot starts the count anew. `remaining_ms` until the last message
+    that asked for it expires; None: never. `attempts` to answer it, this one included.
+    """
 
     report: int
-    device: str
     payload: bytes
+    device: str
     urgency: int
     timeout_ms: int | None
     waited_ns: int
-    received_s: float
+    attempts: int
+    remaining_ms: int | None = None
 
 
 _Operation = Callable[[sqlite3.Connection], Any]
 
 
 class Journal:
-    """Opened once; every method may be called from any thread."""
+    """Opened once; every method may be called from any thread. `nearly_full`: take no further reports."""
 
     def __init__(self, path: Path, limits: Limits) -> None:
         self._limits = limits
         self._boot_id = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
         self._connection = open_file(path, limits)
-        self._reading = threading.Lock()
         self._accepts = 0
+        self.nearly_full = nearly_full(self._connection)
         self._operations: queue.SimpleQueue[tuple[_Operation, Future[Any]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write, name="journal", daemon=True)
         self._thread.start()
@@ -86,7 +92,7 @@ class Journal:
         """Store an answer; the future gives what is to be published, one for each repeat of the report."""
 
         def store(connection: sqlite3.Connection) -> list[OutgoingAnswer]:
-            connection.execute("UPDATE report SET answer = ? WHERE id = ?", (payload, report))
+            connection.execute("UPDATE report SET answer = ?, payload = x'' WHERE id = ?", (payload, report))
             return self._deliveries(connection, "d.published = 0 AND r.id = ?", report)
 
         return self._submit(store)
@@ -109,15 +115,29 @@ class Journal:
         query = f"SELECT {_OPEN_COLUMNS}, x'' FROM report WHERE answer IS NULL ORDER BY urgency, id"  # noqa: S608
         return self._submit(lambda c: [self._open_report(row) for row in c.execute(query)])
 
-    def open_report(self, report: int) -> Future[OpenReport | None]:
-        """One of them, with its payload; None when it is answered already."""
+    def begin(self, report: int) -> Future[OpenReport | None]:
+        """One of them, whole, counting the attempt; None when it is answered already."""
         query = f"SELECT {_OPEN_COLUMNS}, payload FROM report WHERE id = ? AND answer IS NULL"  # noqa: S608
 
         def read(connection: sqlite3.Connection) -> OpenReport | None:
+            connection.execute("UPDATE report SET attempts = attempts + 1 WHERE id = ?", (report,))
             row = connection.execute(query, (report,)).fetchone()
-            return None if row is None else self._open_report(row)
+            if row is None:
+                return None
+            asked = self._deliveries(connection, "r.id = ? AND d.published = 0", report)
+            left = [delivery.remaining_ms for delivery in asked]
+            last = None if None in left else max((ms for ms in left if ms is not None), default=None)
+            return replace(self._open_report(row), remaining_ms=last)
 
         return self._submit(read)
+
+    def put_back(self, report: int) -> Future[None]:
+        """The attempt was given up in good order: it does not count."""
+
+        def mark(connection: sqlite3.Connection) -> None:
+            connection.execute("UPDATE report SET attempts = attempts - 1 WHERE id = ?", (report,))
+
+        return self._submit(mark)
 
     def recall(self, key: str, digest: str) -> Future[bytes | None]:
         """The stored answer of a call, None where there is none. Another digest: RejectedError(INVALID)."""
@@ -139,7 +159,7 @@ class Journal:
 
         def store(connection: sqlite3.Connection) -> None:
             connection.execute("INSERT OR REPLACE INTO call VALUES (?, ?, ?, ?)", row)
-            self._count_accept(connection)
+            self._accepts += 1
 
         return self._submit(store)
 
@@ -172,6 +192,7 @@ class Journal:
             connection.execute("BEGIN IMMEDIATE")
             outcomes.extend(_outcome(operation, connection) for operation, _ in batch)
             connection.execute("COMMIT")
+            self._keep_room(connection)
         except Exception as error:  # noqa: BLE001  (whatever it is, nobody may be left waiting)
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -198,7 +219,7 @@ class Journal:
     def _add_report(
         self, connection: sqlite3.Connection, new: NewReport, now_s: float, now_boot_ns: int
     ) -> int:
-        self._count_accept(connection)
+        self._accepts += 1
         payload = b"" if new.answer is not None else new.incoming.payload
         return _insert(
             connection,
@@ -242,23 +263,27 @@ class Journal:
 
     def _outgoing(self, row: tuple[Any, ...]) -> OutgoingAnswer:
         delivery, topic, answer, correlation, mqtt5, expiry_ms, received_boot_ns, boot_id = row
+        answer = answer or b""
         if expiry_ms is not None:
             expiry_ms -= self._waited_ns(boot_id, received_boot_ns) // 1_000_000
         return OutgoingAnswer(delivery, topic, bytes(answer), bytes(correlation), bool(mqtt5), expiry_ms)
 
     def _open_report(self, row: tuple[Any, ...]) -> OpenReport:
-        report, device, urgency, timeout_ms, boot_id, received_boot_ns, received_s, payload = row
+        report, device, urgency, timeout_ms, attempts, boot_id, received_boot_ns, payload = row
         waited_ns = self._waited_ns(boot_id, received_boot_ns)
-        return OpenReport(report, device, bytes(payload), urgency, timeout_ms, waited_ns, received_s)
+        return OpenReport(report, bytes(payload), device, urgency, timeout_ms, waited_ns, attempts)
 
     def _waited_ns(self, boot_id: str, received_boot_ns: int) -> int:
         """A clock that survives a restart of the daemon, but says nothing across a reboot."""
         return _boot_ns() - received_boot_ns if boot_id == self._boot_id else 0
 
-    def _count_accept(self, connection: sqlite3.Connection) -> None:
-        self._accepts += 1
-        if self._accepts % PRUNE_EVERY == 0:
+    def _keep_room(self, connection: sqlite3.Connection) -> None:
+        """Prune now and then, and more often while the file is nearly full."""
+        every = PRUNE_EVERY_WHEN_FULL if self.nearly_full else PRUNE_EVERY
+        if self._accepts >= every:
+            self._accepts = 0
             prune(connection, self._limits)
+        self.nearly_full = nearly_full(connection)
 
 
 def _outcome(operation: _Operation, connection: sqlite3.Connection) -> Any:

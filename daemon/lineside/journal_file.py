@@ -10,6 +10,8 @@ from lineside.errors import LinesideError
 
 SCHEMA_VERSION = 1
 BUSY_TIMEOUT_S = 5.0
+# Of the bound; the rest is for answers.
+FULL = 0.8
 
 _SCHEMA = f"""
 CREATE TABLE report (
@@ -22,6 +24,7 @@ CREATE TABLE report (
     payload BLOB NOT NULL,
     urgency INTEGER NOT NULL,
     timeout_ms INTEGER,
+    attempts INTEGER NOT NULL DEFAULT 0,
     answer BLOB
 ) STRICT;
 CREATE INDEX report_key ON report (key);
@@ -62,6 +65,10 @@ def open_file(path: Path, limits: Limits) -> sqlite3.Connection:
     hint = "another daemon may be running; else move the file away (it is kept, not used) and start again"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # Reports are the plant's own affair.
+        path.touch(mode=0o600)
+        with path.open("r+b"):
+            pass
         connection = sqlite3.connect(
             path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
         )
@@ -82,26 +89,30 @@ def open_file(path: Path, limits: Limits) -> sqlite3.Connection:
         page_size = connection.execute("PRAGMA page_size").fetchone()[0]
         connection.execute(f"PRAGMA max_page_count = {limits.max_bytes // page_size}")
         prune(connection, limits)
-    except (sqlite3.Error, OSError) as error:
+    except OSError as error:
+        own = "make it writable for the daemon's user, or set [journal] path"
+        raise LinesideError("open journal", f"{path}: {error.strerror}", own) from error
+    except sqlite3.Error as error:
         raise LinesideError("open journal", f"{path}: {error}", hint) from error
     return connection
 
 
+def nearly_full(connection: sqlite3.Connection) -> bool:
+    """Whether new reports have to be refused, so that there is room for answers to those that are there."""
+    free, used, most = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("freelist_count", "page_count", "max_page_count")
+    )
+    return bool(used - free > most * FULL)
+
+
 def prune(connection: sqlite3.Connection, limits: Limits) -> None:
     """Forget the oldest finished reports and calls beyond `keep_answers`, half of them when nearly full."""
-    free, total = (
-        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("freelist_count", "page_count")
-    )
-    most = connection.execute("PRAGMA max_page_count").fetchone()[0]
-    keep = limits.keep_answers
-    if total - free > most * 0.8:
-        keep = min(keep, connection.execute("SELECT count(*) FROM report").fetchone()[0] // 2)
+    full = nearly_full(connection)
     waiting = "SELECT 1 FROM delivery WHERE report = report.id AND published = 0"
-    done = f"answer IS NOT NULL AND NOT EXISTS ({waiting})"
-    connection.execute(
-        f"DELETE FROM report WHERE {done} AND id <= (SELECT max(id) FROM report) - ?",  # noqa: S608
-        (keep,),
-    )
-    connection.execute(
-        "DELETE FROM call WHERE rowid <= (SELECT max(rowid) FROM call) - ?", (limits.keep_answers,)
-    )
+    for table, done in (("report", f"answer IS NOT NULL AND NOT EXISTS ({waiting})"), ("call", "1")):
+        keep = limits.keep_answers
+        if full:
+            keep = min(keep, connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] // 2)  # noqa: S608
+        oldest = f"SELECT max(rowid) - ? FROM {table}"  # noqa: S608
+        connection.execute(f"DELETE FROM {table} WHERE {done} AND rowid <= ({oldest})", (keep,))  # noqa: S608

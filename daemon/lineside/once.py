@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import anyio
 import msgspec
 
+from lineside.closing import Closing
 from lineside.diagnosis.diagnosis import Diagnosis
 from lineside.diagnosis.report import Report
 from lineside.journal import Journal
@@ -71,8 +72,9 @@ class OnceGenerator:
     async def generate(self, job: GenerateJob) -> AsyncIterator[Event]:
         """See ports.Generator."""
         if not job.call.idempotency_key:
-            async for event in self._inner.generate(job):
-                yield event
+            async with Closing(self._inner.generate(job)) as events:
+                async for event in events:
+                    yield event
             return
         request = msgspec.json.encode((job.prompt, job.messages, job.sampling, job.json_schema))
         async with self._once.turn("generate", job.call, request) as turn:
@@ -82,14 +84,13 @@ class OnceGenerator:
                 yield end
                 return
             pieces: list[TokenEvent] = []
-            async for event in self._inner.generate(job):
-                if isinstance(event, TokenEvent):
-                    pieces.append(event)
-                elif event.finish is not FinishReason.ABORTED:
-                    text = "".join(piece.text for piece in pieces)
-                    tokens = tuple(token for piece in pieces for token in piece.tokens)
-                    await turn.remember(msgspec.json.encode((text, tokens, event)))
-                yield event
+            async with Closing(self._inner.generate(job)) as events:
+                async for event in events:
+                    if isinstance(event, TokenEvent):
+                        pieces.append(event)
+                    elif event.finish is not FinishReason.ABORTED:
+                        await turn.remember(_encode(pieces, event))
+                    yield event
 
 
 class OnceDiagnoser:
@@ -102,14 +103,22 @@ class OnceDiagnoser:
     async def diagnose(self, report: Report, call: Call) -> AsyncIterator[DiagnosisEvent]:
         """See ports.Diagnoser."""
         if not call.idempotency_key:
-            async for event in self._inner.diagnose(report, call):
-                yield event
+            async with Closing(self._inner.diagnose(report, call)) as events:
+                async for event in events:
+                    yield event
             return
         async with self._once.turn("diagnose", call, msgspec.json.encode(report)) as turn:
             if turn.stored is not None:
                 yield msgspec.json.decode(turn.stored, type=Diagnosis)
                 return
-            async for event in self._inner.diagnose(report, call):
-                if isinstance(event, Diagnosis) and event.status != "error":
-                    await turn.remember(msgspec.json.encode(event))
-                yield event
+            async with Closing(self._inner.diagnose(report, call)) as events:
+                async for event in events:
+                    if isinstance(event, Diagnosis) and event.status != "error":
+                        await turn.remember(msgspec.json.encode(event))
+                    yield event
+
+
+def _encode(pieces: list[TokenEvent], end: EndEvent) -> bytes:
+    text = "".join(piece.text for piece in pieces)
+    tokens = tuple(token for piece in pieces for token in piece.tokens)
+    return msgspec.json.encode((text, tokens, end))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 import msgspec
@@ -110,10 +111,18 @@ def parse_report(payload: bytes) -> Report:
     try:
         report = _decoder.decode(payload)
     except msgspec.ValidationError as error:
-        message, _, field = str(error).partition(" - at `$")
-        raise RejectedError(Reason.INVALID, str(error), field=field.strip("`.")) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise RejectedError(Reason.INVALID, f"the report is not JSON: {error}") from None
+        raise RejectedError(Reason.INVALID, str(error), field=_field_of(str(error))) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RejectedError(Reason.INVALID, f"the report is not usable JSON: {error}") from None
     if not report.alarm.code.strip() and not report.alarm.text.strip():
         raise RejectedError(Reason.INVALID, "alarm.code or alarm.text is needed", field="alarm")
     return report
+
+
+def _field_of(problem: str) -> str:
+    """The field that msgspec's words are about, such as dev.id."""
+    message, _, path = problem.partition(" - at `$")
+    parts = [path.strip("`.")] if path else []
+    if missing := re.search(r"missing required field `(.+?)`", message):
+        parts.append(missing[1])
+    return ".".join(part for part in parts if part)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from lineside.errors import Reason, RejectedError
 
 MAX_SCHEMA_BYTES = 16_384
+MAX_MESSAGE = 500
 
 
 class GrammarCompiler:
@@ -31,11 +32,13 @@ class GrammarCompiler:
         try:
             grammar = llguidance.LLMatcher.grammar_from_json_schema(json_schema)
         except ValueError as error:
-            raise RejectedError(Reason.INVALID, f"json_schema: {error}", field="json_schema") from None
+            raise RejectedError(
+                Reason.INVALID, f"json_schema: {error}"[:MAX_MESSAGE], field="json_schema"
+            ) from None
         matcher = llguidance.LLMatcher(self._vocabulary, grammar)
         if matcher.is_error():
             message = f"json_schema: {matcher.get_error()}"
-            raise RejectedError(Reason.INVALID, message, field="json_schema")
+            raise RejectedError(Reason.INVALID, message[:MAX_MESSAGE], field="json_schema")
         return Grammar(matcher, self._vocabulary.vocab_size)
 
 
@@ -54,16 +57,25 @@ class Grammar:
     def allowed(self) -> NDArray[np.intp]:
         """Ids that may come next, ascending; never empty before `complete`."""
         llguidance.numpy.fill_next_token_bitmask(self._matcher, self._mask)
+        self._check()
         return np.flatnonzero(np.unpackbits(self._mask.view(np.uint8), bitorder="little"))
 
     def accept(self, token: int) -> None:
         """The sequence goes on with `token`, which must be allowed."""
         accepted = self._matcher.consume_token(token)
-        assert accepted, self._matcher.get_error()
+        self._check()
+        assert accepted, f"token {token} was not allowed"
 
     def take_forced(self) -> list[int]:
         """Tokens that must come next, already accepted; empty where there is a choice."""
         forced: list[int] = self._matcher.compute_ff_tokens()
+        self._check()
         for token in forced:
             self.accept(token)
         return forced
+
+    def _check(self) -> None:
+        """Raises RejectedError(INVALID) once the grammar has gone over a limit of the parser's."""
+        if self._matcher.is_error():
+            message = f"json_schema is too complex: {self._matcher.get_error()}"
+            raise RejectedError(Reason.INVALID, message[:MAX_MESSAGE], field="json_schema")

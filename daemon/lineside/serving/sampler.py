@@ -31,8 +31,9 @@ class Sampler:
         order = np.argsort(-logits, kind="stable")
         if sampling.top_k:
             order = order[: sampling.top_k]
-        scaled = logits[order].astype(np.float64) / sampling.temperature
-        weights = np.exp(scaled - scaled[0])
+        # The differences first: whatever the temperature, the likeliest stays 0 and the others go down.
+        below = logits[order].astype(np.float64) - float(logits[order[0]])
+        weights = np.exp(below / sampling.temperature)
         weights /= weights.sum()
         if sampling.top_p < 1.0:
             kept = int(np.searchsorted(np.cumsum(weights), sampling.top_p)) + 1

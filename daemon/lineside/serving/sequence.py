@@ -42,17 +42,19 @@ class Generation:
     _sampler: Sampler = field(init=False)
     _stops: StopStrings = field(init=False)
     _text: TextStream = field(init=False)
+    _cut: bool = False
 
     def __post_init__(self) -> None:
         self._sampler = Sampler(self.request.sampling)
         self._stops = StopStrings(self.request.sampling.stop)
         self._text = self.tokenizer.stream()
 
-    def opening(self) -> list[int]:
-        """Tokens that the grammar forces before the model has said anything."""
-        tokens = self._forced()
-        self._emit(tokens, 1.0)
-        return tokens
+    def open(self, now_ns: int) -> list[int]:
+        """The tokens to begin with: the prompt and what the grammar forces; empty when that is the whole."""
+        forced = self._forced()
+        if self._emit(forced, 1.0):
+            return self._finish(FinishReason.STOP, now_ns)
+        return [*self.request.prompt, *forced] if self._goes_on(now_ns) else []
 
     def take(self, logits: NDArray[np.float32], now_ns: int) -> list[int]:
         """Pick from logits [vocab_size]; the tokens to go on with, empty when the sequence has ended."""
@@ -67,33 +69,40 @@ class Generation:
         tokens = [token, *self._forced()]
         if self._emit(tokens, probability):
             return self._finish(FinishReason.STOP, now_ns)
-        if self.grammar and self.grammar.complete:
-            return self._finish(FinishReason.STOP, now_ns)
-        if self._full:
-            return self._finish(FinishReason.LENGTH, now_ns)
-        return tokens
+        return tokens if self._goes_on(now_ns) else []
 
     def abort(self, reason: Reason, message: str, now_ns: int) -> None:
         """End without a result of its own."""
         self.deliver(self._end(FinishReason.ABORTED, now_ns, reason, message))
 
+    def _goes_on(self, now_ns: int) -> bool:
+        """Whether another token may follow; ends the generation where none may."""
+        if self._cut or (self._room() <= 0 and not self._complete):
+            self._finish(FinishReason.LENGTH, now_ns)
+        elif self._complete:
+            self._finish(FinishReason.STOP, now_ns)
+        else:
+            return True
+        return False
+
     @property
-    def _full(self) -> bool:
-        used = len(self.request.prompt) + self.completion_tokens
-        return self.completion_tokens >= self.request.sampling.max_tokens or used >= self.max_seq_len
+    def _complete(self) -> bool:
+        return self.grammar is not None and self.grammar.complete
 
     def _room(self) -> int:
         by_cap = self.max_seq_len - len(self.request.prompt)
         return min(self.request.sampling.max_tokens, by_cap) - self.completion_tokens
 
     def _forced(self) -> list[int]:
-        """Accepted forced tokens, no more than there is room for."""
+        """Accepted forced tokens, no more than there is room for: those that do not fit end it by length."""
         if self.grammar is None:
             return []
-        forced = self.grammar.take_forced()[: max(self._room(), 0)]
-        self.completion_tokens += len(forced)
-        self.forced_tokens += len(forced)
-        return forced
+        forced = self.grammar.take_forced()
+        kept = forced[: max(self._room(), 0)]
+        self._cut = len(kept) < len(forced)
+        self.completion_tokens += len(kept)
+        self.forced_tokens += len(kept)
+        return kept
 
     def _emit(self, tokens: list[int], probability: float) -> bool:
         """Deliver text that became final; true when a stop string ended it."""

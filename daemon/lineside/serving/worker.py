@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lineside.engine.base import Engine, EngineFaultError, Extension
-from lineside.errors import Reason
+from lineside.errors import Reason, RejectedError
 from lineside.serving.scheduler import Scheduler, Sequence
 from lineside.serving.sequence import Generation
 
@@ -108,13 +108,16 @@ class Worker:
 
     def _apply(self, command: Submit | Abort) -> None:
         if isinstance(command, Submit):
-            generation = command.generation
-            request = generation.request
-            prompt = [*request.prompt, *generation.opening()]
-            self._generations[request.id] = generation
-            self._scheduler.add(Sequence(request.id, request.priority, request.deadline_ns, prompt))
+            self._begin(command.generation)
         elif command.request_id in self._generations:
             self._end(command.request_id, command.reason, command.message)
+
+    def _begin(self, generation: Generation) -> None:
+        request = generation.request
+        sequence = Sequence(request.id, request.priority, request.deadline_ns, [])
+        self._generations[request.id] = generation
+        self._scheduler.add(sequence)
+        self._extend(sequence, lambda: generation.open(time.monotonic_ns()))
 
     def _expire(self) -> None:
         for request_id in self._scheduler.expired(time.monotonic_ns()):
@@ -144,11 +147,22 @@ class Worker:
         self._scheduler.advance(extension, sequence.id)
         if not extension.rows:
             return
-        tokens = self._generations[sequence.id].take(logits[-1], time.monotonic_ns())
-        if tokens:
-            sequence.pending.extend(tokens)
+        generation = self._generations[sequence.id]
+        self._extend(sequence, lambda: generation.take(logits[-1], time.monotonic_ns()))
+
+    def _extend(self, sequence: Sequence, tokens_of: Callable[[], list[int]]) -> None:
+        """Let a generation say how it goes on. Whatever goes wrong in one ends that one alone."""
+        try:
+            tokens = tokens_of()
+        except RejectedError as refusal:
+            self._end(sequence.id, refusal.reason, refusal.message)
+        except Exception:
+            log.exception("request %s failed", sequence.id)
+            self._end(sequence.id, Reason.INTERNAL, "internal error; the daemon's log says more")
         else:
-            self._forget(sequence.id)
+            sequence.pending.extend(tokens)
+            if not tokens:
+                self._forget(sequence.id)
 
     def _end(self, request_id: str, reason: Reason, message: str) -> None:
         self._generations[request_id].abort(reason, message, time.monotonic_ns())

@@ -21,6 +21,7 @@ class Sources:
     knowledge: Callable[[], tuple[str, int]]
     broker: Callable[[], tuple[str, bool, bool]]
     journal: Callable[[], tuple[int, int]]
+    trouble: Callable[[], str]
 
 
 @dataclass(slots=True)
@@ -28,7 +29,6 @@ class Status:
     """Implements ports.Admin. `sources` are set once the parts exist."""
 
     state: str = "starting"
-    detail: str = ""
     sources: Sources | None = None
     _counters: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -50,12 +50,13 @@ class Status:
         knowledge = sources.knowledge() if sources else ("", 0)
         broker = sources.broker() if sources else ("", False, False)
         journal = sources.journal() if sources else (0, 0)
+        trouble = sources.trouble() if sources else ""
         with self._lock:
             counters = dict(self._counters)
         return StatusFacts(
             version=__version__,
-            state=self.state,
-            detail=self.detail,
+            state="degraded" if trouble and self.state == "ready" else self.state,
+            detail=trouble,
             uptime_s=time.monotonic() - self._begun_s,
             engine=engine,
             knowledge_version=knowledge[0],

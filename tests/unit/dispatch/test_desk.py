@@ -140,6 +140,13 @@ async def test_an_id_with_another_content_is_a_new_report(path):
         (incoming(sev=2000), "invalid", "alarm.sev"),
         (incoming(""), "invalid", "alarm"),
         (incoming(device="L2/M2"), "invalid", "dev.id"),
+        (IncomingReport("a", "", b'{"alarm":{"code":"1"}}', "reply", b"", True, None), "invalid", "dev"),
+        (IncomingReport("a", "", b'{"dev":{},"alarm":{}}', "reply", b"", True, None), "invalid", "dev.id"),
+        (
+            IncomingReport("a", "", b'{"x":' + b"[" * 20_000 + b"]" * 20_000 + b"}", "r", b"", True, None),
+            "invalid",
+            "",
+        ),
     ],
 )
 async def test_a_report_that_cannot_be_used_is_answered_with_the_reason(path, report, reason, field):
@@ -191,7 +198,7 @@ async def test_the_deadline_counts_from_arrival_and_the_message_expiry_shortens_
     assert left_ms == pytest.approx([4000, 2000, 5000], abs=300)
 
 
-async def test_a_report_whose_time_is_over_is_not_diagnosed(path):
+async def test_a_late_report_still_goes_to_the_diagnoser_which_knows_how_late_it_is(path):
     diagnoser = Diagnoser()
     diagnoser.gate = anyio.Event()
     async with working(Bench(path, diagnoser)) as bench:
@@ -199,9 +206,67 @@ async def test_a_report_whose_time_is_over_is_not_diagnosed(path):
         bench.accept(incoming("late", deadline_ms=30))
         await anyio.sleep(0.1)
         diagnoser.gate.set()
+        await bench.wait(2)
+        code, call = diagnoser.asked[1]
+        assert code == "late"
+        assert call.deadline_ns < time.monotonic_ns()
+
+
+async def test_a_report_that_nobody_waits_for_any_more_is_not_diagnosed(path):
+    diagnoser = Diagnoser()
+    diagnoser.gate = anyio.Event()
+    async with working(Bench(path, diagnoser)) as bench:
+        bench.accept(incoming("first"))
+        bench.accept(incoming("expired", remaining_ms=30))
+        await anyio.sleep(0.1)
+        diagnoser.gate.set()
         answers = await bench.wait(2)
     assert [(a.status, a.reason) for a in answers] == [("ok", ""), ("error", "expired")]
     assert len(diagnoser.asked) == 1
+
+
+async def test_a_report_that_ends_the_daemon_again_and_again_is_set_aside(path):
+    """Three times begun and never put back, as when the process is killed."""
+    journal = Journal(path, Limits(1000, 1 << 26))
+    desk = Desk(journal, Diagnoser(), DeskLimits(1, 9, 5000), [].append, asyncio.get_running_loop())
+    report = journal.accept(desk._prepare(incoming())).result(5).report
+    for _ in range(3):
+        assert journal.begin(report).result(5) is not None
+    journal.close()
+    diagnoser = Diagnoser()
+    async with working(Bench(path, diagnoser)) as bench:
+        (answer,) = await bench.wait(1)
+    assert (answer.status, answer.reason) == ("error", "poison")
+    assert diagnoser.asked == []
+
+
+async def test_orderly_stops_do_not_count_as_attempts(path):
+    for _ in range(4):
+        diagnoser = Diagnoser()
+        diagnoser.gate = anyio.Event()
+        async with working(Bench(path, diagnoser)) as bench:
+            bench.accept(incoming())
+            await anyio.sleep(0.05)
+    async with working(Bench(path, Diagnoser())) as bench:
+        (answer,) = await bench.wait(1)
+    assert answer.status == "ok"
+
+
+async def test_a_nearly_full_journal_refuses_with_an_answer(path):
+    async with working(Bench(path, Diagnoser())) as bench:
+        bench.journal.nearly_full = True
+        bench.accept(incoming())
+        (answer,) = await bench.wait(1)
+    assert (answer.status, answer.reason) == ("error", "overload")
+
+
+async def test_whatever_fails_in_reading_a_report_it_is_stored_and_answered(path, monkeypatch):
+    monkeypatch.setattr("lineside.dispatch.parse_report", lambda _: 1 // 0)
+    async with working(Bench(path, Diagnoser())) as bench:
+        bench.accept(incoming())
+        (answer,) = await bench.wait(1)
+    assert (answer.status, answer.reason) == ("error", "internal")
+    assert len(bench.stored) == 1
 
 
 async def test_an_answer_tells_what_is_left_of_its_messages_expiry(path):

@@ -101,7 +101,7 @@ def test_open_reports_come_back_after_a_restart_the_most_urgent_first(path):
     journal.close()
     journal = Journal(path, LIMITS)
     reports = journal.open_reports().result(5)
-    payloads = [journal.open_report(r.report).result(5).payload for r in reports]
+    payloads = [journal.begin(r.report).result(5).payload for r in reports]
     journal.close()
     assert payloads == [b"b", b"a", b"c"]
     assert all(report.waited_ns > 0 for report in reports)
@@ -111,7 +111,7 @@ def test_an_answered_report_is_not_open(journal):
     report = journal.accept(new()).result(5).report
     journal.answer(report, b"a").result(5)
     assert journal.open_reports().result(5) == []
-    assert journal.open_report(report).result(5) is None
+    assert journal.begin(report).result(5) is None
 
 
 def test_unpublished_answers_come_back_after_a_restart_and_published_ones_do_not(path):
@@ -156,6 +156,36 @@ def test_many_threads_share_commits_and_lose_nothing(journal):
     assert len({future.result(10).report for future in futures}) == 800
 
 
+def test_an_answered_report_gives_its_payloads_room_back(journal, path):
+    report = journal.accept(new(payload=b"x" * 1000)).result(5).report
+    journal.answer(report, b"a").result(5)
+    journal.close()
+    assert rows(path, "SELECT length(payload), answer FROM report") == [(0, b"a")]
+
+
+def test_attempts_are_counted_across_restarts_and_can_be_put_back(path):
+    for expected in (1, 2):
+        journal = Journal(path, LIMITS)
+        report = journal.accept(new()).result(5).report
+        assert journal.begin(report).result(5).attempts == expected
+        journal.close()
+    journal = Journal(path, LIMITS)
+    journal.put_back(report).result(5)
+    assert journal.begin(report).result(5).attempts == 2
+    journal.close()
+
+
+@pytest.mark.parametrize(
+    ("expiries", "least", "most"), [((None, 50), None, None), ((5000, 9000), 8900, 9000), ((0,), -100, 0)]
+)
+def test_a_report_lives_as_long_as_the_last_message_that_asks_for_it(journal, expiries, least, most):
+    for number, remaining_ms in enumerate(expiries):
+        correlation = str(number).encode()
+        report = journal.accept(new(correlation=correlation, remaining_ms=remaining_ms)).result(5).report
+    left = journal.begin(report).result(5).remaining_ms
+    assert left is None if least is None else least <= left <= most
+
+
 def test_finished_reports_are_pruned_and_open_ones_never(path):
     journal = Journal(path, LIMITS)
     kept = journal.accept(new("open")).result(5).report
@@ -169,7 +199,22 @@ def test_finished_reports_are_pruned_and_open_ones_never(path):
     assert rows(path, "SELECT count(*) FROM delivery WHERE report NOT IN (SELECT id FROM report)") == [(0,)]
 
 
-def test_a_full_journal_refuses_and_keeps_what_it_has(path):
+def test_a_nearly_full_journal_says_so_and_still_takes_the_answers(path):
+    """What is accepted until then can all be answered, and then there is room again."""
+    journal = Journal(path, Limits(keep_answers=100, max_bytes=1 << 22))
+    reports = []
+    while not journal.nearly_full:
+        accepted = journal.accept(new(str(len(reports)), payload=b"x" * 60_000)).result(5)
+        reports.append(accepted.report)
+    assert 30 < len(reports) < 70
+    for report in reports:
+        (answer,) = journal.answer(report, b"a" * 5_000).result(5)
+        journal.published(answer.row).result(5)
+    assert not journal.nearly_full
+    journal.close()
+
+
+def test_a_full_disk_refuses_and_keeps_what_it_has(path):
     journal = Journal(path, Limits(keep_answers=100, max_bytes=1 << 20))
     stored = 0
     with pytest.raises(RejectedError) as caught:
@@ -179,6 +224,25 @@ def test_a_full_journal_refuses_and_keeps_what_it_has(path):
     assert caught.value.reason is Reason.STORAGE
     assert len(journal.open_reports().result(5)) == stored > 5
     journal.close()
+
+
+def test_stored_calls_are_pruned_when_nearly_full(path):
+    journal = Journal(path, Limits(keep_answers=100_000, max_bytes=1 << 22))
+    for number in range(300):
+        journal.remember(str(number), "d", b"x" * 20_000).result(5)
+    assert journal.recall("299", "d").result(5) == b"x" * 20_000
+    assert journal.recall("0", "d").result(5) is None
+    journal.close()
+
+
+def test_nobody_else_may_read_it(journal, path):
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def test_a_directory_in_its_place_says_what_to_do(path):
+    path.mkdir(parents=True)
+    with pytest.raises(LinesideError, match=r"\[journal\] path"):
+        Journal(path, LIMITS)
 
 
 def test_a_call_is_recalled_by_key_and_digest(journal):

@@ -48,6 +48,11 @@ def test_sampling_respects_the_allowed():
     assert shares == pytest.approx([0.4, 0, 0.6, 0], abs=0.03)
 
 
+@pytest.mark.parametrize("temperature", [1e-320, 1e-45, 1e-9])
+def test_the_smallest_temperatures_are_greedy(temperature):
+    assert Sampler(Sampling(temperature=temperature, seed=1)).pick(LOGITS) == (1, 1.0)
+
+
 def test_the_same_seed_gives_the_same_picks_and_another_does_not():
     def picks(seed):
         sampler = Sampler(Sampling(temperature=1.0, seed=seed))

@@ -14,6 +14,7 @@ from lineside.errors import Reason, RejectedError
 from lineside.ports import Call, ChatMessage, GenerateJob
 from lineside.serving.grammar import GrammarCompiler
 from lineside.serving.request import EndEvent, FinishReason, Principal, Priority, Sampling, TokenEvent
+from lineside.serving.sampler import Sampler
 from lineside.serving.service import GenerationService
 from lineside.serving.tokenizer import Tokenizer
 
@@ -216,6 +217,66 @@ async def test_an_engine_fault_ends_the_requests_of_its_step_and_no_others(bundl
         after = (await collect(service, job(max_tokens=2)))[-1]
     assert (end.finish, end.reason) == (FinishReason.ABORTED, Reason.ENGINE_FAULT)
     assert after.finish is FinishReason.LENGTH
+
+
+async def test_a_grammar_past_its_limits_ends_its_own_request_alone(bundle):
+    schema = {
+        "type": "object",
+        "properties": {f"p{n}": {} for n in range(600)},
+        "additionalProperties": False,
+    }
+    async with running(bundle, engine_of(bundle)) as service:
+        try:
+            (*_, end) = await collect(service, job(schema=json.dumps(schema)))
+            reason = end.reason
+        except RejectedError as refusal:
+            reason = refusal.reason
+        after = (await collect(service, job(max_tokens=2)))[-1]
+    assert reason is Reason.INVALID
+    assert after.finish is FinishReason.LENGTH
+
+
+async def test_what_goes_wrong_in_one_sequence_ends_that_one_alone(bundle, monkeypatch):
+    taken = Sampler.pick
+
+    def pick(self, logits, allowed=None):
+        if self._sampling.seed == 13:
+            raise ZeroDivisionError
+        return taken(self, logits, allowed)
+
+    monkeypatch.setattr(Sampler, "pick", pick)
+    ends = {}
+
+    async def ask(service, seed):
+        ends[seed] = (await collect(service, job(max_tokens=8, temperature=1.0, seed=seed)))[-1]
+
+    async with running(bundle, engine_of(bundle)) as service, anyio.create_task_group() as group:
+        for seed in (12, 13, 14):
+            group.start_soon(ask, service, seed)
+    assert ends[13].reason is Reason.INTERNAL
+    assert ends[12].reason is ends[14].reason is None
+
+
+@pytest.mark.parametrize(("most", "text"), [(1, "{"), (3, '{"a'), (9, '{"a":"hel'), (12, '{"a":"hello"')])
+async def test_forced_tokens_count_towards_max_tokens(bundle, most, text):
+    schema = {"type": "object", "properties": {"a": {"const": "hello"}}, "required": ["a"]}
+    schema |= {"additionalProperties": False, "x-guidance": {"whitespace_flexible": False}}
+    async with running(bundle, engine_of(bundle)) as service:
+        *tokens, end = await collect(service, job(schema=json.dumps(schema), max_tokens=most))
+    assert "".join(event.text for event in tokens) == text
+    assert (end.finish, end.usage.completion_tokens) == (FinishReason.LENGTH, most)
+
+
+async def test_a_stop_string_in_what_is_forced_first_ends_at_once(bundle):
+    schema = {"type": "object", "properties": {"a": {"const": "one two"}, "b": {"type": "integer"}}}
+    schema |= {"required": ["a", "b"], "additionalProperties": False}
+    schema |= {"x-guidance": {"whitespace_flexible": False}}
+    engine = engine_of(bundle)
+    async with running(bundle, engine) as service:
+        *tokens, end = await collect(service, job(schema=json.dumps(schema), stop=("two",)))
+    assert "".join(event.text for event in tokens) == '{"a":"one '
+    assert end.finish is FinishReason.STOP
+    assert engine.batches == []
 
 
 async def test_a_bug_in_the_thread_ends_every_request_and_is_reported(bundle):

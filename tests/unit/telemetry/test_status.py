@@ -23,8 +23,10 @@ def test_a_snapshot_reads_every_source():
         knowledge=lambda: ("3-abc", 7),
         broker=lambda: ("127.0.0.1:1883", True, True),
         journal=lambda: (2, 1),
+        trouble=lambda: "",
     )
     facts = status.status()
+    assert facts.state == "starting"
     assert (facts.knowledge_version, facts.knowledge_entries) == ("3-abc", 7)
     assert (facts.broker_address, facts.broker_connected, facts.broker_managed) == (
         "127.0.0.1:1883",

@@ -56,9 +56,11 @@ class Snapshot:
 
     def __init__(self, path: Path) -> None:
         # immutable: SQLite then takes no lock and makes no file beside it; the file is never written again.
-        self._db = sqlite3.connect(
-            f"{path.absolute().as_uri()}?immutable=1", uri=True, check_same_thread=False
-        )
+        uri = f"{path.absolute().as_uri()}?immutable=1"
+        try:
+            self._db = sqlite3.connect(uri, uri=True, check_same_thread=False)
+        except sqlite3.Error as error:
+            raise _unusable(path, str(error)) from error
         try:
             facts = dict(self._db.execute("SELECT name, value FROM fact"))
             if facts.get("schema_version") != str(SCHEMA_VERSION):

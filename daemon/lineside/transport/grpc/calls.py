@@ -23,6 +23,7 @@ logger = logging.getLogger("lineside.transport.grpc")
 MAX_TIMEOUT_MS = 86_400_000
 # What a client is told to wait where only the number of calls in flight is in the way.
 OVERLOAD_RETRY_MS = 1000
+MAX_MESSAGE = 500
 
 Rpc: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -151,7 +152,8 @@ async def abort(rpc: Rpc, error: RejectedError) -> NoReturn:
     """End a call with the status of the error's reason."""
     status = grpc.StatusCode[REASONS[error.reason].grpc_status]
     message = f"{error.field}: {error.message}" if error.field else error.message
-    await rpc.abort(status, message, trailing_metadata(error))
+    # Status and metadata travel in headers, whose size the client bounds.
+    await rpc.abort(status, message[:MAX_MESSAGE], trailing_metadata(error))
 
 
 def trailing_metadata(error: RejectedError) -> tuple[tuple[str, str], ...]:

@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import anyio
 
+from lineside.closing import Closing
 from lineside.errors import Reason, RejectedError
 from lineside.open_inference import open_inference_pb2 as pb
 from lineside.ports import Admin, GenerateJob, Generator
 from lineside.serving.request import EndEvent, Event, Priority
-from lineside.transport.closing import Closing
 from lineside.transport.grpc.calls import MAX_TIMEOUT_MS, CallOptions, Calls, Rpc
 from lineside.transport.grpc.infer_responses import (
     VERSION,

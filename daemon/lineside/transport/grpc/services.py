@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+from lineside.closing import Closing
 from lineside.diagnosis.diagnosis import Diagnosis
 from lineside.diagnosis.report import parse_report
 from lineside.errors import Reason, RejectedError
 from lineside.ports import Admin, Diagnoser, DiagnosisEvent, Generator, Retrieved, Written
 from lineside.serving.request import TokenEvent
-from lineside.transport.closing import Closing
 from lineside.transport.grpc.calls import CallOptions, Calls, Rpc
 from lineside.transport.grpc.requests import read_generate, read_options
 from lineside.transport.grpc.responses import (

@@ -103,7 +103,7 @@ def read_sampling_parameters(raw: bytes | bool, default_tokens: int) -> tuple[Sa
     if raw:
         try:
             given = msgspec.json.decode(decode_text("sampling_parameters", raw), type=dict[str, Any])
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise invalid("sampling_parameters", f"a JSON object is needed: {error}") from None
     schema = given.pop("json_schema", None)
     if schema is not None and not isinstance(schema, str):

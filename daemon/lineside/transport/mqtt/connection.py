@@ -187,7 +187,9 @@ class Connection:
         try:
             self._handle(message, lambda: self._acknowledge(message.mid, message.qos))
         except Exception:  # an exception would end paho's thread, silently
-            logger.exception("a message could not be taken", extra={"topic": message.topic[:256]})
+            logger.exception("a message could not be taken and is given up", extra={"mid": message.mid})
+            # Unacknowledged it would come again for ever, and enough of them would stop all others.
+            self._acknowledge(message.mid, message.qos)
 
     def _on_publish(
         self, _client: Client, _data: Any, mid: int, reason: ReasonCode, _properties: Properties

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
+import stat
 from pathlib import Path
 
 from lineside.errors import LinesideError
@@ -75,16 +77,27 @@ def prepare_directory(directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         directory.chmod(0o755)
         data.mkdir(exist_ok=True)
+        if data.is_symlink():
+            raise LinesideError(OPERATION, f"{data} is a link", "move it away: the broker makes its own")
         data.chmod(0o700)
         if os.geteuid() == 0:
-            for path in (data, *data.iterdir()):
-                shutil.chown(path, USER, USER)
+            give_to_broker(data)
     except LookupError as error:
         hint = "apt-get install mosquitto creates it"
         raise LinesideError(OPERATION, f"there is no user {USER} to run it as", hint) from error
     except OSError as error:
         hint = "set [mqtt] managed_dir to a directory that the daemon may write"
         raise LinesideError(OPERATION, f"{directory}: {error.strerror}", hint) from error
+
+
+def give_to_broker(data: Path) -> None:
+    """Hand the directory and its plain files over; the broker's user must not choose other files for us."""
+    user = pwd.getpwnam(USER)
+    for path in (data, *data.iterdir()):
+        found = path.lstat()
+        plain = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+        if plain or path == data:
+            os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
 
 
 def write_config(directory: Path, port: int, max_queued: int) -> None:

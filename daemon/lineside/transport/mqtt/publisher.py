@@ -10,8 +10,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from lineside.closing import Closing
 from lineside.ports import Admin, Inbox, OutgoingAnswer
-from lineside.transport.closing import Closing
 from lineside.transport.mqtt.connection import Connection
 from lineside.transport.mqtt.session import explain, json_properties
 

@@ -12,6 +12,7 @@ from lineside.diagnosis.knowledge.entry import LANGUAGES
 from lineside.diagnosis.knowledge.importers.problems import Problem
 from lineside.diagnosis.knowledge.importers.records import Raw
 
+MAX_DEPTH = 32
 _FIELDS = ("source", "manual", "vendor", "model", "unit", "code", "severity")
 _SINGULAR = {"cause": "causes", "action": "actions"}
 _TEXT = ("title", "meaning", "causes", "actions", "safety", *_SINGULAR)
@@ -40,6 +41,7 @@ def jsonl_raws(text: str, where: str, problems: list[Problem]) -> tuple[list[Raw
 def yaml_raws(text: str, where: str, problems: list[Problem]) -> tuple[list[Raw], list[str]]:
     """One document: the manual's facts, and `entries`."""
     try:
+        _refuse_depth(text)
         root: Any = yaml.compose(text, Loader=_Loader)
         _refuse_aliases(root)
         document = yaml.load(text, Loader=_Loader)  # noqa: S506 BaseLoader makes nothing but text, lists and maps
@@ -86,6 +88,15 @@ def _entry_lines(root: yaml.Node) -> Iterator[int]:
     for key, value in root.value:
         if key.value == "entries":
             yield from (node.start_mark.line + 1 for node in value.value)
+
+
+def _refuse_depth(text: str) -> None:
+    """The composer recurses in C, where too deep a document ends the process; events come one by one."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise yaml.YAMLError(f"nested deeper than {MAX_DEPTH}")
 
 
 def _refuse_aliases(root: yaml.Node | None) -> None:
