@@ -16,7 +16,9 @@ from typing import Any
 import msgspec
 
 from lineside.diagnosis.diagnosis import SeverityName
-from lineside.diagnosis.rules import SEVERITIES, Choice, Option
+from lineside.diagnosis.knowledge.entry import Entry
+from lineside.diagnosis.report import Report
+from lineside.diagnosis.rules import SEVERITIES, Choice, Option, severity_floor
 
 NONE = "none"
 # Of up to three causes every order is offered, of more which two come first: so few orders compile in a
@@ -41,13 +43,14 @@ class Guide:
     """
 
     options: tuple[Option, ...]
-    floors: tuple[SeverityName, ...]
+    severities: tuple[tuple[SeverityName, ...], ...]
     findings: tuple[str, ...]
     open: bool
 
     def schema(self) -> str:
         """The JSON Schema, compact, for the grammar of one request."""
-        shapes = [self._shape(option, floor) for option, floor in zip(self.options, self.floors, strict=True)]
+        pairs = zip(self.options, self.severities, strict=True)
+        shapes = [self._shape(option, allowed) for option, allowed in pairs]
         if self.open:
             shapes.append(_object({"entry": {"const": NONE}}))
         schema = shapes[0] if len(shapes) == 1 else {"anyOf": shapes}
@@ -85,7 +88,7 @@ class Guide:
             raise ValueError(f"evidence {ref} was not offered")
         return ref
 
-    def _shape(self, option: Option, floor: SeverityName) -> dict[str, Any]:
+    def _shape(self, option: Option, allowed: tuple[SeverityName, ...]) -> dict[str, Any]:
         properties: dict[str, Any] = {
             "entry": {"const": option.ref},
             "causes": _orders(option.cause_ids),
@@ -93,7 +96,7 @@ class Guide:
         if self.findings and option.causes:
             properties["because"] = {"enum": [*self.findings, NONE]}
         properties["checks"] = _orders(option.action_ids)
-        properties["severity"] = {"enum": list(allowed_severities(floor))}
+        properties["severity"] = {"enum": list(allowed)}
         return _object(properties)
 
     def _sample(self, option: Option) -> str:
@@ -104,8 +107,11 @@ class Guide:
         return json.dumps(sample, separators=(",", ":"))
 
 
-def allowed_severities(floor: SeverityName) -> tuple[SeverityName, ...]:
-    """The floor, and one step above: a model may raise, and a small one would raise everything to the top."""
+def allowed_severities(report: Report, entry: Entry) -> tuple[SeverityName, ...]:
+    """What the manual or the alarm says stands; where neither says any, the model may raise it a step."""
+    floor = severity_floor(report, [entry])
+    if entry.severity is not None or report.alarm.sev is not None:
+        return (floor,)
     at = SEVERITIES.index(floor)
     return SEVERITIES[at : at + 2]
 

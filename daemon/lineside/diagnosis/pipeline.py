@@ -15,7 +15,7 @@ import anyio
 from lineside.diagnosis.answers import Clock, Frame, diagnosis_of, error_diagnosis, language_of
 from lineside.diagnosis.diagnosis import Diagnosis
 from lineside.diagnosis.draft import NS_PER_MS, Assignment, Draft, confidence, write
-from lineside.diagnosis.guide import Guide
+from lineside.diagnosis.guide import Guide, allowed_severities
 from lineside.diagnosis.knowledge.entry import Language
 from lineside.diagnosis.knowledge.search import Query, Retrieval, Searcher
 from lineside.diagnosis.prompt import Data, fit
@@ -28,7 +28,6 @@ from lineside.diagnosis.rules import (
     answer_of,
     findings_of,
     options_of,
-    severity_floor,
 )
 from lineside.diagnosis.writer import Writer
 from lineside.errors import LinesideError, Reason, RejectedError
@@ -201,7 +200,7 @@ def _assign(task: _Task, writer: Writer) -> Assignment:
 def _guide(task: _Task, options: tuple[Option, ...], findings: tuple[str, ...]) -> Guide:
     return Guide(
         options=options,
-        floors=tuple(severity_floor(task.report, [option.entry]) for option in options),
+        severities=tuple(allowed_severities(task.report, option.entry) for option in options),
         findings=findings,
         # An exact code is not the model's to doubt.
         open=task.retrieval.candidates[0].by == "text",

@@ -70,7 +70,7 @@ async def test_a_model_orders_what_the_manual_says(plant):
     assert {check.text for check in found.checks} == {check.text for check in rules.checks}
     assert found.checks != rules.checks
     assert found.causes[0].text == rules.causes[-1].text
-    assert found.severity == "critical" != rules.severity
+    assert found.severity == rules.severity
     assert found.safety == rules.safety
     assert found.evidence == rules.evidence
 

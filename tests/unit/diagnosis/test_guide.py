@@ -3,7 +3,7 @@ import time
 
 import llguidance
 import pytest
-from tests.unit.diagnosis.diagnosis_builders import entry, retrieval
+from tests.unit.diagnosis.diagnosis_builders import entry, report, retrieval
 
 from lineside.diagnosis.guide import Guide, allowed_severities
 from lineside.diagnosis.rules import options_of
@@ -15,14 +15,14 @@ def many(count, word):
     return tuple(f"{word} {number}" for number in range(count))
 
 
-def guide(*shapes, floors=None, open_=False, findings=("S1", "L1")):
+def guide(*shapes, severities=("medium", "high"), open_=False, findings=("S1", "L1")):
     """A guide over entries with so many causes and actions."""
     entries = [
         entry(str(n), f"Fault {n}", causes=many(causes, "cause"), actions=many(actions, "check"))
         for n, (causes, actions) in enumerate(shapes, 1)
     ]
     options = options_of(retrieval("hit", *entries), "en")
-    return Guide(options, tuple(floors or ["medium"] * len(entries)), findings, open_)
+    return Guide(options, (severities,) * len(entries), findings, open_)
 
 
 def accepts(one, text):
@@ -113,13 +113,23 @@ def test_none_is_offered_only_where_retrieval_was_unsure():
 
 
 @pytest.mark.parametrize(
-    ("floor", "allowed"),
-    [("low", ("low", "medium")), ("high", ("high", "critical")), ("critical", ("critical",))],
+    ("manual", "sev", "allowed"),
+    [
+        ("low", None, ("low",)),
+        ("critical", None, ("critical",)),
+        ("low", 700, ("high",)),
+        (None, 100, ("low",)),
+        (None, None, ("medium", "high")),
+    ],
 )
-def test_severity_goes_up_by_a_step_and_never_down(floor, allowed):
-    assert allowed_severities(floor) == allowed
+def test_what_manual_and_alarm_say_stands_and_else_the_model_may_raise_it_a_step(manual, sev, allowed):
+    assert allowed_severities(report(sev=sev), entry(severity=manual)) == allowed
+
+
+def test_only_an_allowed_severity_can_be_written():
     for severity in ("low", "medium", "high", "critical"):
-        assert accepts(guide((2, 2), floors=[floor]), output(severity=severity)) is (severity in allowed)
+        one = guide((2, 2), severities=("medium", "high"))
+        assert accepts(one, output(severity=severity)) is (severity in ("medium", "high"))
 
 
 def test_of_many_causes_the_first_two_are_chosen():

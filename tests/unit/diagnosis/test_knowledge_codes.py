@@ -78,3 +78,9 @@ def test_letters_that_only_look_hexadecimal_stay_what_they_are():
     assert exact("FF40") == {"FF40"}
     assert "0XFF40" in keys("FF40")
     assert not any(key.startswith("0X") for key in keys("E32") | keys("F012"))
+
+
+@pytest.mark.parametrize("code", ["0X", "0x", "0XG", "0xZ1", "X0"])
+def test_what_only_begins_like_a_hexadecimal_number_is_a_code_all_the_same(code):
+    assert code_keys(code)
+    assert {key for key, _ in code_keys(code)} & {key for key, _ in code_keys(code.lower())}

@@ -28,6 +28,8 @@ _GENERIC = (
 # One letter, or AL and ER, in front of a number: often the kind of message, not part of the code.
 _LETTER = re.compile(r"(?:AL|ER|[AEFW])(?=\d)")
 _HEX = re.compile(r"(?:0X|16#|&H|\$)([0-9A-F]+)|([0-9][0-9A-F]*)H(?![0-9A-Z])")
+# What only begins like one, such as the code 0X, is not.
+_HEX_KEY = re.compile(r"0X([0-9A-F]+)")
 _BARE_HEX = re.compile(r"(?=.*\d[A-F]|[A-F]{2})(?=.*\d)[0-9A-F]{3,8}")
 _GROUP = re.compile(r"\d+|[^\W\d_]+")
 
@@ -98,7 +100,7 @@ def _compact(text: str) -> str:
 
 
 def _value(key: str, spelling: str) -> str:
-    if key.startswith("0X"):
-        return str(int(key[2:], 16))
+    if found := _HEX_KEY.fullmatch(key):
+        return str(int(found[1], 16))
     bare = re.sub(r"\s", "", spelling)
     return f"0X{bare.lstrip('0')}" if _BARE_HEX.fullmatch(bare) else ""
