@@ -20,6 +20,7 @@ from rich.console import Console
 
 from lineside.diagnosis.diagnosis import Diagnosis
 from lineside.diagnosis.render import render
+from lineside.engine.bundle import MANIFEST
 from lineside.errors import LinesideError
 from lineside.transport.grpc import client
 
@@ -41,7 +42,7 @@ def bundle_of(model: str) -> tuple[Path, float]:
     """The model's bundle, built at the first time; seconds that it took."""
     cache = Path(os.environ.get("LINESIDE_CACHE") or Path.home() / ".cache" / "lineside")
     bundle = cache / "bundles" / f"{model}-int8"
-    if (bundle / "bundle.toml").exists():
+    if (bundle / MANIFEST).exists():
         return bundle, 0.0
     say(f"building the bundle of {model} (once)")
     begun_s = time.monotonic()
@@ -181,10 +182,17 @@ def main() -> None:
     parser.add_argument("--model", default=DEFAULT_MODEL, help="a recipe's name (lineside-build recipes)")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     arguments = parser.parse_args()
+    # An orderly way out, so that daemon and broker stop too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     # The managed broker may run as another user, who has to reach its directory.
     with tempfile.TemporaryDirectory(prefix="lineside-demo-") as work:
         Path(work).chmod(0o755)
-        result = run(arguments.model, Path(work))
+        try:
+            result = run(arguments.model, Path(work))
+        except subprocess.CalledProcessError as error:
+            raise SystemExit(f"demo: {Path(error.cmd[0]).name} failed; it says above why") from None
+        except KeyboardInterrupt:
+            raise SystemExit("demo: interrupted; everything is stopped") from None
     if arguments.json:
         print(json.dumps(result, ensure_ascii=False))
 

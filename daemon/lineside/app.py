@@ -68,6 +68,10 @@ class App:
         stack.callback(self._journal.close)
         self._store = Store(config.knowledge_path)
         stack.callback(self._store.close)
+        if not self._store.entries:
+            log.warning(
+                "no manual has been imported: every report will be abstained from; lineside kb import"
+            )
         self._broker, mqtt = await self._start_broker()
         self._loaded = await anyio.to_thread.run_sync(load, config)
         stack.callback(self._loaded.engine.close)

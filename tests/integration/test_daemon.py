@@ -126,6 +126,8 @@ def test_mosquitto_rr(daemon):
         (b"{", "invalid", ""),
         (b'{"dev": {"id": "L9/bad"}, "alarm": {}}', "invalid", "alarm"),
         (b'{"dev": {"id": "L9/bad"}, "alarm": {"code": 5}}', "invalid", "alarm.code"),
+        (b'{"alarm": {"code": "1"}, "dev": {}}', "invalid", "dev.id"),
+        (b'{"x": ' + b"[" * 20_000 + b"]" * 20_000 + b"}", "invalid", ""),
         (b'{"dev": {"id": "L9/bad"}, "alarm": {"code": "' + b"x" * 70_000 + b'"}}', "too_long", ""),
     ],
 )
@@ -153,6 +155,27 @@ def test_generation_is_guided_and_bounded(daemon):
     assert json.loads("".join(event.token.text for event in tokens))["n"] in (1, 2)
     assert end.end.finish_reason == generation_pb2.FINISH_REASON_STOP
     assert end.end.usage.forced_tokens > 0
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"allOf": [{"type": "integer", "multipleOf": prime} for prime in (10007, 10009, 10037)]},
+        {"type": "string", "pattern": "^(a?){500}a{500}$"},
+        {"type": "object", "properties": {f"p{n}": {} for n in range(1100)}},
+        {"type": "string", "pattern": "(" * 15_000},
+    ],
+)
+def test_a_hostile_schema_is_refused_by_name_and_harms_nobody(daemon, schema):
+    channel, events = generate(daemon, prompt="x", json_schema=json.dumps(schema))
+    with pytest.raises(grpc.RpcError) as caught:
+        list(events)
+    channel.close()
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert dict(caught.value.trailing_metadata())["lineside-reason"] == "invalid"
+    assert "json_schema" in caught.value.details()
+    assert daemon.process.poll() is None
+    assert daemon.status().engine.running == 0
 
 
 def test_concurrent_generations_equal_lonely_ones(daemon):
@@ -217,9 +240,9 @@ def test_an_idempotency_key_replays_the_generation(daemon):
 
 def test_every_socket_is_on_loopback(daemon):
     pids = [daemon.process.pid]
-    children = Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children").read_text().split()
-    pids += [int(child) for child in children]
-    assert len(pids) == 2, "the daemon and its broker"
+    for children in Path(f"/proc/{daemon.process.pid}/task").glob("*/children"):
+        pids += [int(child) for child in children.read_text().split()]
+    assert len(pids) >= 2, "the daemon and its broker"
     addresses = {address for pid in pids for address in socket_addresses(pid)}
     assert addresses
     assert addresses <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}, addresses

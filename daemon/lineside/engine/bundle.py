@@ -122,10 +122,11 @@ def sha256_file(path: Path) -> str:
 def read_manifest(path: Path) -> Manifest:
     """Parse `path`/bundle.toml. Raises BundleError with the field's name."""
     rebuild = f"build it again: lineside-build build RECIPE --output {path}"
+    make = f"copy a bundle there, or build one: lineside-build build RECIPE --output {path}"
     try:
         raw = tomllib.loads((path / MANIFEST).read_text("utf-8"))
     except FileNotFoundError:
-        raise BundleError("open bundle", f"there is no bundle at {path}", rebuild) from None
+        raise BundleError("open bundle", f"there is no bundle at {path}", make) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BundleError("open bundle", f"{path / MANIFEST}: {error}", rebuild) from error
     version = raw.get("schema_version")
