@@ -10,3 +10,9 @@ def grpc_poller():
     grpc.aio.init_grpc_aio()
     yield
     grpc.aio.shutdown_grpc_aio()
+
+
+@pytest.fixture(scope="session")
+def anyio_backend():
+    """What the daemon runs on."""
+    return "asyncio"

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lineside.errors import Reason, RejectedError
-from lineside.journal_file import Limits, nearly_full, open_file, prune
+from lineside.journal_file import Limits, insert, nearly_full, open_file, prune
 from lineside.ports import IncomingReport, OutgoingAnswer
 
 log = logging.getLogger(__name__)
@@ -221,7 +221,7 @@ class Journal:
     ) -> int:
         self._accepts += 1
         payload = b"" if new.answer is not None else new.incoming.payload
-        return _insert(
+        return insert(
             connection,
             "report",
             key=new.key,
@@ -244,7 +244,7 @@ class Journal:
         ).fetchone()
         if known is not None:
             return int(known[0])
-        return _insert(
+        return insert(
             connection,
             "delivery",
             report=report,
@@ -292,17 +292,6 @@ def _outcome(operation: _Operation, connection: sqlite3.Connection) -> Any:
         return operation(connection)
     except RejectedError as refusal:
         return refusal
-
-
-def _insert(connection: sqlite3.Connection, table: str, **columns: Any) -> int:
-    """Insert a row; its id. Table and columns are names from this file."""
-    names, marks = ", ".join(columns), ", ".join("?" * len(columns))
-    cursor = connection.execute(
-        f"INSERT INTO {table} ({names}) VALUES ({marks})",  # noqa: S608
-        tuple(columns.values()),
-    )
-    assert cursor.lastrowid is not None
-    return cursor.lastrowid
 
 
 def _boot_ns() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lineside.errors import LinesideError
 
@@ -116,3 +117,14 @@ def prune(connection: sqlite3.Connection, limits: Limits) -> None:
             keep = min(keep, connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] // 2)  # noqa: S608
         oldest = f"SELECT max(rowid) - ? FROM {table}"  # noqa: S608
         connection.execute(f"DELETE FROM {table} WHERE {done} AND rowid <= ({oldest})", (keep,))  # noqa: S608
+
+
+def insert(connection: sqlite3.Connection, table: str, **columns: Any) -> int:
+    """Insert a row; its id. Table and columns are names from this file."""
+    names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+    cursor = connection.execute(
+        f"INSERT INTO {table} ({names}) VALUES ({marks})",  # noqa: S608
+        tuple(columns.values()),
+    )
+    assert cursor.lastrowid is not None
+    return cursor.lastrowid

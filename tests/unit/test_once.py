@@ -16,11 +16,6 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def anyio_backend():
-    return "asyncio"
-
-
-@pytest.fixture
 def once(tmp_path):
     journal = Journal(tmp_path / "journal.db", Limits(100, 1 << 26))
     yield Once(journal)

@@ -6,11 +6,6 @@ from lineside.diagnosis.knowledge.search import Searcher
 from lineside.diagnosis.knowledge.store import Store
 
 
-@pytest.fixture
-def anyio_backend():
-    return "asyncio"
-
-
 @pytest.fixture(scope="session")
 def plant_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("plant") / "knowledge.db"

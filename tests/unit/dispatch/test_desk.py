@@ -16,11 +16,6 @@ from lineside.ports import IncomingReport, Retrieved
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend():
-    return "asyncio"
-
-
 def incoming(code="F012", *, device="L1/M1", sev=None, correlation=b"c", remaining_ms=None, **report):
     report = {"dev": {"id": "L1/M1"}, "alarm": {"code": code}, **report}
     if sev is not None:
