@@ -17,16 +17,53 @@ _WORDS = {
     "evidence": ("Evidence", "依据"),
     "isolate": ("lock out first", "先断电上锁"),
     "advisory": ("Advisory: a qualified person decides.", "仅供参考，由具备资质的人员判断。"),
+    "confidence": ("confidence", "可信度"),
+    "knowledge": ("knowledge", "知识库"),
+    "model": ("model", "模型"),
+    "seconds": ("s", "秒"),
+}
+# What a diagnosis says in the words of its schema. An answer of a newer daemon may hold others.
+_CHINESE = {
+    "critical": "紧急",
+    "high": "高",
+    "medium": "中",
+    "low": "低",
+    "inspect": "检查",
+    "measure": "测量",
+    "reset": "复位",
+    "replace": "更换",
+    "rules": "规则",
+    "abstain": "不作诊断",
+    "error": "出错",
+    "no_kb_hit": "手册无相符条目",
+    "conflict": "多条手册条目相符",
+    "low_conf": "把握不足",
+    "invalid": "报告无效",
+    "too_long": "报告过长",
+    "not_found": "未找到",
+    "unauthenticated": "未验证身份",
+    "forbidden": "无权限",
+    "overload": "负载过高",
+    "power": "供电受限",
+    "deadline": "超出时限",
+    "expired": "报告已过期",
+    "cancelled": "已取消",
+    "draining": "服务正在停止",
+    "not_ready": "服务未就绪",
+    "engine_fault": "模型引擎故障",
+    "storage": "存储故障",
+    "poison": "此报告曾使服务中断",
+    "internal": "内部错误",
 }
 
 
 def render(diagnosis: Diagnosis) -> RenderableType:
     """Safety first, then what it means, why, what to do, and what that rests on."""
     parts: list[Text] = [_headline(diagnosis)]
-    parts += _section(diagnosis, "safety", [Text(f"! {_clean(line)}", "bold") for line in diagnosis.safety])
+    parts += _section(diagnosis, "safety", [_warning(diagnosis, line) for line in diagnosis.safety])
     if diagnosis.meaning:
         parts += [Text(), Text(_clean(diagnosis.meaning))]
-    causes = [_numbered(n, cause.text, cause.refs) for n, cause in enumerate(diagnosis.causes, 1)]
+    causes = [_numbered(diagnosis, n, cause.text, cause.refs) for n, cause in enumerate(diagnosis.causes, 1)]
     parts += _section(diagnosis, "causes", causes)
     parts += _section(
         diagnosis, "checks", [_check(diagnosis, n, c) for n, c in enumerate(diagnosis.checks, 1)]
@@ -45,9 +82,9 @@ def render_text(diagnosis: Diagnosis) -> str:
 
 def summary(diagnosis: Diagnosis) -> str:
     """One line."""
-    parts = [diagnosis.dev.id, diagnosis.alarm.code.strip(), f"[{diagnosis.severity}]"]
+    parts = [diagnosis.dev.id, diagnosis.alarm.code.strip(), f"[{_said(diagnosis, diagnosis.severity)}]"]
     if diagnosis.status != "ok":
-        parts.append(f"{diagnosis.status} ({diagnosis.reason}):")
+        parts.append(f"{_said(diagnosis, diagnosis.status)} ({_said(diagnosis, diagnosis.reason)}):")
     parts.append(diagnosis.message if diagnosis.status == "error" else diagnosis.meaning)
     if diagnosis.causes:
         parts.append(f"| {diagnosis.causes[0].text}")
@@ -56,12 +93,13 @@ def summary(diagnosis: Diagnosis) -> str:
 
 def _headline(diagnosis: Diagnosis) -> Text:
     line = Text()
-    line.append(f" {diagnosis.severity.upper()} ", _COLOURS[diagnosis.severity])
+    line.append(f" {_said(diagnosis, diagnosis.severity).upper()} ", _COLOURS[diagnosis.severity])
     line.append(f" {_clean(diagnosis.dev.id)}", "bold")
     if diagnosis.alarm.code.strip():
         line.append(f"  {_clean(diagnosis.alarm.code)}")
     if diagnosis.status != "ok":
-        line.append(f"  {diagnosis.status}: {diagnosis.reason}", "bold magenta")
+        why = f"{_said(diagnosis, diagnosis.status)}: {_said(diagnosis, diagnosis.reason)}"
+        line.append(f"  {why}", "bold magenta")
     return line
 
 
@@ -69,13 +107,19 @@ def _section(diagnosis: Diagnosis, name: str, lines: list[Text]) -> list[Text]:
     return [Text(), Text(_word(diagnosis, name), "bold underline"), *lines] if lines else []
 
 
-def _numbered(number: int, text: str, refs: tuple[str, ...]) -> Text:
-    line = Text(f"{number}. {_clean(text)} ")
+def _warning(diagnosis: Diagnosis, text: str) -> Text:
+    # Lines break at spaces, and a Chinese sentence has none: one here would leave the sign on its own.
+    return Text(f"{'！' if diagnosis.lang == 'zh' else '! '}{_clean(text)}", "bold")
+
+
+def _numbered(diagnosis: Diagnosis, number: int, text: str, refs: tuple[str, ...]) -> Text:
+    line = Text(f"{number}{'、' if diagnosis.lang == 'zh' else '. '}{_clean(text)} ")
     return line.append(f"[{', '.join(refs)}]", "cyan")
 
 
 def _check(diagnosis: Diagnosis, number: int, check: Check) -> Text:
-    line = _numbered(number, check.text, check.refs).append(f" ({check.kind})", "dim")
+    line = _numbered(diagnosis, number, check.text, check.refs)
+    line.append(f" ({_said(diagnosis, check.kind)})", "dim")
     return line.append(f" ⚠ {_word(diagnosis, 'isolate')}", "bold red") if check.isolate else line
 
 
@@ -86,19 +130,23 @@ def _evidence(evidence: Evidence) -> Text:
 
 
 def _footer(diagnosis: Diagnosis) -> list[Text]:
-    by = f"{diagnosis.mode}{f' {diagnosis.model}' if diagnosis.model else ''}"
-    facts = [by, f"conf {diagnosis.conf:.2f}"]
+    by = f"{_word(diagnosis, 'model')} {diagnosis.model}" if diagnosis.model else _said(diagnosis, "rules")
+    facts = [by, f"{_word(diagnosis, 'confidence')} {diagnosis.conf:.2f}"]
     if diagnosis.kb:
-        facts.append(f"kb {diagnosis.kb}")
-    facts += [
-        f"{name[:-3]} {value:.0f} ms" for name, value in diagnosis.timings.items() if name.endswith("_ms")
-    ]
+        facts.append(f"{_word(diagnosis, 'knowledge')} {diagnosis.kb}")
+    if "total_ms" in diagnosis.timings:
+        facts.append(f"{diagnosis.timings['total_ms'] / 1000:.2f} {_word(diagnosis, 'seconds')}")
     lines = [Text(_word(diagnosis, "advisory"), "italic"), Text(_clean(" · ".join(facts)), "dim")]
     return [Text(_clean(diagnosis.message), "dim"), *lines] if diagnosis.message else lines
 
 
 def _word(diagnosis: Diagnosis, name: str) -> str:
     return _WORDS[name][diagnosis.lang == "zh"]
+
+
+def _said(diagnosis: Diagnosis, word: str) -> str:
+    """One of the schema's words, as the reader says it."""
+    return _CHINESE.get(word, word) if diagnosis.lang == "zh" else word
 
 
 def _clean(text: str) -> str:

@@ -33,7 +33,8 @@ class Sampler:
             order = order[: sampling.top_k]
         # The differences first: whatever the temperature, the likeliest stays 0 and the others go down.
         below = logits[order].astype(np.float64) - float(logits[order[0]])
-        weights = np.exp(below / sampling.temperature)
+        with np.errstate(over="ignore"):
+            weights = np.exp(below / sampling.temperature)
         weights /= weights.sum()
         if sampling.top_p < 1.0:
             kept = int(np.searchsorted(np.cumsum(weights), sampling.top_p)) + 1
