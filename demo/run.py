@@ -126,7 +126,7 @@ def show(title: str, ask: Callable[[], tuple[bytes, float]]) -> tuple[dict[str, 
     say(title)
     payload, seconds = ask()
     diagnosis = msgspec.json.decode(payload, type=Diagnosis)
-    console.print(render(diagnosis))
+    console.print(render(diagnosis), soft_wrap=not console.is_terminal)
     console.print(f"answered in {seconds:.2f} s\n", style="dim")
     return json.loads(payload), seconds
 

@@ -50,7 +50,9 @@ def _diagnose(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(payload.decode())
     else:
-        Console().print(render(msgspec.json.decode(payload, type=Diagnosis)))
+        diagnosis, console = msgspec.json.decode(payload, type=Diagnosis), Console()
+        # What reads a pipe wants lines as they are, not as wide as a terminal.
+        console.print(render(diagnosis), soft_wrap=not console.is_terminal)
 
 
 def _status(arguments: argparse.Namespace) -> None:
@@ -58,8 +60,12 @@ def _status(arguments: argparse.Namespace) -> None:
 
     from lineside.transport.grpc import client  # noqa: PLC0415
 
-    status = client.status(_address(arguments))
-    print(json.dumps(msgspec.to_builtins(status), indent=2, ensure_ascii=False))
+    status = msgspec.to_builtins(client.status(_address(arguments)))
+    status["uptime_s"] = round(status["uptime_s"], 1)
+    if status["engine"]:
+        # It does not travel.
+        del status["engine"]["vocab_size"]
+    print(json.dumps(status, indent=2, ensure_ascii=False))
 
 
 def _schema(arguments: argparse.Namespace) -> None:
@@ -93,7 +99,15 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--config", type=Path, metavar="FILE", help="default: /etc/lineside/lineside.toml")
+    # Suppressed: a command of `kb` must not put its own default over what stood before its name.
+    common.add_argument(
+        "--config",
+        type=Path,
+        default=argparse.SUPPRESS,
+        metavar="FILE",
+        help="default: /etc/lineside/lineside.toml",
+    )
+    parser.set_defaults(config=None)
     remote = argparse.ArgumentParser(add_help=False, parents=[common])
     remote.add_argument("--address", metavar="HOST:PORT", help="a daemon; default: the configuration's")
 

@@ -9,12 +9,19 @@ from typing import Any
 
 from lineside.config import load_config
 
+_ADVICE = {
+    "none": "nothing certain; nearest:",
+    "conflict": "several entries fit; add --vendor, --model or --unit to tell them apart:",
+}
+
 
 def add_kb(commands: Any, common: argparse.ArgumentParser) -> None:
     """Add the command and its own commands."""
     kb = commands.add_parser("kb", parents=[common], help="the plant's manuals")
     actions = kb.add_subparsers(required=True, metavar="ACTION")
-    importing = actions.add_parser("import", help="replace what each file's source had before")
+    importing = actions.add_parser(
+        "import", parents=[common], help="replace what each file's source had before"
+    )
     importing.add_argument(
         "files", nargs="+", type=Path, metavar="FILE", help="YAML, JSON Lines, CSV, Markdown"
     )
@@ -25,7 +32,9 @@ def add_kb(commands: Any, common: argparse.ArgumentParser) -> None:
         "--leave-out-duplicates", action="store_true", help="leave out entries whose key stands twice"
     )
     importing.set_defaults(run=_import)
-    searching = actions.add_parser("search", help="what a report with these words would find")
+    searching = actions.add_parser(
+        "search", parents=[common], help="what a report with these words would find"
+    )
     searching.add_argument("text", nargs="?", default="")
     for name in ("code", "vendor", "model", "unit"):
         searching.add_argument(f"--{name}", default="")
@@ -81,6 +90,8 @@ def _search(arguments: argparse.Namespace) -> int:
     )
     found = Searcher(store, config.knowledge.max_entries).search(query)
     print(f"{found.verdict} (version {found.version})")
+    if found.candidates and found.verdict in _ADVICE:
+        print(_ADVICE[found.verdict])
     for candidate in found.candidates:
         titles = " / ".join(text.title for text in candidate.entry.texts)
         print(f"  {candidate.score:.2f} by {candidate.by}: {candidate.entry.id}  {titles}")

@@ -14,14 +14,23 @@ from rich.console import Console
 
 from lineside.engine.bundle import open_bundle
 from lineside.errors import LinesideError
-from lineside_models.build import BuildOptions, build_bundle
-from lineside_models.checkpoint import Checkpoint, open_checkpoint
-from lineside_models.checkpoint.base import parameter_count
-from lineside_models.fetch import fetch
-from lineside_models.graph.store import WEIGHT_TYPES
-from lineside_models.perplexity import calibration_text, measure_perplexity
-from lineside_models.progress import progress
-from lineside_models.recipe import Recipe, read_recipe, recipe_names
+
+_BUILD_PACKAGES = ("gguf", "ml_dtypes", "onnx", "onnxruntime", "safetensors")
+
+try:
+    from lineside_models.build import BuildOptions, build_bundle
+    from lineside_models.checkpoint import Checkpoint, open_checkpoint
+    from lineside_models.checkpoint.base import parameter_count
+    from lineside_models.fetch import fetch
+    from lineside_models.graph.store import WEIGHT_TYPES
+    from lineside_models.perplexity import calibration_text, measure_perplexity
+    from lineside_models.progress import progress
+    from lineside_models.recipe import Recipe, read_recipe, recipe_names
+except ModuleNotFoundError as error:
+    if error.name not in _BUILD_PACKAGES:
+        raise
+    # A daemon's installation has the command, and not what it needs.
+    sys.exit("lineside-build needs the build packages: pip install 'lineside[models]'")
 
 _EXIT_FAILED, _EXIT_INTERRUPTED = 1, 130
 

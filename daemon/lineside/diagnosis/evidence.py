@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from lineside.diagnosis.diagnosis import Evidence
@@ -17,7 +17,7 @@ MAX_SENSORS, MAX_LOGS = 4, 3
 MAX_LOG_QUOTE = 200
 # A limit that a trend reaches later than this is no part of the fault at hand.
 MAX_AHEAD_S = 3600.0
-# One shared word is met by chance; two, or the code itself, seldom.
+# One shared word is met by chance; two, or one that a cause and an action share, or the code itself, seldom.
 MIN_SHARED = 2
 _GOOD = frozenset({"", "good", "ok", "192", "0"})
 _UNITS = {"Cel": "°C", "[degF]": "°F", "Ohm": "Ω"}
@@ -41,15 +41,27 @@ def sensor_evidence(report: Report, language: Language) -> tuple[Evidence, ...]:
 
 
 def log_evidence(report: Report, entries: Sequence[Entry]) -> tuple[Evidence, ...]:
-    """The log lines that speak of the entries, in the log's order."""
-    vocabulary = {term for entry in entries for term in _vocabulary(entry)}
+    """The log lines that together say most of the entries, in the log's order."""
+    weights = _weights(entries)
     codes = {key for entry in entries for key, _ in code_keys(entry.code)[:1]}
-    scored = [(_shared(line, vocabulary, codes), index) for index, line in enumerate(report.log)]
-    best = sorted((pair for pair in scored if pair[0] >= MIN_SHARED), key=lambda pair: (-pair[0], -pair[1]))
-    chosen = sorted(index for _, index in best[:MAX_LOGS])
+    found = {index: _telling(line, weights) for index, line in enumerate(report.log)}
+    open_lines = [
+        index
+        for index, terms in found.items()
+        if _weigh(terms, weights) >= MIN_SHARED or _names(report.log[index], codes)
+    ]
+    chosen: list[int] = []
+    said: set[str] = set()
+    while open_lines and len(chosen) < MAX_LOGS:
+        # What no chosen line says yet counts first: one reading, logged three times, is one finding. A line
+        # that only repeats the code comes last, the alarm itself says that; of equals the latest.
+        best = max(open_lines, key=lambda i: (_weigh(found[i] - said, weights), _weigh(found[i], weights), i))
+        open_lines.remove(best)
+        chosen.append(best)
+        said |= found[best]
     return tuple(
         Evidence(ref=f"L{number}", kind="log", src=log_source(index + 1), quote=_line(report.log[index]))
-        for number, index in enumerate(chosen, 1)
+        for number, index in enumerate(sorted(chosen), 1)
     )
 
 
@@ -119,20 +131,32 @@ def _trend(window: Window, value: Value, ahead: tuple[float, float], language: L
     return phrase(direction, language, name=window.n, limit=quantity(limit, value.u), time=time)
 
 
-def _vocabulary(entry: Entry) -> Iterable[str]:
-    for text in entry.texts:
-        yield from query_terms(" ".join((text.title, *text.causes)))
+def _weights(entries: Sequence[Entry]) -> dict[str, int]:
+    """The entries' words. One in a cause and in an action tells causes apart; the title's do not."""
+    weights: dict[str, int] = {}
+    for text in (text for entry in entries for text in entry.texts):
+        title = set(query_terms(text.title))
+        causes, actions = (set(query_terms(" ".join(part))) for part in (text.causes, text.actions))
+        for term in title | causes | actions:
+            weight = 2 if term in causes & actions - title else 1
+            weights[term] = max(weight, weights.get(term, 0))
+    return weights
 
 
-def _shared(line: str, vocabulary: set[str], codes: set[str]) -> int:
-    telling = (
-        term for term in query_terms(line) if len(term) > 1 and not term.isdigit() and term not in IDLE
-    )
-    shared = sum(term in vocabulary for term in telling)
-    named = any(
+def _telling(line: str, weights: Mapping[str, int]) -> set[str]:
+    # Pairs of Latin signs are no words: those of two times of day meet by chance.
+    terms = (term for term in query_terms(line) if len(term) > 1 and term.isalpha() and term not in IDLE)
+    return {term for term in terms if term in weights}
+
+
+def _weigh(terms: set[str], weights: Mapping[str, int]) -> int:
+    return sum(weights[term] for term in terms)
+
+
+def _names(line: str, codes: set[str]) -> bool:
+    return any(
         key in codes for word in line.split() if any(map(str.isdigit, word)) for key, _ in code_keys(word)[:1]
     )
-    return shared + MIN_SHARED * named
 
 
 def _line(line: str) -> str:

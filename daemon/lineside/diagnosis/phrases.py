@@ -42,6 +42,12 @@ _PHRASES: dict[str, tuple[str, str]] = {
         "{name} reports quality {quality}: its value is not to be trusted.",
         "{name} 的数据质量为 {quality}，数值不可信。",
     ),
+    "from_manual": ("Answered from the manual: {why}.", "依据手册回答：{why}。"),
+    "no_engine": ("no engine is running", "没有可用的模型"),
+    "no_time": ("the deadline is too near", "时限太近"),
+    "no_choice": ("the entry leaves nothing to rank", "该条目无需排序"),
+    "no_language": ("the model does not know the language {language}", "模型不懂此语言（{language}）"),
+    "unreadable": ("the model's answer could not be read", "无法读取模型的回答"),
     "seconds": ("{n} s", "{n} 秒"),
     "minutes": ("{n} min", "{n} 分钟"),
 }

@@ -18,6 +18,7 @@ from lineside.diagnosis.draft import NS_PER_MS, Assignment, Draft, confidence, w
 from lineside.diagnosis.guide import Guide, allowed_severities
 from lineside.diagnosis.knowledge.entry import Language
 from lineside.diagnosis.knowledge.search import Query, Retrieval, Searcher
+from lineside.diagnosis.phrases import phrase
 from lineside.diagnosis.prompt import Data, fit
 from lineside.diagnosis.report import Report, priority_of
 from lineside.diagnosis.rules import (
@@ -119,13 +120,13 @@ class Pipeline:
         """What to ask the model, or why it is not asked."""
         writer = self.writer
         if writer is None:
-            return "no engine is running"
+            return phrase("no_engine", task.language)
         if task.language not in writer.languages:
-            return f"the model does not know the language {task.language}"
+            return phrase("no_language", task.language, language=task.language)
         if self._left_ms(task) < MIN_MODEL_MS + RESERVE_MS:
-            return "the deadline is too near"
+            return phrase("no_time", task.language)
         if len(task.options) == 1 and not task.options[0].causes and len(task.options[0].actions) < 2:
-            return "the entry leaves nothing to rank"
+            return phrase("no_choice", task.language)
         try:
             return await anyio.to_thread.run_sync(_assign, task, writer)
         except RejectedError as refusal:
@@ -150,7 +151,7 @@ class Pipeline:
             choice = assignment.guide.read(draft.text)
         except ValueError as error:
             log.warning("the model's answer cannot be read: %s", error)
-            return self._by_rules(task, "the model's answer could not be read")
+            return self._by_rules(task, phrase("unreadable", task.language))
         if choice is None:
             answer = abstention(task.report, task.options, task.language, "low_conf")
         else:
@@ -161,7 +162,7 @@ class Pipeline:
 
     def _by_rules(self, task: _Task, why: str = "") -> Diagnosis:
         answer = answer_by_rules(task.report, task.retrieval, task.language)
-        return self._finished(task, answer, message=f"answered from the manual: {why}" if why else "")
+        return self._finished(task, answer, message=phrase("from_manual", task.language, why=why) if why else "")
 
     def _finished(self, task: _Task, answer: Answer, *, model: str = "", message: str = "") -> Diagnosis:
         task.timings["total_ms"] = self._elapsed_ms(task)

@@ -15,7 +15,7 @@ _WORDS = {
     "causes": ("Possible causes", "可能原因"),
     "checks": ("Checks", "检查步骤"),
     "evidence": ("Evidence", "依据"),
-    "isolate": ("lock out first", "先断电上锁"),
+    "isolate": ("⚠ lock out first", "⚠先断电上锁"),
     "advisory": ("Advisory: a qualified person decides.", "仅供参考，由具备资质的人员判断。"),
     "confidence": ("confidence", "可信度"),
     "knowledge": ("knowledge", "知识库"),
@@ -80,17 +80,6 @@ def render_text(diagnosis: Diagnosis) -> str:
     return "\n".join(part.plain for part in group.renderables if isinstance(part, Text)) + "\n"
 
 
-def summary(diagnosis: Diagnosis) -> str:
-    """One line."""
-    parts = [diagnosis.dev.id, diagnosis.alarm.code.strip(), f"[{_said(diagnosis, diagnosis.severity)}]"]
-    if diagnosis.status != "ok":
-        parts.append(f"{_said(diagnosis, diagnosis.status)} ({_said(diagnosis, diagnosis.reason)}):")
-    parts.append(diagnosis.message if diagnosis.status == "error" else diagnosis.meaning)
-    if diagnosis.causes:
-        parts.append(f"| {diagnosis.causes[0].text}")
-    return _clean(" ".join(part for part in parts if part))
-
-
 def _headline(diagnosis: Diagnosis) -> Text:
     line = Text()
     line.append(f" {_said(diagnosis, diagnosis.severity).upper()} ", _COLOURS[diagnosis.severity])
@@ -120,7 +109,7 @@ def _numbered(diagnosis: Diagnosis, number: int, text: str, refs: tuple[str, ...
 def _check(diagnosis: Diagnosis, number: int, check: Check) -> Text:
     line = _numbered(diagnosis, number, check.text, check.refs)
     line.append(f" ({_said(diagnosis, check.kind)})", "dim")
-    return line.append(f" ⚠ {_word(diagnosis, 'isolate')}", "bold red") if check.isolate else line
+    return line.append(f" {_word(diagnosis, 'isolate')}", "bold red") if check.isolate else line
 
 
 def _evidence(evidence: Evidence) -> Text:

@@ -105,7 +105,7 @@ async def test_rules_alone_without_an_engine(plant):
     assert (found.mode, found.model, found.message) == (
         "rules",
         "",
-        "answered from the manual: no engine is running",
+        "Answered from the manual: no engine is running.",
     )
     assert set(found.timings) == {"retrieve_ms", "total_ms"}
 
@@ -162,7 +162,7 @@ async def test_a_refusal_of_any_reason_is_answered_by_rules(plant, reason, after
     found = (await run(Pipeline(plant, writer), OVERTEMP))[-1]
     rules = (await run(Pipeline(plant), OVERTEMP))[-1]
     assert same_but_for_the_exchange(found, rules)
-    assert found.message == f"answered from the manual: because {reason.value}"
+    assert found.message == f"Answered from the manual: because {reason.value}."
     assert (len(writer.calls), writer.closed) == (1, 1)
 
 
@@ -205,7 +205,7 @@ async def test_a_deadline_too_near_asks_no_model(plant):
         assert (found.mode, found.status, found.message) == (
             "rules",
             "ok",
-            "answered from the manual: the deadline is too near",
+            "Answered from the manual: the deadline is too near.",
         )
     assert writer.calls == []
 
@@ -297,7 +297,7 @@ async def test_a_model_is_not_asked_in_a_language_that_it_does_not_know(plant):
     rules = (await run(Pipeline(plant), OVERTEMP_ZH))[-1]
     assert writer.calls == []
     assert (found.mode, found.lang, found.causes) == ("rules", "zh", rules.causes)
-    assert "language" in found.message
+    assert found.message == "依据手册回答：模型不懂此语言（zh）。"
 
 
 @pytest.mark.parametrize(

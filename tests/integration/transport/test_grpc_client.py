@@ -5,16 +5,22 @@ from __future__ import annotations
 import dataclasses
 import json
 import socket
+from typing import NamedTuple
 
 import grpc.aio
 import pytest
 from tests.integration.transport.mqtt_parts import free_port, in_thread
 from tests.integration.transport.transport_parts import REPORT, serving
 
-from lineside.errors import LinesideError
+from lineside.errors import REASONS, LinesideError, Reason
 from lineside.transport.grpc import client
 
 pytestmark = pytest.mark.anyio
+
+
+class Pair(NamedTuple):
+    key: str
+    value: str
 
 
 async def failure(address: str, report: bytes = REPORT, timeout_s: float = 5) -> LinesideError:
@@ -57,6 +63,19 @@ async def test_a_bad_report_is_explained_with_its_reason():
     async with serving() as served:
         error = await failure(served.address, b'{"dev":{"id":"a"},"alarm":{}}')
     assert "invalid: alarm: alarm.code or alarm.text is needed" in error.message
+    assert "lineside schema report" in error.hint
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_every_refusal_says_what_to_do(reason: Reason):
+    class Refused(grpc.RpcError):
+        code = staticmethod(lambda: grpc.StatusCode[REASONS[reason].grpc_status])
+        details = staticmethod(lambda: "why")
+        trailing_metadata = staticmethod(lambda: (Pair("lineside-reason", reason.value),))
+
+    error = client.explained("127.0.0.1:1", "diagnose", Refused())
+    assert error.hint
+    assert "why" in error.message
 
 
 async def test_a_daemon_that_takes_too_long_is_told_from_none():

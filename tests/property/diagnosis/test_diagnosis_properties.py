@@ -15,7 +15,7 @@ from lineside.diagnosis.knowledge.store import Store
 from lineside.diagnosis.knowledge.terms import query_terms, signs, title_terms
 from lineside.diagnosis.knowledge.writing import write_all
 from lineside.diagnosis.prompt import Data, as_data, fit
-from lineside.diagnosis.render import render_text, summary
+from lineside.diagnosis.render import render_text
 from lineside.diagnosis.report import Alarm, Device, Report, Stats, Value, Window
 from lineside.diagnosis.rules import SEVERITIES, answer_by_rules, findings_of, options_of, severity_floor
 from lineside.errors import RejectedError
@@ -234,4 +234,3 @@ def test_a_rendered_answer_is_plain_text(report, found, language):
     answer = answer_by_rules(report, found, language)
     diagnosis = diagnosis_of(report, answer, Frame("now", language, "1"), {}, Clock())
     assert "\x1b" not in render_text(diagnosis)
-    assert len(summary(diagnosis).splitlines()) <= 1

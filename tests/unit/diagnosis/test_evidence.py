@@ -98,8 +98,8 @@ FAN = entry(
 )
 
 
-def logs(*lines):
-    return [(one.ref, one.src, one.quote) for one in log_evidence(report(log=lines), [FAN])]
+def logs(*lines, entries=(FAN,)):
+    return [(one.ref, one.src, one.quote) for one in log_evidence(report(log=lines), entries)]
 
 
 def test_log_lines_that_speak_of_the_entry_in_their_order():
@@ -108,6 +108,36 @@ def test_log_lines_that_speak_of_the_entry_in_their_order():
     )
     assert [src for _, src, _ in found] == ["log:2", "log:4", "log:5"]
     assert [ref for ref, _, _ in found] == ["L1", "L2", "L3"]
+
+
+WARM = entry(
+    "F012",
+    "Motor overtemperature",
+    causes=("The fan's filter is blocked or the fan has stopped.", "The motor current is above nominal."),
+    actions=("Clean the fan filter.", "Measure the motor current; nominal is 8.2 A."),
+)
+
+
+def test_what_tells_causes_apart_outranks_the_code_and_what_repeats_itself():
+    found = logs(
+        "motor temperature 101",
+        "fan air flow below 70 %",
+        "motor current 9.4 A, nominal 8.2 A",
+        "motor current 9.5 A, nominal 8.2 A",
+        "F012 active, output stage off",
+        "CD-06 stopped by downstream interlock",
+        entries=(WARM,),
+    )
+    assert [src for _, src, _ in found] == ["log:2", "log:3", "log:4"]
+
+
+def test_the_code_alone_is_shown_where_nothing_says_more():
+    assert [src for _, src, _ in logs("belt started", "F012 active", entries=(WARM,))] == ["log:2"]
+
+
+def test_times_of_day_between_chinese_words_are_no_words():
+    hours = entry("F1", "", zh=text("停机", causes=("08:15:42 至 08:15:43",), actions=("08:15:42 复位",)))
+    assert logs("08:15:42 启动", entries=(hours,)) == []
 
 
 def test_one_shared_word_is_chance():

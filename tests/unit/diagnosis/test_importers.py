@@ -203,6 +203,8 @@ def test_collisions_and_unknown_columns_are_reported(load):
             "x.yaml:4: an entry is an object",
         ),
         ("x__yaml", "entries:\n  - code: 1\n\n  - code: 2\n", "x.yaml:4: title"),
+        ("x__yaml", "entries:\n  - code: 1\n    title: a\n", "x.yaml:2: title: put it under `en:` or `zh:`"),
+        ("x__jsonl", '{"code":"1","causes":["a"]}\n', "x.jsonl:1: causes: put it under `en:` or `zh:`"),
         ("x__yaml", "a: [1\n", "is not usable YAML"),
         ("x__yaml", "a: &a {b: c}\nentries: [*a]\n", "x.yaml:1: is not usable YAML: an alias is used"),
         ("x__yaml", "entries: " + "[" * 30 + "]" * 30, "nested too deeply"),
@@ -227,8 +229,10 @@ def test_one_bad_file_keeps_the_good_one_out(load, store):
 
 
 def test_a_missing_file_is_named(store, tmp_path):
-    with pytest.raises(ImportFailedError, match=r"gone\.csv: No such file"):
+    with pytest.raises(ImportFailedError, match=r"gone\.csv: No such file") as caught:
         import_files(store, [tmp_path / "gone.csv"])
+    assert "name an existing file" in caught.value.hint
+    assert "correct" not in caught.value.hint
 
 
 def test_no_file_at_all(store):
@@ -248,6 +252,9 @@ def test_the_number_of_entries_is_bounded(load, monkeypatch):
 
 def test_duplicates_can_be_left_out_and_are_named(load):
     text = "code,title\n1,a\n2,b\n1,c\n"
+    with pytest.raises(ImportFailedError) as caught:
+        load(x__csv=text)
+    assert "--leave-out-duplicates" in caught.value.hint
     result, entries = load(ImportOptions(leave_out_duplicates=True), x__csv=text)
     assert result.duplicates == ("x::1",)
     assert set(entries) == {"x::2"}

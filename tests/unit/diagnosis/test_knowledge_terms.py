@@ -2,7 +2,7 @@ import pytest
 from tests.unit.diagnosis.diagnosis_builders import text
 
 from lineside.diagnosis.knowledge.similarity import Probe, longest_common
-from lineside.diagnosis.knowledge.terms import query_terms, signs, stem, title_terms, words
+from lineside.diagnosis.knowledge.terms import query_terms, sayings, signs, stem, title_terms, words
 
 
 def test_joined_words_are_taken_apart():
@@ -15,6 +15,29 @@ def test_joined_words_are_taken_apart():
 )
 def test_words_for_the_same_thing_meet(one, other):
     assert words(one) == words(other)
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("motor too hot", "motor overtemperature"),
+        ("Motor temperature is high", "Motor temperature too high"),
+        ("no vacuum", "vacuum not reached"),
+        ("电机发烫", "电机过热"),
+        ("电机温度高", "电机过热"),
+        ("压力上不去", "压力未建立"),
+    ],
+)
+def test_everyday_words_are_also_read_as_a_manual_says_them(text, title):
+    assert sayings(text)[0] == text
+    assert title in sayings(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "jaw temp", "封口钳温度过", "no for Jump instruction", "hotel", "发热元件断线"]
+)
+def test_other_words_stay_as_they_are(text):
+    assert sayings(text) == (text,)
 
 
 @pytest.mark.parametrize("word", ["loss", "bus", "axis", "gas", "ring", "red"])

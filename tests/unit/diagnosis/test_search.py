@@ -123,6 +123,13 @@ def test_two_character_words_are_found(search):
     assert ids(search(entries, text="过载")) == [entries[1].id]
 
 
+@pytest.mark.parametrize("said", ["motor too hot", "motor temperature high", "电机发烫"])
+def test_everyday_words_find_what_the_title_calls_otherwise(search, said):
+    hot = entry("F012", "Motor overtemperature", zh=text("电机过热"))
+    found = search([hot, entry("F019", "Motor phase missing", zh=text("电机缺相"))], text=said)
+    assert (found.verdict, ids(found)[0]) == ("hit", hot.id)
+
+
 def test_a_text_that_fits_many_equally_names_none(search):
     entries = [entry(str(n), f"Joint{n} error") for n in range(1, 7)]
     found = search(entries, text="error")

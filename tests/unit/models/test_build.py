@@ -194,6 +194,17 @@ def test_plain_progress_where_there_is_no_terminal(tmp_path) -> None:
     assert "building t ..." in done.stderr
 
 
+@pytest.mark.parametrize("package", ["gguf", "onnx", "onnxruntime"])
+def test_without_the_build_packages_it_names_what_to_install(package: str) -> None:
+    code = f"import sys\nsys.modules[{package!r}] = None\nfrom lineside_models.cli import main\n"
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}/daemon:{ROOT}/models"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr == "lineside-build needs the build packages: pip install 'lineside[models]'\n"
+
+
 def test_telemetry_is_off_before_onnxruntime_is_imported() -> None:
     code = (
         "import os, sys, builtins\n"

@@ -45,6 +45,28 @@ IDLE = frozenset(map(stem, _IDLE_WORDS.split()))
 MAX_SIGNS = 400
 # A dropped or garbled character or two leaves the pair around it findable.
 MAX_GAP = 3
+# What people say of a fault, and what manuals say instead. Not what is only near: low is not missing.
+_SAYINGS = tuple(
+    (re.compile(pattern, re.IGNORECASE), titles)
+    for pattern, titles in (
+        (
+            r"\b(?:(?:is|too|very|gets?)\s+)*hot\b|\btemp(?:erature)?\s+(?:(?:is|too|very)\s+)*high\b",
+            ("overtemperature", "temperature too high"),
+        ),
+        (r"^\s*no\s+(\w+)\s*$", (r"\1 not reached", r"\1 lost")),
+        (r"[过太很][热烫]|发烫|温度[过太很偏]?高", ("过热", "温度过高")),
+        (r"上不去|(?:建立|建|起|升)不(?:起来|上去)|达不到|未(?:建立|达到)", ("未建立", "未达到")),
+    )
+)
+
+
+def sayings(text: str) -> tuple[str, ...]:
+    """The text, and what a manual's title may say instead of its everyday words."""
+    found = [text]
+    for pattern, titles in _SAYINGS:
+        if pattern.search(text):
+            found.extend(pattern.sub(title, text) for title in titles)
+    return tuple(dict.fromkeys(found))
 
 
 def has_cjk(text: str) -> bool:

@@ -8,7 +8,7 @@ from lineside.diagnosis.knowledge.entry import Entry
 from lineside.diagnosis.knowledge.scope import Scope
 from lineside.diagnosis.knowledge.similarity import Probe
 from lineside.diagnosis.knowledge.store import Found, Snapshot
-from lineside.diagnosis.knowledge.terms import has_cjk, query_terms
+from lineside.diagnosis.knowledge.terms import has_cjk, query_terms, sayings
 
 MAX_TERMS = 16
 MAX_CANDIDATES = 32
@@ -29,15 +29,17 @@ class TextSearch:
 
     @cached_property
     def _terms(self) -> list[str]:
-        return query_terms(self._text)
+        return list(dict.fromkeys(term for text in sayings(self._text) for term in query_terms(text)))
 
     @cached_property
     def _counts(self) -> dict[str, int]:
         return self._snapshot.document_counts(self._terms)
 
     @cached_property
-    def _probe(self) -> Probe:
-        return Probe.of(self._text, self._counts, self._snapshot.entries)
+    def _probes(self) -> tuple[Probe, ...]:
+        """The text as it is, then as a manual may say it."""
+        entries = self._snapshot.entries
+        return tuple(Probe.of(text, self._counts, entries) for text in sayings(self._text))
 
     def comparable(self, entry: Entry) -> bool:
         """Whether the entry has words in the text's language."""
@@ -45,7 +47,7 @@ class TextSearch:
 
     def similarity(self, entry: Entry) -> float:
         """How well the text fits the entry in any of its languages."""
-        return max(self._probe.similarity(text) for text in entry.texts)
+        return max(probe.similarity(text) for probe in self._probes for text in entry.texts)
 
     def ranked(self) -> list[tuple[float, Found]]:
         """Entries with their similarity, best first; of equals the one that full-text search puts first."""
@@ -57,7 +59,7 @@ class TextSearch:
 
         None unless one entry holds clearly more of it than any other.
         """
-        found = [(self._probe.description(one.entry), one) for one in self._found]
+        found = [(self._probes[0].description(one.entry), one) for one in self._found]
         if not found:
             return None
         best, entry = max(found, key=lambda pair: pair[0].cover)

@@ -16,12 +16,14 @@ T = TypeVar("T")
 STATUS_TIMEOUT_S = 5.0
 # A proxy of the environment is not for the machine's own network.
 OPTIONS = (("grpc.enable_http_proxy", 0),)
+LOG_HINT = "the daemon's log says more"
 HINTS = {
     grpc.StatusCode.UNAVAILABLE: "is the daemon running? lineside serve",
     grpc.StatusCode.DEADLINE_EXCEEDED: "give it more time; lineside status tells what the daemon does",
     grpc.StatusCode.UNIMPLEMENTED: "something else than a Lineside daemon listens there",
     grpc.StatusCode.RESOURCE_EXHAUSTED: "the daemon is busy: ask again later",
-    grpc.StatusCode.INTERNAL: "the daemon's log says more",
+    grpc.StatusCode.INVALID_ARGUMENT: "correct the report; lineside schema report prints what it may hold",
+    grpc.StatusCode.CANCELLED: "ask again",
 }
 
 
@@ -63,14 +65,15 @@ def explained(address: str, operation: str, error: grpc.RpcError) -> LinesideErr
     """The error for an operator. One with a reason comes from the daemon itself, which therefore runs."""
     code, details = error.code(), error.details() or ""
     trailing = {pair.key: str(pair.value) for pair in error.trailing_metadata() or ()}
-    if code is grpc.StatusCode.UNAVAILABLE and "lineside-reason" not in trailing:
+    reason = trailing.get("lineside-reason")
+    if code is grpc.StatusCode.UNAVAILABLE and reason is None:
         return LinesideError(operation, f"no daemon answers at {address}", HINTS[code])
-    if code is grpc.StatusCode.UNAVAILABLE:
+    if reason in ("draining", "not_ready"):
         return LinesideError(
             operation, f"{address}: {details}", "the daemon starts or stops: ask again later"
         )
-    name = trailing.get("lineside-reason") or code.name.lower()
-    return LinesideError(operation, f"{address}: {name}: {details}", HINTS.get(code, ""))
+    hint = LOG_HINT if reason == "storage" else HINTS.get(code, LOG_HINT)
+    return LinesideError(operation, f"{address}: {reason or code.name.lower()}: {details}", hint)
 
 
 def status_facts(response: admin_pb2.GetStatusResponse) -> StatusFacts:

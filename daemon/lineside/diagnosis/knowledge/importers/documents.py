@@ -12,7 +12,6 @@ from lineside.diagnosis.knowledge.entry import LANGUAGES
 from lineside.diagnosis.knowledge.importers.problems import Problem
 from lineside.diagnosis.knowledge.importers.records import Raw
 
-MAX_DEPTH = 32
 _FIELDS = ("source", "manual", "vendor", "model", "unit", "code", "severity")
 _SINGULAR = {"cause": "causes", "action": "actions"}
 _TEXT = ("title", "meaning", "causes", "actions", "safety", *_SINGULAR)
@@ -81,6 +80,9 @@ def _raws(
         texts[language] = {
             _SINGULAR.get(str(name), str(name)): value for name, value in given.items() if value
         }
+    if not texts and (misplaced := [name for name in _TEXT if name in document]):
+        problems.extend(Problem(here, name, "put it under `en:` or `zh:`") for name in misplaced)
+        return
     yield Raw(here, fields, texts)
 
 
@@ -96,23 +98,24 @@ def _refuse_depth(text: str) -> None:
     for event in yaml.parse(text, Loader=_Loader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
-            raise yaml.YAMLError(f"nested deeper than {MAX_DEPTH}")
+            problem = f"it is nested too deeply, at most {MAX_DEPTH} levels are taken"
+            mark: Any = event.start_mark
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
 
 
 def _refuse_aliases(root: yaml.Node | None) -> None:
     """A few lines of aliases can stand for billions of entries; a table of codes needs none."""
     seen: set[int] = set()
-    pending = [(root, 0)] if root else []
+    pending = [root] if root else []
     while pending:
-        node, depth = pending.pop()
-        if id(node) in seen or depth > MAX_DEPTH:
-            problem = "an alias is used" if id(node) in seen else "it is nested too deeply"
-            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+        node = pending.pop()
+        if id(node) in seen:
+            raise yaml.MarkedYAMLError(problem="an alias is used", problem_mark=node.start_mark)
         seen.add(id(node))
         if isinstance(node, yaml.SequenceNode):
-            pending.extend((child, depth + 1) for child in node.value)
+            pending.extend(node.value)
         elif isinstance(node, yaml.MappingNode):
-            pending.extend((child, depth + 1) for pair in node.value for child in pair)
+            pending.extend(child for pair in node.value for child in pair)
 
 
 def _yaml_where(error: Exception, where: str) -> str:

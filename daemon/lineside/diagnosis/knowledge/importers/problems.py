@@ -14,11 +14,12 @@ class ImportFailedError(LinesideError):
 
 
 class Problem(NamedTuple):
-    """`where` is file:line."""
+    """`where` is file:line, `hint` what to do about it."""
 
     where: str
     field: str
     message: str
+    hint: str = "correct the file and import it again"
 
     def __str__(self) -> str:
         return (
@@ -26,9 +27,10 @@ class Problem(NamedTuple):
         )
 
 
-def failure(problems: list[Problem], hint: str = "correct the file and import it again") -> ImportFailedError:
-    """The first problems, and how many more there are."""
+def failure(problems: list[Problem]) -> ImportFailedError:
+    """The first problems, how many more there are, and what to do about any of them."""
     lines = [str(problem) for problem in problems[:MAX_SHOWN]]
     if len(problems) > MAX_SHOWN:
         lines.append(f"and {len(problems) - MAX_SHOWN} more")
-    return ImportFailedError("import manuals", "\n  ".join(lines), f"nothing was imported; {hint}")
+    hints = ["nothing was imported", *dict.fromkeys(problem.hint for problem in problems)]
+    return ImportFailedError("import manuals", "\n  ".join(lines), "; ".join(hints))

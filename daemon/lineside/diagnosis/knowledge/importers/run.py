@@ -153,7 +153,8 @@ def _text_of(path: Path, problems: list[Problem]) -> str | None:
         )
         problems.append(Problem(f"{path.name}:{line}", "", message))
     except OSError as error:
-        problems.append(Problem(str(path), "", error.strerror or str(error)))
+        hint = "name an existing file that can be read"
+        problems.append(Problem(str(path), "", error.strerror or str(error), hint))
     return None
 
 
@@ -176,7 +177,9 @@ def _duplicates(
             continue
         twice[entry.id] = None
         if refuse:
-            problems.append(Problem(where, "code", f"{entry.id} stands at {first[entry.id]} already"))
+            message = f"{entry.id} stands at {first[entry.id]} already"
+            hint = "correct the file, or leave such entries out with --leave-out-duplicates"
+            problems.append(Problem(where, "code", message, hint))
     return tuple(twice)
 
 
