@@ -12,7 +12,13 @@ from lineside.diagnosis.knowledge.entry import Entry, Language, Text
 from lineside.diagnosis.knowledge.search import Candidate, Retrieval
 from lineside.diagnosis.phrases import phrase
 from lineside.diagnosis.report import Report
-from lineside.diagnosis.work import is_safety_function, kind_of, may_be_suggested, needs_isolation
+from lineside.diagnosis.work import (
+    is_safety_function,
+    kind_of,
+    needs_isolation,
+    suggestible,
+    suggestible_text,
+)
 from lineside.errors import Reason
 
 SEVERITIES: tuple[SeverityName, ...] = ("low", "medium", "high", "critical")
@@ -34,15 +40,24 @@ class Option:
     safety_function: bool
     causes: tuple[str, ...]
     actions: tuple[str, ...]
+    safety: tuple[str, ...]
+    meaning: str
 
     @classmethod
     def of(cls, number: int, candidate: Candidate, language: Language) -> Option:
         """Leave out what may not be suggested; it stays quotable from the text."""
         text = candidate.entry.text(language)
         safety_function = is_safety_function(candidate.entry)
-        allowed = (a for a in text.actions if may_be_suggested(a, safety_function=safety_function))
         return cls(
-            f"K{number}", candidate.entry, text, candidate.score, safety_function, text.causes, tuple(allowed)
+            ref=f"K{number}",
+            entry=candidate.entry,
+            text=text,
+            score=candidate.score,
+            safety_function=safety_function,
+            causes=suggestible(text.causes, safety_function=safety_function),
+            actions=suggestible(text.actions, safety_function=safety_function),
+            safety=suggestible(text.safety, safety_function=safety_function),
+            meaning=suggestible_text(text.meaning, safety_function=safety_function),
         )
 
     @property
@@ -122,7 +137,7 @@ def answer_of(report: Report, options: Sequence[Option], language: Language, cho
         reason=None,
         severity=severity,
         safety=_safety(chosen, language),
-        meaning=_meaning(chosen.text, language),
+        meaning=_meaning(chosen, language),
         causes=_causes(chosen, choice),
         checks=_checks(chosen, choice),
         evidence=(*_manual_evidence(first), *findings_of(report, options, language)),
@@ -163,18 +178,19 @@ def _from_opc_ua(severity: int) -> SeverityName:
     return "medium" if severity > 300 else "low"
 
 
-def _meaning(text: Text, language: Language) -> str:
-    if not text.meaning:
-        return text.title
-    stop = "" if text.title.endswith((".", "。", "!", "！")) else ("。" if language == "zh" else ".")
-    return f"{text.title}{stop}{'' if stop == '。' else ' '}{text.meaning}"
+def _meaning(option: Option, language: Language) -> str:
+    title = option.text.title
+    if not option.meaning:
+        return title
+    stop = "" if title.endswith((".", "。", "!", "！")) else ("。" if language == "zh" else ".")
+    return f"{title}{stop}{'' if stop == '。' else ' '}{option.meaning}"
 
 
 def _safety(option: Option, language: Language) -> tuple[str, ...]:
     general = "safety_function" if option.safety_function else "safety"
-    if option.text.safety and not option.safety_function:
-        return option.text.safety
-    return (phrase(general, language), *option.text.safety)
+    if option.safety and not option.safety_function:
+        return option.safety
+    return (phrase(general, language), *option.safety)
 
 
 def _causes(option: Option, choice: Choice) -> tuple[Cause, ...]:
@@ -215,6 +231,7 @@ def _quote(option: Option) -> str:
     """The entry's own words. What may not be suggested is shown here, where it is plainly a quotation."""
     text = option.text
     withheld = [action for action in text.actions if action not in option.actions]
+    withheld += [line for line in text.safety if line not in option.safety]
     return _bounded(
         " / ".join(part for part in (text.title, text.meaning, *text.causes, *withheld) if part), MAX_QUOTE
     )
