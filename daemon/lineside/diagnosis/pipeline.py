@@ -162,7 +162,9 @@ class Pipeline:
 
     def _by_rules(self, task: _Task, why: str = "") -> Diagnosis:
         answer = answer_by_rules(task.report, task.retrieval, task.language)
-        return self._finished(task, answer, message=phrase("from_manual", task.language, why=why) if why else "")
+        return self._finished(
+            task, answer, message=phrase("from_manual", task.language, why=why) if why else ""
+        )
 
     def _finished(self, task: _Task, answer: Answer, *, model: str = "", message: str = "") -> Diagnosis:
         task.timings["total_ms"] = self._elapsed_ms(task)
