@@ -72,4 +72,4 @@ def _inverse(scale: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _positive(scale: NDArray[np.float32]) -> NDArray[np.float32]:
     """A block of zeros has no scale of its own; any positive one gives zeros."""
-    return np.where(scale > _SMALLEST, scale, np.float32(1)).astype(np.float32)
+    return np.where(scale > 0, scale, np.float32(1)).astype(np.float32)

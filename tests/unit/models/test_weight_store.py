@@ -119,3 +119,12 @@ def test_writer_insists_on_all_announced_bytes(tmp_path) -> None:
         SafetensorsWriter(tmp_path / "w", {"a": ("F32", (2,))}) as w,
     ):
         w.write(np.zeros(1, np.float32))
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("size", [0.0, 1e-44, 9e-31, 1.45531335e-30, 1e-28])
+def test_the_smallest_values_stay_small(bits, size) -> None:
+    """A block just above what counts as zeros has a scale below it."""
+    stored, scale = quantise(np.full((1, 32), size, np.float32), bits)
+    assert (scale > 0).all()
+    assert np.abs(dequantise(stored, scale, bits)).max() <= 2 * size
