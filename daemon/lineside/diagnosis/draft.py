@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 NS_PER_MS = 1_000_000
 MAX_TEXT = 8192
 # What is written after these is not the choice of entry and causes that confidence is about.
-_AFTER_CHOICE = ('"because"', '"checks"')
+_AFTER_CHOICE = '"checks"'
 
 
 @dataclass(slots=True)
@@ -38,7 +38,7 @@ class Draft:
     def take(self, event: Event) -> None:
         """Add what an event tells."""
         if isinstance(event, TokenEvent):
-            if not any(mark in self.text for mark in _AFTER_CHOICE):
+            if _AFTER_CHOICE not in self.text:
                 self.probability *= event.probability
             self.text += event.text
             if len(self.text) > MAX_TEXT:

@@ -1,7 +1,7 @@
 """What the model may answer: a JSON Schema for each request, and the reading of what came back.
 
 Knows nothing of prompts or engines. The model decides little, and nothing that can be invented: which entry,
-which order, which evidence, and how severe. Lists are offered as whole orders, so that a small model can
+which order, and how severe where nobody says. Lists are offered as whole orders, so that a small model can
 neither repeat an item nor forget one; and what follows from a decision is forced, which costs it no step.
 """
 
@@ -30,21 +30,16 @@ MAX_RANKABLE = 5
 class _Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     entry: str
     causes: tuple[str, ...] = ()
-    because: str = NONE
     checks: tuple[str, ...] = ()
     severity: SeverityName = "low"
 
 
 @dataclass(frozen=True, slots=True)
 class Guide:
-    """The schema for these options. `open`: the model may say that no option fits.
-
-    `findings` are the refs of the evidence from the report that the model may name for its first cause.
-    """
+    """The schema for these options. `open`: the model may say that no option fits."""
 
     options: tuple[Option, ...]
     severities: tuple[tuple[SeverityName, ...], ...]
-    findings: tuple[str, ...]
     open: bool
 
     def schema(self) -> str:
@@ -77,32 +72,20 @@ class Guide:
             option=index,
             causes=_positions(output.causes, option.cause_ids),
             checks=_positions(output.checks, option.action_ids),
-            because=self._because(output.because, option),
             severity=output.severity,
         )
-
-    def _because(self, ref: str, option: Option) -> str:
-        if ref == NONE or not option.causes:
-            return ""
-        if ref not in self.findings:
-            raise ValueError(f"evidence {ref} was not offered")
-        return ref
 
     def _shape(self, option: Option, allowed: tuple[SeverityName, ...]) -> dict[str, Any]:
         properties: dict[str, Any] = {
             "entry": {"const": option.ref},
             "causes": _orders(option.cause_ids),
         }
-        if self.findings and option.causes:
-            properties["because"] = {"enum": [*self.findings, NONE]}
         properties["checks"] = _orders(option.action_ids)
         properties["severity"] = {"enum": list(allowed)}
         return _object(properties)
 
     def _sample(self, option: Option) -> str:
         sample: dict[str, Any] = {"entry": option.ref, "causes": option.cause_ids[:RANKED]}
-        if self.findings and option.causes:
-            sample["because"] = NONE
         sample |= {"checks": option.action_ids[:RANKED], "severity": "critical"}
         return json.dumps(sample, separators=(",", ":"))
 

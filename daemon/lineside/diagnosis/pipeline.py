@@ -193,18 +193,17 @@ class Pipeline:
 def _assign(task: _Task, writer: Writer) -> Assignment:
     """Blocking: counts tokens. Raises RejectedError where no prompt fits."""
     findings = findings_of(task.report, task.options, task.language)
-    guide = _guide(task, task.options, tuple(finding.ref for finding in findings))
+    guide = _guide(task, task.options)
     max_tokens = writer.count_tokens(guide.longest()) + SPARE_TOKENS
     data = Data(task.report, task.options, findings)
     prompt = fit(data, task.language, writer.prompt_budget(max_tokens), writer.count_tokens)
-    return Assignment(writer, _guide(task, prompt.options, prompt.findings), prompt, max_tokens)
+    return Assignment(writer, _guide(task, prompt.options), prompt, max_tokens)
 
 
-def _guide(task: _Task, options: tuple[Option, ...], findings: tuple[str, ...]) -> Guide:
+def _guide(task: _Task, options: tuple[Option, ...]) -> Guide:
     return Guide(
         options=options,
         severities=tuple(allowed_severities(task.report, option.entry) for option in options),
-        findings=findings,
         # An exact code is not the model's to doubt.
         open=task.retrieval.candidates[0].by == "text",
     )

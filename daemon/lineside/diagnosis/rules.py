@@ -94,7 +94,6 @@ class Choice:
     option: int = 0
     causes: Sequence[int] = ()
     checks: Sequence[int] = ()
-    because: str = ""
     severity: SeverityName | None = None
     conf: float | None = None
 
@@ -194,12 +193,9 @@ def _safety(option: Option, language: Language) -> tuple[str, ...]:
 
 
 def _causes(option: Option, choice: Choice) -> tuple[Cause, ...]:
-    """The manual's sentences; what the choice rests on is cited with the first, which it is about."""
-    ordered = [option.causes[index] for index in _order(len(option.causes), choice.causes)]
-    first = (option.ref, choice.because) if choice.because else (option.ref,)
-    return tuple(
-        Cause(text=cause, refs=first if n == 0 else (option.ref,)) for n, cause in enumerate(ordered)
-    )
+    """The manual's sentences, in the chosen order."""
+    order = _order(len(option.causes), choice.causes)
+    return tuple(Cause(text=option.causes[n], refs=(option.ref,)) for n in order)
 
 
 def _checks(option: Option, choice: Choice) -> tuple[Check, ...]:

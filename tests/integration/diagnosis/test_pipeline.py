@@ -11,7 +11,6 @@ from tests.integration.diagnosis.diagnosis_parts import (
     ScriptedWriter,
     call,
     end,
-    first_choice,
     last_choice,
     run,
 )
@@ -276,13 +275,6 @@ async def test_a_model_may_not_doubt_a_code(plant):
 async def test_a_wavering_model_takes_confidence_away(plant, probability, conf):
     found = (await run(Pipeline(plant, ScriptedWriter(probability=probability)), OVERTEMP))[-1]
     assert found.conf == conf
-
-
-async def test_the_evidence_that_the_model_names_is_cited_with_the_first_cause(plant):
-    writer = ScriptedWriter(lambda schema: first_choice(schema, because="S2"))
-    found = (await run(Pipeline(plant, writer), OVERTEMP))[-1]
-    assert [cause.refs for cause in found.causes] == [("K1", "S2"), ("K1",), ("K1",)]
-    assert "S2" in [evidence.ref for evidence in found.evidence]
 
 
 async def test_causes_are_the_manuals_words(plant):

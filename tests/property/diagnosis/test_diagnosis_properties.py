@@ -199,7 +199,7 @@ def test_no_output_of_a_model_does_more_than_raise_value_error(text):
     entry = Entry(source="s", code="1", en=Text(title="t", causes=("a", "b"), actions=("c", "d")))
     options = options_of(Retrieval("hit", (Candidate(entry, 1.0, "code"),)), "en")
     with pytest.raises(ValueError, match=r"."):
-        Guide(options, (("low",),), ("S1",), False).read(text)
+        Guide(options, (("low",),), False).read(text)
 
 
 @pytest.fixture(scope="module")

@@ -15,14 +15,14 @@ def many(count, word):
     return tuple(f"{word} {number}" for number in range(count))
 
 
-def guide(*shapes, severities=("medium", "high"), open_=False, findings=("S1", "L1")):
+def guide(*shapes, severities=("medium", "high"), open_=False):
     """A guide over entries with so many causes and actions."""
     entries = [
         entry(str(n), f"Fault {n}", causes=many(causes, "cause"), actions=many(actions, "check"))
         for n, (causes, actions) in enumerate(shapes, 1)
     ]
     options = options_of(retrieval("hit", *entries), "en")
-    return Guide(options, (severities,) * len(entries), findings, open_)
+    return Guide(options, (severities,) * len(entries), open_)
 
 
 def accepts(one, text):
@@ -36,7 +36,6 @@ def output(**fields):
     base = {
         "entry": "K1",
         "causes": ["K1.c2", "K1.c1"],
-        "because": "S1",
         "checks": ["K1.a1", "K1.a2"],
         "severity": "high",
     }
@@ -51,7 +50,7 @@ def test_a_good_answer_is_accepted_and_read():
     assert accepts(one, output())
     choice = one.read(output())
     assert (choice.option, choice.causes, choice.checks) == (0, (1, 0), (0, 1))
-    assert (choice.because, choice.severity) == ("S1", "high")
+    assert choice.severity == "high"
 
 
 @pytest.mark.parametrize(
@@ -67,9 +66,6 @@ def test_a_good_answer_is_accepted_and_read():
         {"checks": ["K1.c1", "K1.a2"]},
         {"severity": "low"},
         {"severity": "critical"},
-        {"because": "S2"},
-        {"because": ""},
-        {"because": None},
         {"extra": 1},
     ],
 )
@@ -83,17 +79,10 @@ def test_neither_can_white_space_or_another_order_of_fields():
     assert not accepts(one, json.dumps(dict(reversed(json.loads(output()).items())), separators=(",", ":")))
 
 
-def test_an_entry_without_causes_allows_only_none_and_no_evidence():
+def test_an_entry_without_causes_allows_only_none():
     one = guide((0, 2))
-    assert accepts(one, output(causes=[], because=None))
-    assert not accepts(one, output(causes=[]))
-    assert not accepts(one, output(causes=["K1.c1"], because=None))
-
-
-def test_no_evidence_is_asked_for_where_the_report_shows_none():
-    one = guide((2, 2), findings=())
-    assert accepts(one, output(because=None))
-    assert not accepts(one, output())
+    assert accepts(one, output(causes=[]))
+    assert not accepts(one, output(causes=["K1.c1"]))
 
 
 def test_causes_belong_to_the_chosen_entry():
@@ -152,17 +141,11 @@ def test_of_many_causes_the_first_two_are_chosen():
         output(entry="K7"),
         output(causes=["K9.c1"]),
         output(checks=["K1.c1"]),
-        output(because="S9"),
     ],
 )
 def test_reading_is_strict(text):
     with pytest.raises(ValueError, match=r"."):
         guide((2, 2)).read(text)
-
-
-def test_no_evidence_may_support_the_first_cause():
-    assert accepts(guide((2, 2)), output(because="none"))
-    assert guide((2, 2)).read(output(because="none")).because == ""
 
 
 @pytest.mark.parametrize(
@@ -183,7 +166,7 @@ def test_most_of_an_answer_is_forced():
     """Counted in bytes: what the grammar leaves open is a few choices."""
     one = guide((3, 4))
     matcher = llguidance.LLMatcher(TOKENIZER, llguidance.LLMatcher.grammar_from_json_schema(one.schema()))
-    text = output(causes=["K1.c2", "K1.c1", "K1.c3"], because="L1", checks=["K1.a1", "K1.a4"])
+    text = output(causes=["K1.c2", "K1.c1", "K1.c3"], checks=["K1.a1", "K1.a4"])
     chosen = position = 0
     data = text.encode()
     while position < len(data):
@@ -195,7 +178,7 @@ def test_most_of_an_answer_is_forced():
         step = forced or data[position : position + 1]
         assert matcher.consume_tokens(TOKENIZER.tokenize_bytes(step))
         position += len(step)
-    assert chosen <= 7
+    assert chosen <= 6
 
 
 def test_the_longest_text_is_no_shorter_than_what_may_be_written():
@@ -203,7 +186,6 @@ def test_the_longest_text_is_no_shorter_than_what_may_be_written():
     longest = output(
         entry="K2",
         causes=["K2.c1", "K2.c2", "K2.c3"],
-        because="none",
         checks=["K2.a1", "K2.a2", "K2.a3"],
         severity="medium",
     )

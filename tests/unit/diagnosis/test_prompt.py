@@ -47,14 +47,6 @@ def test_log_lines_that_speak_of_an_entry_have_names_and_stand_once():
     text = one.messages[1].content
     assert "L1 log: 13:00 motor overtemperature near, fan stopped" in text
     assert text.count("13:00") == 1
-    assert one.findings == ("S1", "L1")
-
-
-def test_findings_that_were_dropped_are_not_offered():
-    lines = ("13:00 motor overtemperature near, fan stopped",)
-    small = prompt(least("S1 reading"), log=lines)
-    assert small.findings == ("S1",)
-    assert "L1 log" not in small.messages[1].content
 
 
 def test_instructions_come_first_and_are_the_same_for_every_report():
