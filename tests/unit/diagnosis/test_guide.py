@@ -1,5 +1,4 @@
 import json
-import time
 
 import llguidance
 import pytest
@@ -148,18 +147,13 @@ def test_reading_is_strict(text):
         guide((2, 2)).read(text)
 
 
-@pytest.mark.parametrize(
-    ("shapes", "limit_s"), [([(0, 0)], 0.01), ([(3, 4)], 0.01), ([(3, 4)] * 3, 0.02), ([(32, 32)] * 3, 0.1)]
-)
-def test_schemas_compile_in_a_few_milliseconds(shapes, limit_s):
+@pytest.mark.parametrize("shapes", [[(0, 0)], [(3, 4)], [(3, 4)] * 3, [(32, 32)] * 3])
+def test_the_orders_on_offer_stay_few_however_long_a_manual_is(shapes):
+    """Every order of ten causes would be 3.6 million; the size of the schema is what compiling it costs."""
     schema = guide(*shapes, open_=len(shapes) > 1).schema()
-    times = []
-    for _ in range(5):
-        start = time.perf_counter()
-        matcher = llguidance.LLMatcher(TOKENIZER, llguidance.LLMatcher.grammar_from_json_schema(schema))
-        times.append(time.perf_counter() - start)
-        assert not matcher.get_error()
-    assert min(times) < limit_s
+    assert len(schema) < 6_000
+    matcher = llguidance.LLMatcher(TOKENIZER, llguidance.LLMatcher.grammar_from_json_schema(schema))
+    assert not matcher.get_error()
 
 
 def test_most_of_an_answer_is_forced():
