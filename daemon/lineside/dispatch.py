@@ -177,6 +177,7 @@ class Desk:
             except RejectedError as error:
                 log.error("report %d waits for the journal: %s", ticket.report, error)  # noqa: TRY400
                 self.trouble = error.message
+                self.journal.put_back(ticket.report)  # it is the journal that failed, not the report
                 self.loop.call_later(STORAGE_RETRY_S, self._enqueue, ticket)
             except anyio.get_cancelled_exc_class():
                 self.journal.put_back(ticket.report)

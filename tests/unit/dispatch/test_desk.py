@@ -1,6 +1,7 @@
 import asyncio
 import json
 import time
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 
 import anyio
@@ -9,6 +10,7 @@ import pytest
 
 from lineside.diagnosis.diagnosis import AlarmRef, DeviceRef, Diagnosis
 from lineside.dispatch import Desk, DeskLimits
+from lineside.errors import Reason, RejectedError
 from lineside.journal import Journal
 from lineside.journal_file import Limits
 from lineside.ports import IncomingReport, Retrieved
@@ -245,6 +247,27 @@ async def test_orderly_stops_do_not_count_as_attempts(path):
     async with working(Bench(path, Diagnoser())) as bench:
         (answer,) = await bench.wait(1)
     assert answer.status == "ok"
+
+
+async def test_answers_that_could_not_be_stored_do_not_count_as_attempts(path, monkeypatch):
+    """Six times the journal takes no answer; the seventh it does."""
+    monkeypatch.setattr("lineside.dispatch.STORAGE_RETRY_S", 0.01)
+    async with working(Bench(path, Diagnoser())) as bench:
+        store, failures = bench.journal.answer, []
+
+        def answer(report, payload):
+            if len(failures) == 6:
+                return store(report, payload)
+            failures.append(report)
+            failed = Future()
+            failed.set_exception(RejectedError(Reason.STORAGE, "full"))
+            return failed
+
+        bench.journal.answer = answer
+        bench.accept(incoming())
+        (diagnosis,) = await bench.wait(1)
+    assert (diagnosis.status, len(failures)) == ("ok", 6)
+    assert bench.desk.trouble == ""
 
 
 async def test_a_nearly_full_journal_refuses_with_an_answer(path):
