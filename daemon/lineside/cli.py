@@ -42,7 +42,7 @@ def _diagnose(arguments: argparse.Namespace) -> None:
     from rich.console import Console  # noqa: PLC0415
 
     from lineside.diagnosis.diagnosis import Diagnosis  # noqa: PLC0415
-    from lineside.diagnosis.render import render  # noqa: PLC0415
+    from lineside.diagnosis.render import render, render_text  # noqa: PLC0415
     from lineside.transport.grpc import client  # noqa: PLC0415
 
     report = _read(arguments.report)
@@ -51,8 +51,10 @@ def _diagnose(arguments: argparse.Namespace) -> None:
         print(payload.decode())
     else:
         diagnosis, console = msgspec.json.decode(payload, type=Diagnosis), Console()
-        # What reads a pipe wants lines as they are, not as wide as a terminal.
-        console.print(render(diagnosis), soft_wrap=not console.is_terminal)
+        if console.is_terminal:
+            console.print(render(diagnosis))
+        else:  # what reads a pipe wants lines as they are, not as wide as a terminal
+            print(render_text(diagnosis), end="")
 
 
 def _status(arguments: argparse.Namespace) -> None:

@@ -19,7 +19,6 @@ else:
 SYSTEM_CONFIG = Path("/etc/lineside/lineside.toml")
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
-Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class ConfigError(LinesideError):

@@ -7,6 +7,7 @@ import hashlib
 import heapq
 import logging
 import time
+import uuid
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -106,6 +107,7 @@ class Desk:
         """Look into a report once, before it is stored; one that is refused is stored with its answer."""
         report: Report | None = None
         answer: bytes | None = None
+        unlike = ""
         try:
             report = _parse(incoming)
             self._check_room()
@@ -115,9 +117,11 @@ class Desk:
             log.log(REASONS[refusal.reason].log_level, "report refused", extra=fields)
             self.count(f"reports_refused_{refusal.reason.value}")
             answer = encode_diagnosis(_answer_to(refusal, incoming, report))
+            # Whoever is told to ask again must not be given this answer again.
+            unlike = uuid.uuid4().hex if REASONS[refusal.reason].retry else ""
         timeout_ms = report.deadline_ms if report else None
         urgency = priority_of(report) if report else Priority.NORMAL
-        return NewReport(incoming, _key(incoming, report), int(urgency), timeout_ms, answer)
+        return NewReport(incoming, _key(incoming, report) + unlike, int(urgency), timeout_ms, answer)
 
     def _check_room(self) -> None:
         wait_ms = self.limits.default_timeout_ms

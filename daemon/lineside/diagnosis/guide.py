@@ -79,14 +79,14 @@ class Guide:
         properties: dict[str, Any] = {
             "entry": {"const": option.ref},
             "causes": _orders(option.cause_ids),
+            "checks": _orders(option.action_ids),
+            "severity": {"enum": list(allowed)},
         }
-        properties["checks"] = _orders(option.action_ids)
-        properties["severity"] = {"enum": list(allowed)}
         return _object(properties)
 
     def _sample(self, option: Option) -> str:
-        sample: dict[str, Any] = {"entry": option.ref, "causes": option.cause_ids[:RANKED]}
-        sample |= {"checks": option.action_ids[:RANKED], "severity": "critical"}
+        causes, checks = option.cause_ids[:RANKED], option.action_ids[:RANKED]
+        sample = {"entry": option.ref, "causes": causes, "checks": checks, "severity": "critical"}
         return json.dumps(sample, separators=(",", ":"))
 
 

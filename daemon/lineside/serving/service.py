@@ -70,11 +70,6 @@ class GenerationService:
         return len(self._waiters)
 
     @property
-    def steps(self) -> int:
-        """Steps that the engine has carried out."""
-        return self._worker.steps
-
-    @property
     def framing_tokens(self) -> int:
         """Tokens that the chat template adds around a system and a user turn."""
         return self._tokenizer.count(self._tokenizer.chat((("system", ""), ("user", ""))))

@@ -64,7 +64,6 @@ class Worker:
         self._generations: dict[str, Generation] = {}
         self._scheduler = Scheduler(engine.capabilities)
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
-        self.steps = 0
 
     def start(self) -> None:
         """Begin; the engine belongs to the thread from here on."""
@@ -139,7 +138,6 @@ class Worker:
             for extension in batch:
                 self._end(by_slot[extension.slot].id, Reason.ENGINE_FAULT, error.message)
             return
-        self.steps += 1
         for extension, logits in zip(batch, results, strict=True):
             self._take(by_slot[extension.slot], extension, logits)
 

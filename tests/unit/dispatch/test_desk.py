@@ -171,6 +171,22 @@ async def test_past_its_bound_the_desk_answers_overload_at_once(path):
     assert bench.desk.pending == 0
 
 
+async def test_who_asks_again_after_overload_gets_a_diagnosis(path):
+    diagnoser = Diagnoser()
+    diagnoser.gate = anyio.Event()
+    async with working(Bench(path, diagnoser, max_pending=1)) as bench:
+        bench.accept(incoming("first"))
+        await anyio.sleep(0.05)
+        bench.accept(incoming("again", id="7"))
+        (refused,) = await bench.wait(1)
+        diagnoser.gate.set()
+        await bench.wait(2)
+        bench.accept(incoming("again", id="7", correlation=b"second"))
+        answers = await bench.wait(3)
+    assert refused.reason == "overload"
+    assert (answers[2].alarm.code, answers[2].status) == ("again", "ok")
+
+
 async def test_urgent_reports_overtake(path):
     diagnoser = Diagnoser()
     diagnoser.gate = anyio.Event()

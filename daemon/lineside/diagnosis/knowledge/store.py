@@ -84,11 +84,6 @@ class Snapshot:
         for (body,) in self._db.execute("SELECT body FROM entry ORDER BY id"):
             yield _decode(body)
 
-    def by_id(self, entry_id: str) -> Entry | None:
-        """The entry of that id."""
-        row = self._db.execute("SELECT body FROM entry WHERE id = ?", (entry_id,)).fetchone()
-        return None if row is None else _decode(row[0])
-
     def by_code(self, keys: Sequence[CodeKey], facets: Sequence[int]) -> list[Found]:
         """Entries that share a reading with `keys`, nearest reading first; an entry once."""
         best: dict[int, int] = {}
