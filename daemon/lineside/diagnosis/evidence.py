@@ -65,6 +65,12 @@ def log_evidence(report: Report, entries: Sequence[Entry]) -> tuple[Evidence, ..
     )
 
 
+def computed_quotes(report: Report, language: Language) -> frozenset[str]:
+    """Everything that can be quoted of the report, whichever entries were found."""
+    findings = (finding.quote for finding in _findings(report, language))
+    return frozenset((*findings, *map(_line, report.log)))
+
+
 def log_source(number: int) -> str:
     """Where a log line is found: its number in the report, from 1."""
     return f"log:{number}"

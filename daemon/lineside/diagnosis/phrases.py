@@ -10,9 +10,26 @@ _PHRASES: dict[str, tuple[str, str]] = {
         "接触或伸入设备前，须按工厂规程断电并上锁挂牌。",
     ),
     "safety_function": (
-        "A safety function has stopped the machine. Never bypass it. Find out why it tripped, and reset it "
-        "only from where the whole danger zone can be seen.",
-        "安全功能已使设备停机，严禁旁路。须查明触发原因，并在能看清整个危险区域的位置由授权人员复位。",
+        "A safety function has stopped the machine or is at fault. Never bypass it. The machine stays "
+        "stopped until an authorised person has found out why.",
+        "安全功能已使设备停机，或其自身有故障，严禁旁路。在授权人员查明原因之前，设备须保持停机。",
+    ),
+    "safety_stands": (
+        "Make sure that the machine stands still and cannot start, and that nobody is in the danger zone.",
+        "确认设备已静止且无法启动，危险区域内无人。",
+    ),
+    "safety_cause": (
+        "Find what has tripped and why: a pressed button, an open guard, an interrupted light curtain, a "
+        "slack cable, a person.",
+        "查明是什么触发、为何触发：按下的按钮、打开的防护门、被遮挡的光幕、松动的电缆或有人进入。",
+    ),
+    "safety_test": (
+        "Where no reason is found, have the safety circuit examined by a person qualified for it.",
+        "若找不到原因，请由具备资质的人员检查安全回路。",
+    ),
+    "quoted": (
+        "The manual's own words, quoted and not advised: “{quote}”",
+        "以下为手册原文引用，并非建议：“{quote}”",
     ),
     "no_hit": (
         "The manuals hold no entry that fits this report.",
@@ -56,3 +73,9 @@ _PHRASES: dict[str, tuple[str, str]] = {
 def phrase(sentence: str, language: Language, /, **values: object) -> str:
     """The sentence of that name in `language`."""
     return _PHRASES[sentence][language == "zh"].format(**values)
+
+
+def phrase_parts(sentence: str, language: Language) -> tuple[str, str]:
+    """What stands before and after the one value of the sentence of that name."""
+    before, _, rest = _PHRASES[sentence][language == "zh"].partition("{")
+    return before, rest.partition("}")[2]

@@ -115,7 +115,9 @@ def _check(diagnosis: Diagnosis, number: int, check: Check) -> Text:
 def _evidence(evidence: Evidence) -> Text:
     line = Text(f"{evidence.ref} ", "cyan")
     line.append(f"{_clean(evidence.src)}: ", "dim")
-    return line.append(f"“{_clean(evidence.quote)}”" if evidence.kind == "manual" else _clean(evidence.quote))
+    quote = _clean(evidence.quote)
+    bare = evidence.kind == "manual" and not quote.endswith("”")
+    return line.append(f"“{quote}”" if bare else quote)
 
 
 def _footer(diagnosis: Diagnosis) -> list[Text]:

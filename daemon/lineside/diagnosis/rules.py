@@ -15,7 +15,9 @@ from lineside.diagnosis.report import Report
 from lineside.diagnosis.work import (
     is_safety_function,
     kind_of,
+    names_safety_function,
     needs_isolation,
+    rests_on_safety_function,
     suggestible,
     suggestible_text,
 )
@@ -26,6 +28,7 @@ SEVERITIES: tuple[SeverityName, ...] = ("low", "medium", "high", "critical")
 UNKNOWN_SEVERITY: SeverityName = "medium"
 _PRIORITIES = {"critical": 1, "high": 2, "medium": 3, "low": 4}
 MAX_QUOTE = 400
+QUOTE_JOIN = " / "
 MAX_TITLE = 120
 
 
@@ -38,26 +41,32 @@ class Option:
     text: Text
     score: float
     safety_function: bool
-    causes: tuple[str, ...]
-    actions: tuple[str, ...]
-    safety: tuple[str, ...]
-    meaning: str
+    causes: tuple[str, ...] = ()
+    actions: tuple[str, ...] = ()
+    safety: tuple[str, ...] = ()
+    meaning: str = ""
 
     @classmethod
     def of(cls, number: int, candidate: Candidate, language: Language) -> Option:
-        """Leave out what may not be suggested; it stays quotable from the text."""
-        text = candidate.entry.text(language)
-        safety_function = is_safety_function(candidate.entry)
+        """Leave out what may not be suggested; it stays quotable from the text.
+
+        Of a safety function nothing but the title is said in the manual's words: no list of forbidden words
+        is complete, and what slips through it there costs more than a finger.
+        """
+        entry, text = candidate.entry, candidate.entry.text(language)
+        if is_safety_function(entry):
+            return cls(f"K{number}", entry, text, candidate.score, safety_function=True)
+        careful = rests_on_safety_function(entry)
         return cls(
             ref=f"K{number}",
-            entry=candidate.entry,
+            entry=entry,
             text=text,
             score=candidate.score,
-            safety_function=safety_function,
-            causes=suggestible(text.causes, safety_function=safety_function),
-            actions=suggestible(text.actions, safety_function=safety_function),
-            safety=suggestible(text.safety, safety_function=safety_function),
-            meaning=suggestible_text(text.meaning, safety_function=safety_function),
+            safety_function=False,
+            causes=suggestible(text.causes, safety_function=careful),
+            actions=suggestible(text.actions, safety_function=careful),
+            safety=suggestible(text.safety, safety_function=careful),
+            meaning=suggestible_text(text.meaning, safety_function=careful),
         )
 
     @property
@@ -138,8 +147,8 @@ def answer_of(report: Report, options: Sequence[Option], language: Language, cho
         safety=_safety(chosen, language),
         meaning=_meaning(chosen, language),
         causes=_causes(chosen, choice),
-        checks=_checks(chosen, choice),
-        evidence=(*_manual_evidence(first), *findings_of(report, options, language)),
+        checks=_safety_checks(chosen, language) if chosen.safety_function else _checks(chosen, choice),
+        evidence=(*_manual_evidence(first, language), *findings_of(report, options, language)),
         conf=chosen.score if choice.conf is None else choice.conf,
         wo=_work_order(report, chosen.text.title, severity),
     )
@@ -154,19 +163,24 @@ def abstention(
     """Say what is known and that it is not enough. No cause and no check: a guess sends people astray."""
     entries = [option.entry for option in options]
     safety = [phrase("safety", language)]
-    if any(option.safety_function for option in options):
+    if names_safety_function(report.alarm.text) or any(option.safety_function for option in options):
         safety.insert(0, phrase("safety_function", language))
     reasons = {"none": Reason.NO_KB_HIT, "conflict": Reason.CONFLICT, "low_conf": Reason.LOW_CONF}
     texts = {"none": "no_hit", "conflict": "conflict", "low_conf": "undecided"}
-    titles = "; ".join(f"{option.entry.citation} {option.text.title}" for option in options)
+    titles = "; ".join(title_in_conflict(option.entry, option.text) for option in options)
     return Answer(
         status="abstain",
         reason=reasons[why],
         severity=severity_floor(report, entries if why == "conflict" else []),
         safety=tuple(safety),
         meaning=_bounded(phrase(texts[why], language, titles=titles), MAX_QUOTE * 2),
-        evidence=(*_manual_evidence(options), *findings_of(report, options, language)),
+        evidence=(*_manual_evidence(options, language), *findings_of(report, options, language)),
     )
+
+
+def title_in_conflict(entry: Entry, text: Text) -> str:
+    """How one of several entries that fit is named."""
+    return f"{entry.citation} {text.title}"
 
 
 def _from_opc_ua(severity: int) -> SeverityName:
@@ -186,10 +200,17 @@ def _meaning(option: Option, language: Language) -> str:
 
 
 def _safety(option: Option, language: Language) -> tuple[str, ...]:
-    general = "safety_function" if option.safety_function else "safety"
-    if option.safety and not option.safety_function:
-        return option.safety
-    return (phrase(general, language), *option.safety)
+    if option.safety_function:
+        return phrase("safety_function", language), phrase("safety", language)
+    return option.safety or (phrase("safety", language),)
+
+
+def _safety_checks(option: Option, language: Language) -> tuple[Check, ...]:
+    """The same for every safety function, whatever its manual says."""
+    return tuple(
+        Check(text=phrase(name, language), kind="inspect", isolate=isolate, refs=(option.ref,))
+        for name, isolate in (("safety_stands", False), ("safety_cause", False), ("safety_test", True))
+    )
 
 
 def _causes(option: Option, choice: Choice) -> tuple[Cause, ...]:
@@ -216,21 +237,22 @@ def _order(count: int, first: Sequence[int]) -> list[int]:
     return list(dict.fromkeys([*first, *range(count)]))
 
 
-def _manual_evidence(options: Sequence[Option]) -> tuple[Evidence, ...]:
+def _manual_evidence(options: Sequence[Option], language: Language) -> tuple[Evidence, ...]:
     return tuple(
-        Evidence(ref=option.ref, kind="manual", src=option.entry.citation, quote=_quote(option))
+        Evidence(ref=option.ref, kind="manual", src=option.entry.citation, quote=_quote(option, language))
         for option in options
     )
 
 
-def _quote(option: Option) -> str:
-    """The entry's own words. What may not be suggested is shown here, where it is plainly a quotation."""
+def _quote(option: Option, language: Language) -> str:
+    """The entry's own words. What may not be suggested is shown here, plainly marked as a quotation."""
     text = option.text
     withheld = [action for action in text.actions if action not in option.actions]
     withheld += [line for line in text.safety if line not in option.safety]
-    return _bounded(
-        " / ".join(part for part in (text.title, text.meaning, *text.causes, *withheld) if part), MAX_QUOTE
-    )
+    parts = (text.title, text.meaning, *text.causes, *withheld)
+    quote = _bounded(QUOTE_JOIN.join(part for part in parts if part), MAX_QUOTE)
+    whole = not withheld and option.meaning == text.meaning.strip() and option.causes == text.causes
+    return quote if whole else phrase("quoted", language, quote=quote)
 
 
 def _work_order(report: Report, title: str, severity: SeverityName) -> WorkOrder:

@@ -261,24 +261,33 @@ READS = _any(
 
 SAFETY_FUNCTION = _any(
     r"""
+    dead man'?s? (handle|switch)
     e-?stop\w*
-    emergency (stop|io|input|off|brak\w*)
-    enabling (device|switch)
+    em(er)?g(ency)?\W{0,2}stop\w*
+    emergency (brak\w*|button|circuit|halt|input|io|off|power off|push ?button|shut ?(down|off)|stop|switch)
+    emo
+    enabl(e|ing) (button|device|switch|pendant)
+    fail ?safe (cpu|controller|function|input|module|plc)
     (safe)?guard\w*
     interlock\w*
-    light (curtain|grid)
+    (laser|area) scanner
+    light (barrier|curtain|grid)
     muting
-    protective stop
-    safe torque off
-    safety (chain|circuit|controller|door|fence|function|gate|input|light|loop|mat|relay|switch)
-    sto\d?
-    two hand
+    protective (door|field|stop)
+    pull (cord|rope|wire) (switch|stop)
+    rope pull
+    safe (brake|cam|direction|limited|operat\w+|speed|stand ?still|stop|torque)( \w+)?
+    safety
+    (sto|ss1|ss2|sos|sls|sbc|sdi)\d?
+    (three|3) (position|state) (enabl\w*|switch)
+    two\W?hand(ed)?
     (cover|door|gate|hatch|hood)s? (\w*\d+ )?((are|has been|is|was|were) )?(ajar|open(ed)?)
     (cover|door|gate|hatch|hood)s? (\w*\d+ )?((are|has been|is|was|were) )?(not |un-?)(closed|locked|shut)
     open (door|gate)
     """,
-    "急停 紧急停止 紧急制动 安全门 防护门 光幕 光栅 安全继电器 安全回路 安全电路 安全输入 安全控制 安全转矩"
-    " 防护罩 双手 联锁 保护性停止 安全防护 使能开关"
+    "急停 紧急停 紧急制动 紧急刹车 紧急按钮 紧急开关 紧急断电 紧急输入 安全 防护门 护栏 光幕 光栅 光电保护"
+    " 激光扫描 区域扫描 防护罩 双手 联锁 保护性停止 保护停止 拉绳 使能开关 使能装置 使能按钮 三位使能"
+    " 三位开关 三态开关 故障安全"
     " (?<!阀)门锁?(仍|尚)?(未|没有?)(关|锁|闭) (?<!阀)门被?(打开|开启|开着)",
 )
 _PROTECTION = (

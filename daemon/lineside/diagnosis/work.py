@@ -39,9 +39,19 @@ def _hands_in(step: str, *, noted: bool) -> bool:
     return words.INSIDE.search(step) is not None or (noted and kind_of(step) != "reset")
 
 
+def names_safety_function(text: str) -> bool:
+    """Whether a text speaks of a function that protects people."""
+    return words.SAFETY_FUNCTION.search(text) is not None
+
+
 def is_safety_function(entry: Entry) -> bool:
     """Whether the entry is of a function that protects people."""
-    return any(words.SAFETY_FUNCTION.search(f"{text.title} {text.meaning}") for text in entry.texts)
+    return any(names_safety_function(f"{text.title} {text.meaning}") for text in entry.texts)
+
+
+def rests_on_safety_function(entry: Entry) -> bool:
+    """Whether such a function may be what is behind the entry's fault."""
+    return any(names_safety_function(cause) for text in entry.texts for cause in text.causes)
 
 
 def may_be_suggested(sentence: str, *, safety_function: bool) -> bool:

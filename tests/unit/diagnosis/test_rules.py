@@ -3,6 +3,7 @@ from tests.unit.diagnosis.diagnosis_builders import entry, report, retrieval, te
 
 from lineside.diagnosis.report import Value
 from lineside.diagnosis.rules import Choice, answer_by_rules, answer_of, options_of, severity_floor
+from lineside.diagnosis.work import may_be_suggested
 from lineside.errors import Reason
 
 FAN = entry(
@@ -106,12 +107,46 @@ def test_a_conflict_is_as_severe_as_the_worst_of_its_entries():
     assert answer("conflict", (FAN, GUARD)).severity == "high"
 
 
-def test_a_safety_function_gets_neither_reset_nor_bypass_but_the_quotation():
-    found = answer(entries=(GUARD,))
-    assert [check.text for check in found.checks] == ["Close the door."]
-    assert "Never bypass" in found.safety[0]
-    assert "Bypass the switch for a test." in found.evidence[0].quote
-    assert "Reset the safety relay." in found.evidence[0].quote
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_safety_function_gets_the_fixed_template_and_the_manual_as_a_quotation(language):
+    estop = entry("E1", "Emergency IO triggered", actions=("Ground both EIs.",), zh=text("急停IO触发"))
+    found, other = answer(entries=(GUARD,), language=language), answer(entries=(estop,), language=language)
+    assert found.safety == other.safety
+    assert [check.text for check in found.checks] == [check.text for check in other.checks]
+    assert [(check.kind, check.isolate) for check in found.checks] == [
+        ("inspect", False),
+        ("inspect", False),
+        ("inspect", True),
+    ]
+    assert found.causes == ()
+    assert found.meaning == "Guard door open"
+    assert all(may_be_suggested(check.text, safety_function=True) for check in found.checks)
+    assert all(may_be_suggested(line, safety_function=True) for line in found.safety)
+
+
+def test_a_quotation_of_what_is_not_advised_is_marked():
+    for language, mark in (("en", "quoted and not advised: “"), ("zh", "并非建议：“")):
+        quote = answer(entries=(GUARD,), language=language).evidence[0].quote
+        assert mark in quote
+        assert quote.endswith("”")
+        assert "Bypass the switch for a test." in quote
+        assert "Reset the safety relay." in quote
+    assert answer().evidence[0].quote.startswith("Motor overtemperature / ")
+
+
+def test_where_a_safety_function_may_be_behind_it_no_reset_is_suggested():
+    drive = entry(
+        "1", "Servo disabled", causes=("The e-stop is pressed.",), actions=("Look for it.", "Power on again.")
+    )
+    found = answer(entries=(drive,))
+    assert [check.text for check in found.checks] == ["Look for it."]
+    assert [cause.text for cause in found.causes] == ["The e-stop is pressed."]
+
+
+@pytest.mark.parametrize("alarm", ["E-STOP pressed", "光幕被遮挡"])
+def test_a_safety_function_that_no_manual_knows_is_warned_of(alarm):
+    assert "bypass" in answer("none", (), alarm_text=alarm).safety[0]
+    assert "bypass" not in answer("none", (), alarm_text="Motor hot").safety[0]
 
 
 def test_a_bypass_is_dropped_from_any_entry():
@@ -153,4 +188,4 @@ def test_the_chosen_entry_is_quoted_first_and_the_others_stay_visible():
     options = options_of(retrieval("hit", FAN, GUARD), "en")
     found = answer_of(report(), options, "en", Choice(option=1))
     assert [one.ref for one in found.evidence] == ["K2", "K1"]
-    assert found.causes[0].refs == ("K2",)
+    assert found.checks[0].refs == ("K2",)

@@ -211,6 +211,16 @@ def test_the_demo_plants_languages_agree():
         "Door 3 is unlocked",
         "Safeguard stop detected",
         "The Emergency IO of the Control Box is triggered",
+        "User emergency button pressed",
+        "EMG. STOP",
+        "SS1 active",
+        "SAFETY PLC fault",
+        "Two-hand control not simultaneous",
+        "Enabling device released",
+        "3-position switch released",
+        "Safe torque off requested",
+        "Laser scanner: protective field violated",
+        "Fail-safe module passivated",
     ],
 )
 def test_safety_functions_in_english(title):
@@ -228,6 +238,13 @@ def test_safety_functions_in_english(title):
         "门未关",
         "3 号门打开",
         "门锁未锁",
+        "DI紧急刹车",
+        "使能装置松开",
+        "三位开关松开",
+        "安全PLC故障",
+        "双手控制不同步",
+        "拉绳开关动作",
+        "激光扫描仪保护区有人",
     ],
 )
 def test_safety_functions_in_chinese(title):
@@ -235,7 +252,15 @@ def test_safety_functions_in_chinese(title):
 
 
 @pytest.mark.parametrize(
-    "title", ["Motor overload", "Storage failure", "Encoder lost", "Stop position missed", "阀门未关"]
+    "title",
+    [
+        "Motor overload",
+        "Storage failure",
+        "Encoder lost",
+        "Stop position missed",
+        "阀门未关",
+        "Unsafe area code",
+    ],
 )
 def test_other_functions(title):
     assert not is_safety_function(entry(title=title))
@@ -345,17 +370,17 @@ def test_at_a_safety_function_a_state_is_no_order(sentence):
 
 def test_what_may_not_be_suggested_stays_only_as_a_quotation():
     door = entry(
-        title="Door not closed",
-        meaning="The door was open for 0.5 s. Press RESET on the panel to restart. Ask the shift lead.",
-        causes=("The hinge is bent.", "Contact worn; jumper X1:3 to X1:4 to continue."),
+        title="Drive disabled",
+        meaning="The axis stood for 0.5 s. Press RESET on the panel to restart. Ask the shift lead.",
+        causes=("The door's hinge is bent.", "Door not closed; jumper X1:3 to X1:4 to continue."),
         actions=("Align the hinge.", "Cycle power to the drive."),
         safety=("Bypass the guard only for service.", "Never bypass the guard."),
     )
     found = answer_by_rules(report(), retrieval("hit", door), "en")
-    assert found.meaning == "Door not closed. The door was open for 0.5 s. Ask the shift lead."
-    assert [cause.text for cause in found.causes] == ["The hinge is bent."]
+    assert found.meaning == "Drive disabled. The axis stood for 0.5 s. Ask the shift lead."
+    assert [cause.text for cause in found.causes] == ["The door's hinge is bent."]
     assert [check.text for check in found.checks] == ["Align the hinge."]
-    assert found.safety[1:] == ("Never bypass the guard.",)
+    assert found.safety == ("Never bypass the guard.",)
     for withheld in ("Press RESET", "jumper X1:3", "Cycle power", "only for service"):
         assert withheld in found.evidence[0].quote
 
