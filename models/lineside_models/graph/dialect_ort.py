@@ -20,7 +20,7 @@ from lineside_models.graph.store import WeightStore
 from lineside_models.quantize import BLOCK
 
 _CONTRIB = "com.microsoft"
-_OPSETS = {"": 20, _CONTRIB: 1}
+_OPSET = 20
 
 
 class OrtDialect(Dialect):
@@ -34,7 +34,7 @@ class OrtDialect(Dialect):
         self, architecture: Architecture, store: WeightStore, max_seq_len: int, accuracy_level: int
     ) -> None:
         self._geometry = architecture.geometry
-        self._store, self._graph = store, OnnxGraph(store)
+        self._store, self._graph = store, OnnxGraph(store, _OPSET)
         self._max_seq_len, self._accuracy_level = max_seq_len, accuracy_level
         for name, kind, shape in (
             ("input_ids", TensorProto.INT64, ("batch", "tokens")),
@@ -48,7 +48,7 @@ class OrtDialect(Dialect):
 
     def save(self, path: Path) -> None:
         """Write the model file beside the store."""
-        self._graph.save(path, "decoder", _OPSETS)
+        self._graph.save(path, "decoder", {_CONTRIB: 1})
 
     @override
     def embed(self, table: str) -> Value:

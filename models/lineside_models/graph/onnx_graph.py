@@ -10,17 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
+from lineside_models.graph.external_data import ExternalData
 from lineside_models.graph.store import WeightStore
 
 _TYPES = {"F32": TensorProto.FLOAT, "U8": TensorProto.UINT8}
-_IR_VERSION = 10  # what onnxruntime 1.23 reads, and older
+# Newest opset and the oldest file format that has it, for the oldest readers: TensorRT 8.6, onnxruntime 1.23.
+_IR_VERSIONS = ((17, 8), (21, 10), (24, 12))
 
 
 class OnnxGraph:
-    """A graph under construction. Weights stay in the store's file: the model refers to their bytes."""
+    """A graph under construction. Weights stay in the store's file: the model refers to their bytes.
 
-    def __init__(self, store: WeightStore) -> None:
-        self._store = store
+    `opset` is that of the standard operators; `data` takes the large constants that the store does not have.
+    """
+
+    def __init__(self, store: WeightStore, opset: int, data: ExternalData | None = None) -> None:
+        self.opset = opset
+        self._store, self._data = store, data
         self._nodes: list[NodeProto] = []
         self._initializers: dict[str, TensorProto] = {}
         self._inputs: list[ValueInfoProto] = []
@@ -56,6 +62,13 @@ class OnnxGraph:
         self._initializers[name] = proto
         return name
 
+    def external(self, name: str, values: NDArray[np.generic]) -> str:
+        """A large constant, outside the model file. The same name is made once."""
+        if name not in self._initializers:
+            assert self._data, "this graph was given no file for large constants"
+            self._initializers[name] = self._data.append(name, values)
+        return name
+
     def node(
         self, op: str, inputs: Sequence[str], outputs: Sequence[str] = (), domain: str = "", **attributes: Any
     ) -> str:
@@ -65,13 +78,15 @@ class OnnxGraph:
         self._nodes.append(helper.make_node(op, inputs, names, name=label, domain=domain, **attributes))
         return names[0]
 
-    def save(self, path: Path, name: str, opsets: dict[str, int]) -> None:
-        """Write the model file beside the store."""
+    def save(self, path: Path, name: str, domains: dict[str, int] | None = None) -> None:
+        """Write the model file, beside the files that it refers to. `domains`: opsets beside the standard."""
         graph = helper.make_graph(
             self._nodes, name, self._inputs, self._outputs, list(self._initializers.values())
         )
+        opsets = {"": self.opset, **(domains or {})}
         imports = [helper.make_opsetid(domain, version) for domain, version in opsets.items()]
+        version = next(version for opset, version in _IR_VERSIONS if self.opset <= opset)
         model: ModelProto = helper.make_model(
-            graph, opset_imports=imports, ir_version=_IR_VERSION, producer_name="lineside-build"
+            graph, opset_imports=imports, ir_version=version, producer_name="lineside-build"
         )
         path.write_bytes(model.SerializeToString(deterministic=True))

@@ -1,0 +1,115 @@
+"""What both TensorRT lowerings share: inputs, outputs, products, rows. Knows no norm and no attention.
+
+Every shape is static and values are two-dimensional, [positions, width], so that no node computes a shape.
+The residual stream is float32 and everything between two norms FP16.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from onnx import TensorProto
+from typing_extensions import override
+
+from lineside_models.checkpoint import Architecture
+from lineside_models.graph.dialect import Dialect, Value, rotary_caches
+from lineside_models.graph.onnx_graph import OnnxGraph
+from lineside_models.graph.trt_products import Products, Source
+from lineside_models.graph.trt_shape import TrtShape
+
+
+class TrtDialect(Dialect):
+    """Inputs `input_ids`, `past_lens`, for a chunk `rows`; outputs `logits`, `next_ids`, `top_logprob`."""
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        graph: OnnxGraph,
+        source: Source,
+        products: Products,
+        shape: TrtShape,
+    ) -> None:
+        self._geometry, self._graph, self._source = architecture.geometry, graph, source
+        self._products, self._shape = products, shape
+        graph.input("input_ids", TensorProto.INT32, (shape.batch, shape.tokens))
+        graph.input("past_lens", TensorProto.INT32, (shape.batch,))
+        if shape.role == "chunk":
+            graph.input("rows", TensorProto.INT32, (shape.rows,))
+        graph.output("logits", TensorProto.FLOAT, (shape.rows, self._geometry.vocab_size))
+        graph.output("next_ids", TensorProto.INT32, (shape.rows, 1))
+        graph.output("top_logprob", TensorProto.FLOAT, (shape.rows, 1))
+
+    @override
+    def embed(self, table: str) -> Value:
+        ids = self._reshape("input_ids", self._shape.positions)
+        return self._cast(self._graph.node("Gather", [self._products.table(table), ids]), TensorProto.FLOAT)
+
+    @override
+    def linear(self, x: Value, matrix: str) -> Value:
+        return self._products.product(x, matrix)
+
+    @override
+    def gated_linear(self, x: Value, matrix: str) -> Value:
+        half = self._source.shape(matrix)[0] // 2
+        gate, up = self._split(self.linear(x, matrix), 1, half, half)
+        silu = self._graph.node("Mul", [gate, self._graph.node("Sigmoid", [gate])])
+        return self._graph.node("Mul", [silu, up])
+
+    @override
+    def add_norm(self, x: Value, update: Value, weight: str) -> tuple[Value, Value]:
+        total = self._graph.node("Add", [x, self._cast(update, TensorProto.FLOAT)])
+        return self.norm(total, weight), total
+
+    @override
+    def wanted_rows(self, x: Value) -> Value:
+        return self._graph.node("Gather", [x, "rows"]) if self._shape.role == "chunk" else x
+
+    @override
+    def logits(self, x: Value) -> None:
+        node = self._graph.node
+        logits = node("Cast", [x], ["logits"], to=TensorProto.FLOAT)
+        largest, ids = "logits.largest", "logits.ids"
+        node("TopK", [logits, self._sizes(1)], [largest, ids], axis=1)
+        node("Cast", [ids], ["next_ids"], to=TensorProto.INT32)
+        exponentials = node("Exp", [node("Sub", [logits, largest])])
+        node("Neg", [node("Log", [node("ReduceSum", [exponentials, self._sizes(1)])])], ["top_logprob"])
+
+    def _positions(self) -> Value:
+        """[batch, tokens]: each token's place in its sequence."""
+        iota = self._graph.constant("tokens.iota", np.arange(self._shape.tokens, dtype=np.int32)[None])
+        return self._graph.node("Add", [self._reshape("past_lens", self._shape.batch, 1), iota])
+
+    def _rotary_tables(self) -> tuple[np.ndarray, np.ndarray]:
+        """Cosines and sines for every position that a call can reach, in FP16."""
+        cos, sin = rotary_caches(self._geometry, self._shape.max_seq_len + self._shape.tokens)
+        return cos.astype(np.float16), sin.astype(np.float16)
+
+    def _heads_first(self, x: Value, heads: int) -> Value:
+        """[positions, heads * head_dim] as [batch, heads, tokens, head_dim]."""
+        batch, tokens, size = self._shape.batch, self._shape.tokens, self._geometry.head_dim
+        if tokens == 1:
+            return self._reshape(x, batch, heads, 1, size)
+        return self._graph.node(
+            "Transpose", [self._reshape(x, batch, tokens, heads, size)], perm=[0, 2, 1, 3]
+        )
+
+    def _heads_last(self, x: Value) -> Value:
+        """The attention's output as [positions, heads * head_dim]."""
+        g, shape = self._geometry, self._shape
+        if shape.tokens > 1:
+            x = self._reshape(x, shape.batch, g.heads, shape.tokens, g.head_dim)
+            x = self._graph.node("Transpose", [x], perm=[0, 2, 1, 3])
+        return self._reshape(x, shape.positions, g.heads * g.head_dim)
+
+    def _cast(self, x: Value, kind: int) -> Value:
+        return self._graph.node("Cast", [x], to=kind)
+
+    def _reshape(self, x: Value, *shape: int) -> Value:
+        return self._graph.node("Reshape", [x, self._sizes(*shape)])
+
+    def _split(self, x: Value, axis: int, *sizes: int) -> list[Value]:
+        outputs = [f"{x}.part{index}" for index in range(len(sizes))]
+        self._graph.node("Split", [x, self._sizes(*sizes)], outputs, axis=axis)
+        return outputs
+
+    def _sizes(self, *values: int) -> Value:
+        return self._graph.constant("sizes." + ".".join(map(str, values)), np.array(values, np.int64))

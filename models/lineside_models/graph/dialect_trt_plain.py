@@ -1,0 +1,127 @@
+"""Norm and attention in plain operations, for every TensorRT from 8.6 on. Knows no precision.
+
+The cache is only read: each call gives its own keys and values as outputs, `new.{layer}.key` and `.value`,
+and whoever runs the graph appends them. Nothing is scattered, so a decoder layer can become one fused region.
+Cached positions at `past_lens` and beyond count for nothing, but must hold finite numbers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from onnx import TensorProto
+from typing_extensions import override
+
+from lineside_models.checkpoint import Architecture
+from lineside_models.graph.dialect import Value
+from lineside_models.graph.dialect_trt import TrtDialect
+from lineside_models.graph.onnx_graph import OnnxGraph
+from lineside_models.graph.trt_products import Products, Source
+from lineside_models.graph.trt_shape import TrtShape
+
+_MASKED = -60000.0  # what FP16 can hold, and far below any score
+_REDUCE_AXES_ARE_INPUTS = 18  # opset
+
+
+class TrtPlainDialect(TrtDialect):
+    """Writes the decoder with opset 17 or later."""
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        graph: OnnxGraph,
+        source: Source,
+        products: Products,
+        shape: TrtShape,
+    ) -> None:
+        super().__init__(architecture, graph, source, products, shape)
+        self._cached_mask = self._mask_of_cache()
+        self._new_mask = self._mask_of_new_tokens()
+        self._cos, self._sin = self._rotary_of_positions()
+        self._scale = graph.constant("scale", np.array(self._geometry.head_dim**-0.5, np.float16))
+
+    @override
+    def norm(self, x: Value, weight: str) -> Value:
+        node, constant = self._graph.node, self._graph.constant
+        square = node("Mul", [x, x])
+        if self._graph.opset < _REDUCE_AXES_ARE_INPUTS:
+            mean = node("ReduceMean", [square], axes=[1])
+        else:
+            mean = node("ReduceMean", [square, self._sizes(1)])
+        eps = constant("norm_eps", np.array(self._geometry.norm_eps, np.float32))
+        root = node("Sqrt", [node("Add", [mean, eps])])
+        scaled = node("Mul", [node("Div", [x, root]), constant(weight, self._source.values(weight))])
+        return self._cast(scaled, TensorProto.FLOAT16)
+
+    @override
+    def attend(self, qkv: Value, layer: int) -> Value:
+        g, shape, node = self._geometry, self._shape, self._graph.node
+        cached_keys, cached_values = self._cache_inputs(layer)
+        query, key, value = self._rotated(qkv, layer)
+        query = self._reshape(
+            node("Mul", [query, self._scale]),
+            *(shape.batch, g.kv_heads, g.heads // g.kv_heads * shape.tokens, g.head_dim),
+        )
+        on_cache = node("Add", [self._scores(query, cached_keys), self._cached_mask])
+        on_new = self._scores(query, key)
+        if self._new_mask:
+            on_new = node("Add", [on_new, self._new_mask])
+        weights = node("Softmax", [node("Concat", [on_cache, on_new], axis=3)], axis=3)
+        past, new = self._split(weights, 3, shape.max_seq_len, shape.tokens)
+        products = [node("MatMul", [past, cached_values]), node("MatMul", [new, value])]
+        return self._heads_last(node("Add", products))
+
+    def _cache_inputs(self, layer: int) -> list[Value]:
+        g, shape = self._geometry, self._shape
+        names = [f"cache.{layer}.{part}" for part in ("key", "value")]
+        for name in names:
+            sizes = (shape.batch, g.kv_heads, shape.max_seq_len, g.head_dim)
+            self._graph.input(name, TensorProto.FLOAT16, sizes)
+        return names
+
+    def _rotated(self, qkv: Value, layer: int) -> tuple[Value, Value, Value]:
+        """Queries, and the new keys and values, which are outputs too; queries and keys turn together."""
+        g, shape, node = self._geometry, self._shape, self._graph.node
+        key, value = (f"new.{layer}.{part}" for part in ("key", "value"))
+        for name in (key, value):
+            self._graph.output(name, TensorProto.FLOAT16, (shape.batch, g.kv_heads, shape.tokens, g.head_dim))
+        heads, sizes = self._heads_first(qkv, g.heads + 2 * g.kv_heads), (g.heads + g.kv_heads, g.kv_heads)
+        both = f"layers.{layer}.query_key"
+        node("Split", [heads, self._sizes(*sizes)], [both, value], axis=1)
+        first, second = self._split(both, 3, g.head_dim // 2, g.head_dim // 2)
+        swapped = node("Concat", [second, first], axis=3)
+        turned = node("Add", [node("Mul", [both, self._cos]), node("Mul", [swapped, self._sin])])
+        query = f"layers.{layer}.query"
+        node("Split", [turned, self._sizes(g.heads, g.kv_heads)], [query, key], axis=1)
+        return query, key, value
+
+    def _scores(self, query: Value, keys: Value) -> Value:
+        return self._graph.node("MatMul", [query, self._graph.node("Transpose", [keys], perm=[0, 1, 3, 2])])
+
+    def _mask_of_cache(self) -> Value:
+        """0 where the cache holds a position of the sequence, [batch, 1, 1, max_seq_len]."""
+        shape, constant = self._shape, self._graph.constant
+        iota = constant("cache.iota", np.arange(shape.max_seq_len, dtype=np.int32).reshape(1, 1, 1, -1))
+        held = self._graph.node("Less", [iota, self._reshape("past_lens", shape.batch, 1, 1, 1)])
+        kept, masked = (constant(f"mask.{v:g}", np.array(v, np.float16)) for v in (0.0, _MASKED))
+        return self._graph.node("Where", [held, kept, masked])
+
+    def _mask_of_new_tokens(self) -> Value:
+        """What a token may see of its own call, [1, 1, queries, tokens]: a constant. None for one token."""
+        tokens = self._shape.tokens
+        if tokens == 1:
+            return ""
+        mask = np.triu(np.full((tokens, tokens), _MASKED, np.float16), 1)
+        group = self._geometry.heads // self._geometry.kv_heads
+        return self._graph.constant("causal", np.tile(mask, (group, 1))[None, None])
+
+    def _rotary_of_positions(self) -> tuple[Value, Value]:
+        """Cosines, and sines with the sign of their half, [batch, 1, tokens, head_dim], for all layers."""
+        cos, sin = self._rotary_tables()
+        positions = self._positions()
+        tables = {"rotary.cos": np.hstack([cos, cos]), "rotary.sin": np.hstack([-sin, sin])}
+        sizes = (self._shape.batch, 1, self._shape.tokens, self._geometry.head_dim)
+        found = [
+            self._reshape(self._graph.node("Gather", [self._graph.constant(name, table), positions]), *sizes)
+            for name, table in tables.items()
+        ]
+        return found[0], found[1]

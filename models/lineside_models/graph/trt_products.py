@@ -1,0 +1,76 @@
+"""How a TensorRT graph reads and multiplies its matrices: here as they are, in FP16. Knows no decoder."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto
+
+from lineside_models.errors import BuildError
+from lineside_models.graph.dialect import Value
+from lineside_models.graph.onnx_graph import OnnxGraph
+
+WeightsAs = Literal["inputs", "constants"]
+_LARGEST_FP16 = 65504.0
+
+
+class Source(Protocol):
+    """Where a lowering reads weights: the store, or the store with scales folded in."""
+
+    def has(self, name: str) -> bool:
+        """Whether there is a tensor of exactly this name, in float32."""
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape in values."""
+
+    def values(self, name: str) -> NDArray[np.float32]:
+        """The values that the target computes with."""
+
+
+class Products(Protocol):
+    """A precision's way to multiply."""
+
+    def table(self, name: str) -> Value:
+        """A matrix in FP16, as it is."""
+
+    def product(self, x: Value, matrix: str) -> Value:
+        """x [positions, columns] times the matrix [rows, columns] transposed, plus its bias if it has one."""
+
+
+class Fp16Products(Products):
+    """Matrices in FP16: inputs of the graph that every plan on a device shares, or constants."""
+
+    def __init__(self, graph: OnnxGraph, source: Source, weights_as: WeightsAs) -> None:
+        self._graph, self._source, self._as_inputs = graph, source, weights_as == "inputs"
+        self._declared: set[str] = set()
+
+    def table(self, name: str) -> Value:
+        """The matrix as an input or constant, named `weights.` and its name in the store."""
+        value = f"weights.{name}"
+        if value not in self._declared:
+            self._declared.add(value)
+            if self._as_inputs:
+                self._graph.input(value, TensorProto.FLOAT16, self._source.shape(name))
+            else:
+                self._graph.external(value, as_fp16(self._source, name))
+        return value
+
+    def product(self, x: Value, matrix: str) -> Value:
+        """One node, the bias included."""
+        inputs = [x, self.table(matrix)]
+        bias = f"{matrix}.bias"
+        if self._source.has(bias):
+            inputs.append(self._graph.constant(bias, as_fp16(self._source, bias)))
+        return self._graph.node("Gemm", inputs, transB=1)
+
+
+def as_fp16(source: Source, name: str) -> NDArray[np.float16]:
+    """The values in FP16. Raises BuildError where they do not fit."""
+    values = source.values(name)
+    largest = float(np.abs(values).max())
+    if largest > _LARGEST_FP16:
+        message = f"{name} holds {largest:.0f}, beyond FP16's {_LARGEST_FP16:.0f}"
+        raise BuildError("lower for TensorRT", message, "serve this model through ONNX Runtime")
+    return values.astype(np.float16)
