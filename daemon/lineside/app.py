@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 import time
+from dataclasses import dataclass
 
 import anyio
 import msgspec
@@ -18,16 +19,21 @@ from lineside.diagnosis.pipeline import Pipeline
 from lineside.dispatch import Desk, DeskLimits
 from lineside.engine.bundle import Bundle
 from lineside.errors import LinesideError
+from lineside.feedback.desk import FeedbackDesk
+from lineside.feedback.file import limits_of
+from lineside.feedback.recorder import RecordingDiagnoser
+from lineside.feedback.store import FeedbackStore
 from lineside.journal import Journal
 from lineside.journal_file import Limits
-from lineside.loading import load
+from lineside.loading import Loaded, load
 from lineside.once import Once, OnceDiagnoser, OnceGenerator
-from lineside.ports import EngineFacts, ModelFacts
+from lineside.ports import Diagnoser, EngineFacts, ModelFacts
+from lineside.serving.no_model import NoModel
 from lineside.serving.schema_check import CheckedGenerator, SchemaChecker
 from lineside.serving.service import GenerationService
 from lineside.telemetry.status import Sources, Status
 from lineside.transport.grpc.calls import CallDefaults
-from lineside.transport.grpc.server import GrpcServer
+from lineside.transport.grpc.server import GrpcServer, Served
 from lineside.transport.mqtt.link import MqttLink
 from lineside.transport.mqtt.managed import ManagedBroker
 from lineside.writer import EngineWriter
@@ -48,6 +54,14 @@ async def serve(config: Config) -> None:
         raise LinesideError("run engine", repr(app.failure), hint)
 
 
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """A model that is being served."""
+
+    loaded: Loaded
+    service: GenerationService
+
+
 class App:
     """One run of the daemon. What `start` opens, the stack closes in the opposite order."""
 
@@ -66,6 +80,10 @@ class App:
         limits = Limits(config.journal.keep_answers, config.journal.max_bytes)
         self._journal = Journal(config.journal_path, limits)
         stack.callback(self._journal.close)
+        self._verdicts = FeedbackStore(config.feedback_path, limits_of(config.feedback))
+        stack.callback(self._verdicts.close)
+        self._feedback = FeedbackDesk(self._verdicts, self._status.count)
+        stack.callback(self._feedback.close)
         self._store = Store(config.knowledge_path)
         stack.callback(self._store.close)
         if not self._store.entries:
@@ -73,16 +91,12 @@ class App:
                 "no manual has been imported: every report will be abstained from; lineside kb import"
             )
         self._broker, mqtt = await self._start_broker()
-        self._loaded = await anyio.to_thread.run_sync(load, config)
-        stack.callback(self._loaded.engine.close)
-        self._service = self._make_service()
-        # What runs has had its time in _drain by then.
-        stack.push_async_callback(self._service.drain, ABORT_S)
-        pipeline = self._make_pipeline()
-        self._desk = self._make_desk(pipeline)
+        self._model = await self._load_model()
+        diagnoser = self._make_diagnoser()
+        self._desk = self._make_desk(diagnoser)
         self._link = None if mqtt is None else MqttLink(mqtt, self._desk, self._status)
         self._status.sources = self._sources()
-        self._grpc = await self._start_grpc(pipeline)
+        self._grpc = await self._start_grpc(diagnoser)
 
     async def run(self) -> None:
         """Serve until told to stop, then drain."""
@@ -136,36 +150,47 @@ class App:
         self._stack.push_async_callback(broker.stop)
         return broker, msgspec.structs.replace(mqtt, host="127.0.0.1", port=port)
 
-    def _make_service(self) -> GenerationService:
-        return GenerationService(
-            self._loaded.engine,
-            self._loaded.tokenizer,
-            self._loaded.grammars,
+    async def _load_model(self) -> _Model | None:
+        """The bundle's model, running; None where diagnoses do without."""
+        if self._config.diagnosis.mode == "rules":
+            return None
+        loaded = await anyio.to_thread.run_sync(load, self._config)
+        self._stack.callback(loaded.engine.close)
+        service = GenerationService(
+            loaded.engine,
+            loaded.tokenizer,
+            loaded.grammars,
             max_waiting=self._config.engine.max_waiting,
             on_failure=self._engine_failed,
         )
+        # What runs has had its time in _drain by then.
+        self._stack.push_async_callback(service.drain, ABORT_S)
+        return _Model(loaded, service)
 
-    def _make_pipeline(self) -> Pipeline:
-        searcher = Searcher(self._store, self._config.knowledge.max_entries)
-        writer = EngineWriter(self._service, self._loaded.bundle.manifest)
-        return Pipeline(searcher, writer, locale=self._config.plant.locale)
+    def _make_diagnoser(self) -> Diagnoser:
+        config, model = self._config, self._model
+        searcher = Searcher(self._store, config.knowledge.max_entries)
+        writer = None if model is None else EngineWriter(model.service, model.loaded.bundle.manifest)
+        pipeline = Pipeline(searcher, writer, locale=config.plant.locale, mode=config.diagnosis.mode)
+        return RecordingDiagnoser(pipeline, self._verdicts, self._status.count)
 
-    def _make_desk(self, pipeline: Pipeline) -> Desk:
+    def _make_desk(self, diagnoser: Diagnoser) -> Desk:
         engine = self._config.engine
         limits = DeskLimits(engine.slots, self._config.mqtt.max_pending_reports, engine.default_timeout_ms)
-        return Desk(self._journal, pipeline, limits, self._status.count, asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        return Desk(self._journal, diagnoser, limits, self._status.count, loop, self._feedback)
 
-    async def _start_grpc(self, pipeline: Pipeline) -> GrpcServer | None:
+    async def _start_grpc(self, diagnoser: Diagnoser) -> GrpcServer | None:
         config = self._config
         if not config.grpc.enabled:
             return None
         once = Once(self._journal)
         checker = SchemaChecker()
         self._stack.callback(checker.close)
+        generator = NoModel() if self._model is None else CheckedGenerator(self._model.service, checker)
         server = GrpcServer(
             config.grpc,
-            OnceGenerator(CheckedGenerator(self._service, checker), once),
-            OnceDiagnoser(pipeline, once),
+            Served(OnceGenerator(generator, once), OnceDiagnoser(diagnoser, once), self._feedback),
             self._status,
             CallDefaults(config.engine.default_timeout_ms, config.engine.default_max_tokens),
         )
@@ -177,7 +202,7 @@ class App:
         link, desk = self._link, self._desk
         return Sources(
             engine=self._engine_facts,
-            models=lambda: (_model_facts(self._loaded.bundle),),
+            models=lambda: () if self._model is None else (_model_facts(self._model.loaded.bundle),),
             knowledge=lambda: (self._store.version, self._store.entries),
             broker=lambda: (
                 (link.address, link.connected, self._broker is not None) if link else ("", False, False)
@@ -186,10 +211,13 @@ class App:
             trouble=lambda: desk.trouble,
         )
 
-    def _engine_facts(self) -> EngineFacts:
-        capabilities, manifest = self._loaded.engine.capabilities, self._loaded.bundle.manifest
+    def _engine_facts(self) -> EngineFacts | None:
+        if self._model is None:
+            return None
+        loaded, service = self._model.loaded, self._model.service
+        capabilities, manifest = loaded.engine.capabilities, loaded.bundle.manifest
         costs = capabilities.costs
-        running = min(self._service.live, capabilities.slots)
+        running = min(service.live, capabilities.slots)
         return EngineFacts(
             name=capabilities.name,
             device=capabilities.device,
@@ -200,7 +228,7 @@ class App:
             vocab_size=capabilities.vocab_size,
             cache_bytes=capabilities.cache_bytes,
             running=running,
-            waiting=self._service.live - running,
+            waiting=service.live - running,
             step_ms=costs.step(1) / 1e6,
             prefill_tokens_per_s=capabilities.max_chunk_tokens
             * 1e9

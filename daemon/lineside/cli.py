@@ -11,6 +11,7 @@ from pathlib import Path
 import anyio
 
 from lineside import __version__
+from lineside.cli_feedback import add_feedback
 from lineside.cli_kb import add_kb
 from lineside.config import load_config
 from lineside.errors import LinesideError
@@ -126,8 +127,9 @@ def _parser() -> argparse.ArgumentParser:
     status.set_defaults(run=_status)
 
     schema = commands.add_parser("schema", help="print a document's JSON Schema")
-    schema.add_argument("document", choices=("report", "diagnosis"))
+    schema.add_argument("document", choices=("report", "diagnosis", "feedback", "receipt"))
     schema.set_defaults(run=_schema)
 
     add_kb(commands, common)
+    add_feedback(commands, common)
     return parser

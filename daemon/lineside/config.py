@@ -87,6 +87,20 @@ class KnowledgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_entries: Annotated[int, msgspec.Meta(ge=1, le=8)] = 3
 
 
+class DiagnosisConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[diagnosis]. `mode` rules: from retrieval and rules alone; no bundle is loaded."""
+
+    mode: Literal["model", "rules"] = "model"
+
+
+class FeedbackConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[feedback]. `path` empty: `feedback.db` in the state directory."""
+
+    path: str = ""
+    keep_diagnoses: Annotated[int, msgspec.Meta(ge=100, le=10_000_000)] = 20_000
+    max_bytes: Annotated[int, msgspec.Meta(ge=16_777_216)] = 268_435_456
+
+
 class JournalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[journal]. `path` empty: `journal.db` in the state directory."""
 
@@ -120,6 +134,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mqtt: MqttConfig = MqttConfig()
     plant: PlantConfig = PlantConfig()
     knowledge: KnowledgeConfig = KnowledgeConfig()
+    diagnosis: DiagnosisConfig = DiagnosisConfig()
+    feedback: FeedbackConfig = FeedbackConfig()
     journal: JournalConfig = JournalConfig()
     power: PowerConfig = PowerConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
@@ -140,6 +156,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def knowledge_path(self) -> Path:
         """The knowledge base's SQLite file."""
         return self.state_path(self.knowledge.path, "knowledge.db")
+
+    @property
+    def feedback_path(self) -> Path:
+        """The feedback's SQLite file."""
+        return self.state_path(self.feedback.path, "feedback.db")
 
     @property
     def journal_path(self) -> Path:

@@ -20,8 +20,10 @@ from lineside.diagnosis.diagnosis import Diagnosis, encode_diagnosis
 from lineside.diagnosis.pipeline import error_diagnosis
 from lineside.diagnosis.report import Report, parse_report, priority_of
 from lineside.errors import REASONS, Reason, RejectedError
+from lineside.feedback.desk import refusal_receipt
+from lineside.feedback.verdict import Receipt, encode_receipt
 from lineside.journal import Accepted, Journal, NewReport, OpenReport
-from lineside.ports import Call, Diagnoser, IncomingReport, OutgoingAnswer
+from lineside.ports import Call, Diagnoser, FeedbackTaker, IncomingReport, OutgoingAnswer
 from lineside.serving.request import Principal, Priority
 
 log = logging.getLogger(__name__)
@@ -60,6 +62,7 @@ class Desk:
     limits: DeskLimits
     count: Callable[[str], None]
     loop: asyncio.AbstractEventLoop
+    feedback: FeedbackTaker
     trouble: str = ""
     pending: int = 0
     unpublished: int = 0
@@ -73,9 +76,32 @@ class Desk:
 
     def accept(self, incoming: IncomingReport, on_stored: Callable[[], None]) -> None:
         """See ports.Inbox."""
-        new = self._prepare(incoming)
+        if incoming.verb == "fault":
+            self._store(self._prepare(incoming), on_stored)
+            return
+        given = self.feedback.give(incoming.payload, incoming.device)
+        given.add_done_callback(lambda future: self._given(future, incoming, on_stored))
+
+    def _store(self, new: NewReport, on_stored: Callable[[], None]) -> None:
         stored = self.journal.accept(new)
         stored.add_done_callback(lambda future: self._stored(future, new, on_stored))
+
+    def _given(self, given: Future[Receipt], incoming: IncomingReport, on_stored: Callable[[], None]) -> None:
+        """On the feedback's thread, after its commit: the receipt is stored as any answer is."""
+        unlike = ""
+        try:
+            receipt = given.result()
+        except Exception as error:  # noqa: BLE001  (whatever it is, the sender hears of it)
+            refusal = _refusal_of(error)
+            if refusal.reason is Reason.STORAGE:
+                self.trouble = refusal.message
+                self._try_again(incoming, on_stored)
+                return
+            self.count(f"feedback_refused_{refusal.reason.value}")
+            receipt = refusal_receipt(refusal, incoming.request_id)
+            unlike = uuid.uuid4().hex if REASONS[refusal.reason].retry else ""
+        key = f"feedback:{_key(incoming, None)}{unlike}"
+        self._store(NewReport(incoming, key, int(Priority.LOW), None, encode_receipt(receipt)), on_stored)
 
     def published(self, row: int) -> None:
         """See ports.Inbox."""
@@ -139,12 +165,15 @@ class Desk:
         if future.exception() is not None:
             self.trouble = "the journal cannot write"
             self.count("reports_not_stored")
-            retry = (STORAGE_RETRY_S, self.accept, new.incoming, on_stored)
-            self.loop.call_soon_threadsafe(self.loop.call_later, *retry)
+            self._try_again(new.incoming, on_stored)
             return
         self.trouble = ""
         on_stored()
         self.loop.call_soon_threadsafe(self._taken, future.result(), new.urgency)
+
+    def _try_again(self, incoming: IncomingReport, on_stored: Callable[[], None]) -> None:
+        retry = (STORAGE_RETRY_S, self.accept, incoming, on_stored)
+        self.loop.call_soon_threadsafe(self.loop.call_later, *retry)
 
     def _taken(self, accepted: Accepted, urgency: int) -> None:
         if accepted.fresh:

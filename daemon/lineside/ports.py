@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from lineside.diagnosis.diagnosis import Diagnosis
 from lineside.diagnosis.report import Report
+from lineside.feedback.verdict import Receipt
 from lineside.serving.request import Event, Principal, Priority, Sampling
 
 
@@ -42,11 +44,12 @@ class GenerateJob:
 
 @dataclass(frozen=True, slots=True)
 class RetrievedEntry:
-    """A manual entry that the diagnosis may cite. `source` is manual#code."""
+    """A manual entry that the diagnosis may cite. `source` is manual#code, `id` its key in the base."""
 
     ref: str
     source: str
     title: str
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +86,24 @@ class Diagnoser(Protocol):
         """
 
 
+class FeedbackTaker(Protocol):
+    """Takes technicians' verdicts on diagnoses."""
+
+    def give(self, payload: bytes, device: str = "") -> Future[Receipt]:
+        """A verdict in JSON, on a diagnosis of `device` where one is named; from any thread, never blocks.
+
+        The future completes once the verdict is on the disk, or raises RejectedError.
+        """
+
+
+Verb = Literal["fault", "feedback"]
+
+
 @dataclass(frozen=True, slots=True)
 class IncomingReport:
     """A report off the broker, before anything looked into it. `payload` may be anything.
+
+    `verb` feedback: it is a verdict on an earlier diagnosis.
 
     `remaining_ms` is what is left of the message's expiry (None: no expiry).
     """
@@ -97,6 +115,7 @@ class IncomingReport:
     correlation: bytes
     mqtt5: bool
     remaining_ms: int | None
+    verb: Verb = "fault"
 
 
 @dataclass(frozen=True, slots=True)

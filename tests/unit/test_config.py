@@ -31,6 +31,7 @@ def test_values_are_read(tmp_path):
         ("[engine]\nslots = 0", r"\$.engine.slots"),
         ("[mqtt]\nbroker = 'both'", r"\$.mqtt.broker"),
         ("[plant]\nlocale = 'xx'", r"\$.plant.locale"),
+        ("[diagnosis]\nmode = 'guess'", r"\$.diagnosis.mode"),
         ("[power]\nlimit_w = 15", "limit_w"),
         ("[security]\nx = 1", "x"),
         ("[grpc", "correct the file"),

@@ -14,7 +14,7 @@ from lineside.v1 import common_pb2
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("document", ["report", "diagnosis"])
+@pytest.mark.parametrize("document", ["report", "diagnosis", "feedback", "receipt"])
 def test_the_published_schema_is_the_structs(document):
     published = json.loads((ROOT / "docs" / "schema" / f"{document}.schema.json").read_text("utf-8"))
     assert published == json_schemas()[document], f"run: lineside schema {document} > docs/schema/..."

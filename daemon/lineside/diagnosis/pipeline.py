@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Literal
 
 import anyio
 
@@ -68,11 +69,13 @@ class Pipeline:
         writer: Writer | None = None,
         *,
         locale: Language = "en",
+        mode: Literal["model", "rules"] = "model",
         clock: Clock | None = None,
     ) -> None:
         self.searcher = searcher
         self.writer = writer
         self._locale = locale
+        self._mode = mode
         self._clock = clock or Clock()
 
     async def diagnose(self, report: Report, call: Call) -> AsyncIterator[DiagnosisEvent]:
@@ -102,8 +105,10 @@ class Pipeline:
         task.timings["retrieve_ms"] = self._elapsed_ms(task)
         if task.retrieval.verdict != "none":
             task.options = options_of(task.retrieval, task.language)
-        yield Retrieved(tuple(RetrievedEntry(o.ref, o.entry.citation, o.text.title) for o in task.options))
-        if task.retrieval.verdict != "hit":
+        yield Retrieved(
+            tuple(RetrievedEntry(o.ref, o.entry.citation, o.text.title, o.entry.id) for o in task.options)
+        )
+        if task.retrieval.verdict != "hit" or self._mode == "rules":
             yield self._by_rules(task)
             return
         assignment = await self._assignment(task)

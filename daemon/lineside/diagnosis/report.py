@@ -111,7 +111,7 @@ def parse_report(payload: bytes) -> Report:
     try:
         report = _decoder.decode(payload)
     except msgspec.ValidationError as error:
-        raise RejectedError(Reason.INVALID, str(error), field=_field_of(str(error))) from None
+        raise RejectedError(Reason.INVALID, str(error), field=field_of(str(error))) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RejectedError(Reason.INVALID, f"the report is not usable JSON: {error}") from None
     if not report.alarm.code.strip() and not report.alarm.text.strip():
@@ -119,7 +119,7 @@ def parse_report(payload: bytes) -> Report:
     return report
 
 
-def _field_of(problem: str) -> str:
+def field_of(problem: str) -> str:
     """The field that msgspec's words are about, such as dev.id."""
     message, _, path = problem.partition(" - at `$")
     parts = [path.strip("`.")] if path else []

@@ -1,4 +1,4 @@
-"""The published JSON Schemas of report and diagnosis. Knows nothing of files."""
+"""The published JSON Schemas of what travels. Knows nothing of files."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ import msgspec
 
 from lineside.diagnosis.diagnosis import Diagnosis
 from lineside.diagnosis.report import Report
+from lineside.feedback.verdict import Feedback, Receipt
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+_DOCUMENTS = {"report": Report, "diagnosis": Diagnosis, "feedback": Feedback, "receipt": Receipt}
 
 
 def json_schemas() -> dict[str, dict[str, Any]]:
     """By the names of their files' stems."""
     return {
-        name: _plain({"$schema": _DIALECT, **msgspec.json.schema(kind)})
-        for name, kind in (("report", Report), ("diagnosis", Diagnosis))
+        name: _plain({"$schema": _DIALECT, **msgspec.json.schema(kind)}) for name, kind in _DOCUMENTS.items()
     }
 
 

@@ -25,15 +25,15 @@ _sym_db = _symbol_database.Default()
 from lineside.v1 import common_pb2 as lineside_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1blineside/v1/diagnosis.proto\x12\x0blineside.v1\x1a\x18lineside/v1/common.proto\"T\n\x0f\x44iagnoseRequest\x12,\n\x07options\x18\x01 \x01(\x0b\x32\x1b.lineside.v1.RequestOptions\x12\x13\n\x0breport_json\x18\x02 \x01(\x0c\"\xa0\x01\n\x10\x44iagnoseResponse\x12\x16\n\x0e\x64iagnosis_json\x18\x01 \x01(\x0c\x12,\n\x06status\x18\x02 \x01(\x0e\x32\x1c.lineside.v1.DiagnosisStatus\x12#\n\x06reason\x18\x03 \x01(\x0e\x32\x13.lineside.v1.Reason\x12\x10\n\x08severity\x18\x04 \x01(\t\x12\x0f\n\x07summary\x18\x05 \x01(\t\"\x89\x01\n\rDiagnoseEvent\x12+\n\tretrieved\x18\x01 \x01(\x0b\x32\x16.lineside.v1.RetrievedH\x00\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12\x32\n\tdiagnosis\x18\x03 \x01(\x0b\x32\x1d.lineside.v1.DiagnoseResponseH\x00\x42\x07\n\x05\x65vent\"9\n\tRetrieved\x12,\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1b.lineside.v1.RetrievedEntry\"<\n\x0eRetrievedEntry\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t*\x86\x01\n\x0f\x44iagnosisStatus\x12 \n\x1c\x44IAGNOSIS_STATUS_UNSPECIFIED\x10\x00\x12\x17\n\x13\x44IAGNOSIS_STATUS_OK\x10\x01\x12\x1c\n\x18\x44IAGNOSIS_STATUS_ABSTAIN\x10\x02\x12\x1a\n\x16\x44IAGNOSIS_STATUS_ERROR\x10\x03\x32\xa9\x01\n\x10\x44iagnosisService\x12G\n\x08\x44iagnose\x12\x1c.lineside.v1.DiagnoseRequest\x1a\x1d.lineside.v1.DiagnoseResponse\x12L\n\x0e\x44iagnoseStream\x12\x1c.lineside.v1.DiagnoseRequest\x1a\x1a.lineside.v1.DiagnoseEvent0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1blineside/v1/diagnosis.proto\x12\x0blineside.v1\x1a\x18lineside/v1/common.proto\"T\n\x0f\x44iagnoseRequest\x12,\n\x07options\x18\x01 \x01(\x0b\x32\x1b.lineside.v1.RequestOptions\x12\x13\n\x0breport_json\x18\x02 \x01(\x0c\"\xa0\x01\n\x10\x44iagnoseResponse\x12\x16\n\x0e\x64iagnosis_json\x18\x01 \x01(\x0c\x12,\n\x06status\x18\x02 \x01(\x0e\x32\x1c.lineside.v1.DiagnosisStatus\x12#\n\x06reason\x18\x03 \x01(\x0e\x32\x13.lineside.v1.Reason\x12\x10\n\x08severity\x18\x04 \x01(\t\x12\x0f\n\x07summary\x18\x05 \x01(\t\"\x89\x01\n\rDiagnoseEvent\x12+\n\tretrieved\x18\x01 \x01(\x0b\x32\x16.lineside.v1.RetrievedH\x00\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12\x32\n\tdiagnosis\x18\x03 \x01(\x0b\x32\x1d.lineside.v1.DiagnoseResponseH\x00\x42\x07\n\x05\x65vent\"9\n\tRetrieved\x12,\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1b.lineside.v1.RetrievedEntry\"<\n\x0eRetrievedEntry\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\",\n\x13GiveFeedbackRequest\x12\x15\n\rfeedback_json\x18\x01 \x01(\x0c\"A\n\x14GiveFeedbackResponse\x12\x14\n\x0creceipt_json\x18\x01 \x01(\x0c\x12\x13\n\x0b\x66\x65\x65\x64\x62\x61\x63k_id\x18\x02 \x01(\t*\x86\x01\n\x0f\x44iagnosisStatus\x12 \n\x1c\x44IAGNOSIS_STATUS_UNSPECIFIED\x10\x00\x12\x17\n\x13\x44IAGNOSIS_STATUS_OK\x10\x01\x12\x1c\n\x18\x44IAGNOSIS_STATUS_ABSTAIN\x10\x02\x12\x1a\n\x16\x44IAGNOSIS_STATUS_ERROR\x10\x03\x32\xa9\x01\n\x10\x44iagnosisService\x12G\n\x08\x44iagnose\x12\x1c.lineside.v1.DiagnoseRequest\x1a\x1d.lineside.v1.DiagnoseResponse\x12L\n\x0e\x44iagnoseStream\x12\x1c.lineside.v1.DiagnoseRequest\x1a\x1a.lineside.v1.DiagnoseEvent0\x01\x32\x66\n\x0f\x46\x65\x65\x64\x62\x61\x63kService\x12S\n\x0cGiveFeedback\x12 .lineside.v1.GiveFeedbackRequest\x1a!.lineside.v1.GiveFeedbackResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'lineside.v1.diagnosis_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DIAGNOSISSTATUS']._serialized_start=581
-  _globals['_DIAGNOSISSTATUS']._serialized_end=715
+  _globals['_DIAGNOSISSTATUS']._serialized_start=694
+  _globals['_DIAGNOSISSTATUS']._serialized_end=828
   _globals['_DIAGNOSEREQUEST']._serialized_start=70
   _globals['_DIAGNOSEREQUEST']._serialized_end=154
   _globals['_DIAGNOSERESPONSE']._serialized_start=157
@@ -44,6 +44,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RETRIEVED']._serialized_end=516
   _globals['_RETRIEVEDENTRY']._serialized_start=518
   _globals['_RETRIEVEDENTRY']._serialized_end=578
-  _globals['_DIAGNOSISSERVICE']._serialized_start=718
-  _globals['_DIAGNOSISSERVICE']._serialized_end=887
+  _globals['_GIVEFEEDBACKREQUEST']._serialized_start=580
+  _globals['_GIVEFEEDBACKREQUEST']._serialized_end=624
+  _globals['_GIVEFEEDBACKRESPONSE']._serialized_start=626
+  _globals['_GIVEFEEDBACKRESPONSE']._serialized_end=691
+  _globals['_DIAGNOSISSERVICE']._serialized_start=831
+  _globals['_DIAGNOSISSERVICE']._serialized_end=1000
+  _globals['_FEEDBACKSERVICE']._serialized_start=1002
+  _globals['_FEEDBACKSERVICE']._serialized_end=1104
 # @@protoc_insertion_point(module_scope)

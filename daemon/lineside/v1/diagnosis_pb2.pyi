@@ -66,3 +66,17 @@ class RetrievedEntry(_message.Message):
     source: str
     title: str
     def __init__(self, ref: _Optional[str] = ..., source: _Optional[str] = ..., title: _Optional[str] = ...) -> None: ...
+
+class GiveFeedbackRequest(_message.Message):
+    __slots__ = ("feedback_json",)
+    FEEDBACK_JSON_FIELD_NUMBER: _ClassVar[int]
+    feedback_json: bytes
+    def __init__(self, feedback_json: _Optional[bytes] = ...) -> None: ...
+
+class GiveFeedbackResponse(_message.Message):
+    __slots__ = ("receipt_json", "feedback_id")
+    RECEIPT_JSON_FIELD_NUMBER: _ClassVar[int]
+    FEEDBACK_ID_FIELD_NUMBER: _ClassVar[int]
+    receipt_json: bytes
+    feedback_id: str
+    def __init__(self, receipt_json: _Optional[bytes] = ..., feedback_id: _Optional[str] = ...) -> None: ...

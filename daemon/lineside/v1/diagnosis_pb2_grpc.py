@@ -139,3 +139,77 @@ class DiagnosisService(object):
             timeout,
             metadata,
             _registered_method=True)
+
+
+class FeedbackServiceStub(object):
+    """Missing associated documentation comment in .proto file."""
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.GiveFeedback = channel.unary_unary(
+                '/lineside.v1.FeedbackService/GiveFeedback',
+                request_serializer=lineside_dot_v1_dot_diagnosis__pb2.GiveFeedbackRequest.SerializeToString,
+                response_deserializer=lineside_dot_v1_dot_diagnosis__pb2.GiveFeedbackResponse.FromString,
+                _registered_method=True)
+
+
+class FeedbackServiceServicer(object):
+    """Missing associated documentation comment in .proto file."""
+
+    def GiveFeedback(self, request, context):
+        """A technician's verdict on a diagnosis that was given here. The same verdict again is the same verdict.
+        It is not retrieved before a named person has approved it on the machine itself.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_FeedbackServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'GiveFeedback': grpc.unary_unary_rpc_method_handler(
+                    servicer.GiveFeedback,
+                    request_deserializer=lineside_dot_v1_dot_diagnosis__pb2.GiveFeedbackRequest.FromString,
+                    response_serializer=lineside_dot_v1_dot_diagnosis__pb2.GiveFeedbackResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'lineside.v1.FeedbackService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('lineside.v1.FeedbackService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class FeedbackService(object):
+    """Missing associated documentation comment in .proto file."""
+
+    @staticmethod
+    def GiveFeedback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lineside.v1.FeedbackService/GiveFeedback',
+            lineside_dot_v1_dot_diagnosis__pb2.GiveFeedbackRequest.SerializeToString,
+            lineside_dot_v1_dot_diagnosis__pb2.GiveFeedbackResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

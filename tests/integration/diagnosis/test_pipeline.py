@@ -109,6 +109,14 @@ async def test_rules_alone_without_an_engine(plant):
     assert set(found.timings) == {"retrieve_ms", "total_ms"}
 
 
+async def test_rules_as_a_mode_of_their_own_ask_no_model_and_need_no_excuse(plant):
+    writer = ScriptedWriter()
+    found = (await run(Pipeline(plant, writer, mode="rules"), OVERTEMP))[-1]
+    rules = (await run(Pipeline(plant), OVERTEMP))[-1]
+    assert same_but_for_the_exchange(found, rules)
+    assert (found.mode, found.message, writer.calls) == ("rules", "", [])
+
+
 async def test_an_engine_may_come_and_go(plant):
     pipeline = Pipeline(plant)
     pipeline.writer = ScriptedWriter()

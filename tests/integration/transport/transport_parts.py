@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import anyio
 import grpc.aio
@@ -15,6 +17,8 @@ from lineside.config import GrpcConfig
 from lineside.diagnosis.diagnosis import AlarmRef, DeviceRef, Diagnosis
 from lineside.diagnosis.report import Report
 from lineside.errors import Reason, RejectedError
+from lineside.feedback.desk import FeedbackDesk
+from lineside.feedback.store import FeedbackStore
 from lineside.ports import (
     Call,
     DiagnosisEvent,
@@ -29,6 +33,7 @@ from lineside.ports import (
 from lineside.serving.request import EndEvent, Event, FinishReason, Timings, TokenEvent, Usage
 from lineside.transport.grpc.calls import CallDefaults
 from lineside.transport.grpc.server import GrpcServer
+from lineside.transport.grpc.server import Served as ServedParts
 
 MODEL = "tiny"
 REPORT = b'{"v":1,"dev":{"id":"press-7"},"alarm":{"code":"E42"}}'
@@ -187,6 +192,7 @@ class Served:
     generator: WordGenerator
     diagnoser: PlainDiagnoser
     admin: CountingAdmin
+    verdicts: FeedbackStore
 
     @property
     def address(self) -> str:
@@ -200,11 +206,18 @@ async def serving(
     generator, diagnoser, admin = WordGenerator(), PlainDiagnoser(), CountingAdmin()
     on_admin(admin)
     defaults = CallDefaults(timeout_ms=60_000, max_tokens=32)
-    server = GrpcServer(config or GrpcConfig(port=0), generator, diagnoser, admin, defaults)
+    directory = tempfile.TemporaryDirectory()
+    verdicts = FeedbackStore(Path(directory.name) / "feedback.db")
+    feedback = FeedbackDesk(verdicts, admin.count)
+    parts = ServedParts(generator, diagnoser, feedback)
+    server = GrpcServer(config or GrpcConfig(port=0), parts, admin, defaults)
     port = await server.start()
     await server.set_serving(True)
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield Served(server, port, channel, generator, diagnoser, admin)
+            yield Served(server, port, channel, generator, diagnoser, admin, verdicts)
     finally:
         await server.stop(0)
+        feedback.close()
+        verdicts.close()
+        directory.cleanup()

@@ -15,8 +15,8 @@ from lineside.transport.mqtt.topics import (
     check_filters,
     decode_device,
     default_reply,
+    device_levels,
     encode_device,
-    fault_levels,
     may_reply_to,
 )
 
@@ -38,8 +38,8 @@ def test_an_encoded_device_is_a_topic_that_we_hear_and_answer_to(device: str):
     assert not UNSAFE.search(levels.replace("%", ""))
     topic = f"lineside/v1/fault/{levels}"
     assert topic_matches_sub(FAULT_FILTER, topic)
-    assert fault_levels(topic) == levels
-    assert not topic_matches_sub(FAULT_FILTER, default_reply(levels))
+    assert device_levels(topic) == levels
+    assert not topic_matches_sub(FAULT_FILTER, default_reply(topic))
 
 
 def matches(topic_filter: str, topic: str) -> bool:

@@ -1,4 +1,5 @@
 import asyncio
+import dataclasses
 import json
 import time
 from concurrent.futures import Future
@@ -9,8 +10,12 @@ import msgspec
 import pytest
 
 from lineside.diagnosis.diagnosis import AlarmRef, DeviceRef, Diagnosis
+from lineside.diagnosis.report import Alarm, Device, Report
 from lineside.dispatch import Desk, DeskLimits
 from lineside.errors import Reason, RejectedError
+from lineside.feedback.desk import FeedbackDesk
+from lineside.feedback.store import FeedbackStore, Issued
+from lineside.feedback.verdict import Receipt
 from lineside.journal import Journal
 from lineside.journal_file import Limits
 from lineside.ports import IncomingReport, Retrieved
@@ -59,7 +64,10 @@ class Bench:
         self.journal = Journal(path, Limits(1000, 1 << 26))
         self.diagnoser = diagnoser
         limits = DeskLimits(**{"concurrency": 1, "max_pending": 10, "default_timeout_ms": 5000, **limits})
-        self.desk = Desk(self.journal, diagnoser, limits, self.counters.append, asyncio.get_running_loop())
+        self.verdicts = FeedbackStore(path.with_name("feedback.db"))
+        self.feedback = FeedbackDesk(self.verdicts, self.counters.append)
+        loop = asyncio.get_running_loop()
+        self.desk = Desk(self.journal, diagnoser, limits, self.counters.append, loop, self.feedback)
         self.answers = []
         self.arrived = anyio.Event()
         self.stored = []
@@ -90,6 +98,8 @@ async def working(bench, *, run=True):
         yield bench
         group.cancel_scope.cancel()
     bench.journal.close()
+    bench.feedback.close()
+    bench.verdicts.close()
 
 
 @pytest.fixture
@@ -238,10 +248,112 @@ async def test_a_report_that_nobody_waits_for_any_more_is_not_diagnosed(path):
     assert len(diagnoser.asked) == 1
 
 
+def verdict(diagnosis_id="D", *, device="L1/M1", **said):
+    said = {"diagnosis_id": diagnosis_id, "verdict": "wrong", "by": {"badge": "7", "role": "fitter"}, **said}
+    payload = json.dumps(said).encode()
+    return IncomingReport(device, "r-1", payload, "receipts", b"c", True, None, verb="feedback")
+
+
+def given(device="L1/M1", diagnosis_id="D"):
+    """A diagnosis that can be judged."""
+    diagnosis = Diagnosis(
+        id="",
+        diagnosis_id=diagnosis_id,
+        dev=DeviceRef(id=device),
+        alarm=AlarmRef(code="F012"),
+        received_at="",
+        status="ok",
+        mode="rules",
+        severity="low",
+        lang="en",
+    )
+    return Issued(report=Report(dev=Device(id=device), alarm=Alarm(code="F012")), diagnosis=diagnosis)
+
+
+async def receipts(bench, count):
+    await bench_answers(bench, count)
+    return [msgspec.json.decode(answer.payload, type=Receipt) for answer in bench.answers]
+
+
+async def bench_answers(bench, count):
+    with anyio.fail_after(5):
+        while len(bench.answers) < count:
+            await bench.arrived.wait()
+            bench.arrived = anyio.Event()
+
+
+async def test_a_verdict_is_stored_before_it_is_acknowledged_and_answered(path):
+    bench = Bench(path, Diagnoser())
+    bench.verdicts.record(given())
+    at_acknowledgement = []
+    async with working(bench):
+        bench.desk.accept(verdict(), lambda: at_acknowledgement.extend(bench.verdicts.cases()))
+        (receipt,) = await receipts(bench, 1)
+    assert [case.feedback.verdict for case in at_acknowledgement] == ["wrong"]
+    assert (receipt.status, receipt.feedback_id) == ("ok", at_acknowledgement[0].id)
+    assert (bench.answers[0].topic, bench.answers[0].correlation) == ("receipts", b"c")
+    assert bench.diagnoser.asked == []
+    assert bench.desk.pending == 0
+
+
+async def test_a_verdict_that_cannot_be_taken_is_answered_with_the_field(path):
+    async with working(Bench(path, Diagnoser())) as bench:
+        bench.desk.accept(verdict("unknown"), lambda: bench.stored.append(1))
+        bench.desk.accept(verdict(verdict="maybe"), lambda: bench.stored.append(1))
+        found = await receipts(bench, 2)
+    assert {(one.status, one.reason, one.field, one.id) for one in found} == {
+        ("error", "not_found", "diagnosis_id", "r-1"),
+        ("error", "invalid", "verdict", "r-1"),
+    }
+    assert len(bench.stored) == 2
+    assert {"feedback_refused_not_found", "feedback_refused_invalid"} <= set(bench.counters)
+
+
+async def test_a_verdict_again_is_one_verdict(path):
+    bench = Bench(path, Diagnoser())
+    bench.verdicts.record(given())
+    async with working(bench):
+        for _ in range(2):
+            bench.desk.accept(verdict(), lambda: bench.stored.append(1))
+        first, second = await receipts(bench, 2)
+        assert len(list(bench.verdicts.cases())) == 1
+    assert first.feedback_id == second.feedback_id
+
+
+async def test_a_verdict_that_cannot_be_stored_is_not_acknowledged_and_tried_again(path, monkeypatch):
+    monkeypatch.setattr("lineside.dispatch.STORAGE_RETRY_S", 0.05)
+    bench = Bench(path, Diagnoser())
+    bench.verdicts.record(given())
+    bench.verdicts._db.execute("PRAGMA query_only = 1")
+    async with working(bench):
+        bench.desk.accept(verdict(), lambda: bench.stored.append(1))
+        with anyio.fail_after(5):
+            while not bench.desk.trouble:
+                await anyio.sleep(0.01)
+        assert bench.stored == []
+        bench.verdicts._db.execute("PRAGMA query_only = 0")
+        (receipt,) = await receipts(bench, 1)
+    assert receipt.status == "ok"
+    assert bench.stored == [1]
+    assert bench.desk.trouble == ""
+
+
+async def test_a_report_and_a_verdict_of_the_same_bytes_are_two_things(path):
+    async with working(Bench(path, Diagnoser())) as bench:
+        bench.accept(incoming())
+        await bench.wait(1)
+        bench.desk.accept(dataclasses.replace(incoming(), verb="feedback"), lambda: None)
+        await bench_answers(bench, 2)
+    assert b"diagnosis_id" in bench.answers[1].payload
+    assert msgspec.json.decode(bench.answers[1].payload, type=Receipt).field == "diagnosis_id"
+
+
 async def test_a_report_that_ends_the_daemon_again_and_again_is_set_aside(path):
     """Three times begun and never put back, as when the process is killed."""
     journal = Journal(path, Limits(1000, 1 << 26))
-    desk = Desk(journal, Diagnoser(), DeskLimits(1, 9, 5000), [].append, asyncio.get_running_loop())
+    feedback = FeedbackDesk(FeedbackStore(path.with_name("feedback.db")), [].append)
+    loop = asyncio.get_running_loop()
+    desk = Desk(journal, Diagnoser(), DeskLimits(1, 9, 5000), [].append, loop, feedback)
     report = journal.accept(desk._prepare(incoming())).result(5).report
     for _ in range(3):
         assert journal.begin(report).result(5) is not None

@@ -9,22 +9,23 @@ from lineside.transport.mqtt.topics import (
     check_filters,
     decode_device,
     default_reply,
+    device_levels,
     encode_device,
-    fault_levels,
+    is_feedback,
     may_reply_to,
     status_topic,
 )
 
 
 def test_a_device_is_the_levels_after_the_verb():
-    assert fault_levels("lineside/v1/fault/line1/press-7") == "line1/press-7"
-    assert fault_levels("lineside/v1/fault/") == ""
-    assert fault_levels("lineside/v1/fault") == ""
+    assert device_levels("lineside/v1/fault/line1/press-7") == "line1/press-7"
+    assert device_levels("lineside/v1/fault/") == ""
+    assert device_levels("lineside/v1/fault") == ""
 
 
 def test_an_answer_goes_where_the_fault_came_from():
-    assert default_reply("line1/a%2Bb") == "lineside/v1/diagnosis/line1/a%2Bb"
-    assert default_reply("") == "lineside/v1/diagnosis"
+    assert default_reply("lineside/v1/fault/line1/a%2Bb") == "lineside/v1/diagnosis/line1/a%2Bb"
+    assert default_reply("lineside/v1/fault") == "lineside/v1/diagnosis"
 
 
 @pytest.mark.parametrize(
@@ -103,3 +104,13 @@ def test_backoff_doubles_with_jitter_up_to_its_bound():
     backoff.reset()
     assert backoff.next_s() <= 1
     assert len(set(waits)) > 1
+
+
+def test_verdicts_have_topics_of_their_own():
+    assert is_feedback("lineside/v1/feedback/line1/press-7")
+    assert is_feedback("lineside/v1/feedback")
+    assert not is_feedback("lineside/v1/fault/feedback")
+    assert device_levels("lineside/v1/feedback/line1/press-7") == "line1/press-7"
+    assert default_reply("lineside/v1/feedback/line1/press-7") == "lineside/v1/receipt/line1/press-7"
+    assert default_reply("lineside/v1/feedback") == "lineside/v1/receipt"
+    assert not may_reply_to("lineside/v1/feedback/x", ("#",))

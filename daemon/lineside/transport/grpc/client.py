@@ -39,6 +39,18 @@ def diagnose(address: str, report: bytes, timeout_s: float) -> bytes:
     return call(address, "diagnose", ask).diagnosis_json
 
 
+def give_feedback(address: str, feedback: bytes, timeout_s: float) -> bytes:
+    """Give a verdict; returns the receipt's JSON document."""
+    request = diagnosis_pb2.GiveFeedbackRequest(feedback_json=feedback)
+
+    def ask(channel: grpc.Channel) -> diagnosis_pb2.GiveFeedbackResponse:
+        stub = diagnosis_pb2_grpc.FeedbackServiceStub(channel)
+        response: diagnosis_pb2.GiveFeedbackResponse = stub.GiveFeedback(request, timeout=timeout_s)
+        return response
+
+    return call(address, "give feedback", ask).receipt_json
+
+
 def status(address: str) -> StatusFacts:
     """Ask how the daemon is."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+from dataclasses import dataclass
 
 import anyio
 import grpc
@@ -14,11 +15,16 @@ from grpc_reflection.v1alpha import reflection
 from lineside.config import GrpcConfig
 from lineside.errors import LinesideError
 from lineside.open_inference import open_inference_pb2, open_inference_pb2_grpc
-from lineside.ports import Admin, Diagnoser, Generator
+from lineside.ports import Admin, Diagnoser, FeedbackTaker, Generator
 from lineside.transport.grpc.calls import CallDefaults, Calls
 from lineside.transport.grpc.malformed import MalformedInterceptor
 from lineside.transport.grpc.open_inference import OpenInferenceService
-from lineside.transport.grpc.services import AdminService, DiagnosisService, GenerationService
+from lineside.transport.grpc.services import (
+    AdminService,
+    DiagnosisService,
+    FeedbackService,
+    GenerationService,
+)
 from lineside.v1 import (
     admin_pb2,
     admin_pb2_grpc,
@@ -35,6 +41,7 @@ SERVICES = tuple(
     for file, name in (
         (generation_pb2.DESCRIPTOR, "GenerationService"),
         (diagnosis_pb2.DESCRIPTOR, "DiagnosisService"),
+        (diagnosis_pb2.DESCRIPTOR, "FeedbackService"),
         (admin_pb2.DESCRIPTOR, "AdminService"),
         (open_inference_pb2.DESCRIPTOR, "GRPCInferenceService"),
     )
@@ -46,23 +53,26 @@ FLUSH_S = 0.25
 CLEANUP_S = 2.0
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Who does what clients ask for."""
+
+    generator: Generator
+    diagnoser: Diagnoser
+    feedback: FeedbackTaker
+
+
 class GrpcServer:
     """All services on one port. Not serving, for health checks, until told so."""
 
-    def __init__(
-        self,
-        config: GrpcConfig,
-        generator: Generator,
-        diagnoser: Diagnoser,
-        admin: Admin,
-        defaults: CallDefaults,
-    ) -> None:
+    def __init__(self, config: GrpcConfig, served: Served, admin: Admin, defaults: CallDefaults) -> None:
         self._config = config
         self._admin = admin
         self._calls = Calls(admin, config.max_in_flight, defaults.timeout_ms)
-        self._generation = GenerationService(generator, admin, self._calls, defaults.max_tokens)
-        self._diagnosis = DiagnosisService(diagnoser, self._calls)
-        self._open_inference = OpenInferenceService(generator, admin, self._calls, defaults.max_tokens)
+        self._generation = GenerationService(served.generator, admin, self._calls, defaults.max_tokens)
+        self._diagnosis = DiagnosisService(served.diagnoser, self._calls)
+        self._feedback = FeedbackService(served.feedback, self._calls)
+        self._open_inference = OpenInferenceService(served.generator, admin, self._calls, defaults.max_tokens)
         self._health = health.aio.HealthServicer()
         self._server: grpc.aio.Server | None = None
 
@@ -76,6 +86,7 @@ class GrpcServer:
         )
         generation_pb2_grpc.add_GenerationServiceServicer_to_server(self._generation, server)
         diagnosis_pb2_grpc.add_DiagnosisServiceServicer_to_server(self._diagnosis, server)
+        diagnosis_pb2_grpc.add_FeedbackServiceServicer_to_server(self._feedback, server)
         admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(self._admin, self._calls), server)
         open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self._open_inference, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 from lineside.closing import Closing
 from lineside.diagnosis.diagnosis import Diagnosis
 from lineside.diagnosis.report import parse_report
 from lineside.errors import Reason, RejectedError
-from lineside.ports import Admin, Diagnoser, DiagnosisEvent, Generator, Retrieved, Written
+from lineside.feedback.verdict import encode_receipt
+from lineside.ports import (
+    Admin,
+    Diagnoser,
+    DiagnosisEvent,
+    FeedbackTaker,
+    Generator,
+    Retrieved,
+    Written,
+)
 from lineside.serving.request import TokenEvent
 from lineside.transport.grpc.calls import CallOptions, Calls, Rpc
 from lineside.transport.grpc.requests import read_generate, read_options
@@ -90,6 +100,27 @@ class DiagnosisService:
         timeout_ms = options.timeout_ms or report.deadline_ms or 0
         options = CallOptions(timeout_ms, options.priority, options.idempotency_key)
         return self._diagnoser.diagnose(report, self._calls.open(rpc, options))
+
+
+class FeedbackService:
+    """lineside.v1.FeedbackService."""
+
+    def __init__(self, feedback: FeedbackTaker, calls: Calls) -> None:
+        self._feedback = feedback
+        self._calls = calls
+
+    async def GiveFeedback(
+        self, request: diagnosis_pb2.GiveFeedbackRequest, rpc: Rpc
+    ) -> diagnosis_pb2.GiveFeedbackResponse:
+        """The receipt, once the verdict is on the disk."""
+        async with self._calls.guard(rpc):
+            if not request.feedback_json:
+                raise RejectedError(Reason.INVALID, "a verdict is needed", field="feedback_json")
+            receipt = await asyncio.wrap_future(self._feedback.give(request.feedback_json))
+            return diagnosis_pb2.GiveFeedbackResponse(
+                receipt_json=encode_receipt(receipt), feedback_id=receipt.feedback_id
+            )
+        raise AssertionError("the guard ends a call that it does not let through")
 
 
 class AdminService:

@@ -24,7 +24,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from lineside.config import MqttConfig
 from lineside.transport.mqtt.session import connect, explain, json_properties, make_client, status_document
-from lineside.transport.mqtt.topics import FAULT_FILTER, status_topic
+from lineside.transport.mqtt.topics import FAULT_FILTER, FEEDBACK_FILTER, status_topic
 
 logger = logging.getLogger("lineside.transport.mqtt")
 
@@ -165,12 +165,14 @@ class Connection:
         self.max_packet_bytes = getattr(properties, "MaximumPacketSize", 0)
         logger.info("connected to the broker", extra={"session_present": flags.session_present})
         options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
-        client.subscribe(FAULT_FILTER, options=options)
+        client.subscribe([(FAULT_FILTER, options), (FEEDBACK_FILTER, options)])
 
     def _on_subscribe(
         self, client: Client, _data: Any, _mid: int, reasons: list[ReasonCode], _properties: Properties | None
     ) -> None:
-        if any(reason.is_failure for reason in reasons):
+        if reasons[-1].is_failure:
+            logger.warning("no feedback: the broker refuses %s: %s", FEEDBACK_FILTER, explain(reasons[-1]))
+        if reasons[0].is_failure:
             self._end = f"the broker refuses the subscription to {FAULT_FILTER}: {explain(reasons[0])}"
             client.disconnect()
             return

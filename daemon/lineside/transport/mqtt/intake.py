@@ -15,7 +15,8 @@ from lineside.transport.mqtt.topics import (
     MAX_DEVICE_CHARACTERS,
     decode_device,
     default_reply,
-    fault_levels,
+    device_levels,
+    is_feedback,
     may_reply_to,
 )
 
@@ -54,15 +55,16 @@ class Intake:
 
     def take(self, message: MQTTMessage, acknowledge: Callable[[], None]) -> None:
         """One message. It is acknowledged once it is stored, or at once where there is nothing to store."""
-        levels = fault_levels(message.topic)
+        levels = device_levels(message.topic)
         if message.retain:
             # Somebody's last words of any age: a fault is what happens now.
             self._drop(message, acknowledge, "mqtt_retained_ignored")
         elif len(levels) > MAX_DEVICE_CHARACTERS:
             self._drop(message, acknowledge, "mqtt_bad_topics")
         else:
-            self._admin.count("mqtt_reports")
-            self._inbox.accept(self._read(message, levels), acknowledge)
+            incoming = self._read(message, levels)
+            self._admin.count("mqtt_feedback" if incoming.verb == "feedback" else "mqtt_reports")
+            self._inbox.accept(incoming, acknowledge)
 
     def _drop(self, message: MQTTMessage, acknowledge: Callable[[], None], counter: str) -> None:
         self._admin.count(counter)
@@ -79,20 +81,21 @@ class Intake:
             device=decode_device(levels),
             request_id=text(envelope.request_id, MAX_ID_CHARACTERS) or text(envelope.id, MAX_ID_CHARACTERS),
             payload=payload,
-            reply_topic=self._reply_topic(wish, levels),
+            reply_topic=self._reply_topic(wish, message.topic),
             correlation=getattr(properties, "CorrelationData", b""),
             mqtt5=any(hasattr(properties, name) for name in PUBLISHER_PROPERTIES),
             remaining_ms=None if expiry_s is None else expiry_s * 1000,
+            verb="feedback" if is_feedback(message.topic) else "fault",
         )
 
-    def _reply_topic(self, wish: str, levels: str) -> str:
+    def _reply_topic(self, wish: str, asked_on: str) -> str:
         if wish and may_reply_to(wish, self._reply_filters):
             return wish
         if wish:
             self._admin.count("mqtt_reply_topics_refused")
             hint = "add a filter to [mqtt] reply_topics if answers may go there"
             logger.warning("refused a reply topic", extra={"topic": wish[:256], "hint": hint})
-        return default_reply(levels)
+        return default_reply(asked_on)
 
 
 def read_envelope(payload: bytes) -> Envelope:

@@ -14,7 +14,10 @@ ROOT = "lineside/v1"
 FAULT = f"{ROOT}/fault"
 DIAGNOSIS = f"{ROOT}/diagnosis"
 STATUS = f"{ROOT}/status"
+FEEDBACK = f"{ROOT}/feedback"
+RECEIPT = f"{ROOT}/receipt"
 FAULT_FILTER = f"{FAULT}/#"
+FEEDBACK_FILTER = f"{FEEDBACK}/#"
 
 MAX_DEVICE_CHARACTERS = 512
 MAX_REPLY_BYTES = 1024
@@ -40,14 +43,20 @@ def decode_device(levels: str) -> str:
         return levels
 
 
-def fault_levels(topic: str) -> str:
-    """What follows the verb in a fault's topic; empty where nothing does."""
-    return topic[len(FAULT) + 1 :]
+def is_feedback(topic: str) -> bool:
+    """Whether it is one that verdicts come in on."""
+    return topic == FEEDBACK or topic.startswith(f"{FEEDBACK}/")
 
 
-def default_reply(levels: str) -> str:
-    """Where an answer goes that was asked for nowhere else."""
-    return f"{DIAGNOSIS}/{levels}" if levels else DIAGNOSIS
+def device_levels(topic: str) -> str:
+    """What follows the verb in a topic that we listen to; empty where nothing does."""
+    return topic[len(FEEDBACK if is_feedback(topic) else FAULT) + 1 :]
+
+
+def default_reply(topic: str) -> str:
+    """Where an answer to a message on `topic` goes that was asked for nowhere else."""
+    verb, levels = RECEIPT if is_feedback(topic) else DIAGNOSIS, device_levels(topic)
+    return f"{verb}/{levels}" if levels else verb
 
 
 def status_topic(client_id: str) -> str:
@@ -73,6 +82,6 @@ def may_reply_to(topic: str, filters: Iterable[str]) -> bool:
     """Whether a client may have its answer sent to `topic`: never where we listen or tell our status."""
     if not topic or len(topic.encode(errors="replace")) > MAX_REPLY_BYTES or re.search("[+#\0]", topic):
         return False
-    if any(topic == tree or topic.startswith(f"{tree}/") for tree in (FAULT, STATUS)):
+    if any(topic == tree or topic.startswith(f"{tree}/") for tree in (FAULT, FEEDBACK, STATUS)):
         return False
     return any(topic_matches_sub(topic_filter, topic) for topic_filter in filters)

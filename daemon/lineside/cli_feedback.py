@@ -1,0 +1,171 @@
+"""`lineside feedback`: verdicts on diagnoses, and what becomes of them. Knows not how either is kept."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lineside.config import load_config
+from lineside.errors import LinesideError, RejectedError
+
+if TYPE_CHECKING:
+    from lineside.feedback.store import Case, FeedbackStore
+    from lineside.feedback.verdict import Person
+
+ADD_TIMEOUT_S = 10.0
+
+
+def add_feedback(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Add the command and its own commands."""
+    feedback = commands.add_parser("feedback", parents=[common], help="technicians' verdicts on diagnoses")
+    actions = feedback.add_subparsers(required=True, metavar="ACTION")
+    _add_adding(actions, common)
+    listing = actions.add_parser("list", parents=[common], help="verdicts that wait for a decision")
+    listing.add_argument("--all", action="store_true", help="the decided ones too")
+    listing.set_defaults(run=_list)
+    rejecting = actions.add_parser("reject", parents=[common], help="it stays exportable, never retrieved")
+    rejecting.add_argument("id", nargs="+", metavar="ID", help="a verdict, or the beginning of its id")
+    rejecting.add_argument("--by", required=True, metavar="NAME", help="who decides")
+    rejecting.add_argument("--role", required=True, help="in which role")
+    rejecting.add_argument("--why", default="", help="shown beside it")
+    rejecting.set_defaults(run=_reject)
+    exporting = actions.add_parser(
+        "export", parents=[common], help="every verdict as labelled data, JSON Lines"
+    )
+    exporting.add_argument("file", nargs="?", default="-", metavar="FILE", help="default: standard output")
+    exporting.set_defaults(run=_export)
+
+
+def _add_adding(actions: Any, common: argparse.ArgumentParser) -> None:
+    adding = actions.add_parser("add", parents=[common], help="say whether a diagnosis was right")
+    adding.add_argument("diagnosis", metavar="DIAGNOSIS_ID", help="the answer's diagnosis_id")
+    adding.add_argument("verdict", choices=("right", "wrong"))
+    adding.add_argument("--cause", default="", help="what it really was")
+    adding.add_argument("--action", default="", help="what helped")
+    adding.add_argument("--by", default="", metavar="NAME", help="who says so")
+    adding.add_argument("--badge", default="", help="who says so, by number")
+    adding.add_argument("--role", required=True, help="in which role")
+    adding.add_argument(
+        "--address", metavar="HOST:PORT", help="a daemon elsewhere; default: this machine's file"
+    )
+    adding.set_defaults(run=_add)
+
+
+def _add(arguments: argparse.Namespace) -> None:
+    import msgspec  # noqa: PLC0415
+
+    from lineside.feedback.verdict import Feedback, Person, parse_feedback  # noqa: PLC0415
+
+    person = Person(name=arguments.by, badge=arguments.badge, role=arguments.role)
+    said = Feedback(
+        diagnosis_id=arguments.diagnosis,
+        verdict=arguments.verdict,
+        by=person,
+        cause=arguments.cause,
+        action=arguments.action,
+    )
+    payload = msgspec.json.encode(said)
+    with _refusals("give feedback"):
+        feedback = parse_feedback(payload)
+        if arguments.address:
+            from lineside.transport.grpc import client  # noqa: PLC0415
+
+            client.give_feedback(arguments.address, payload, ADD_TIMEOUT_S)
+        else:
+            from lineside.diagnosis.answers import Clock  # noqa: PLC0415
+
+            with _store(arguments) as store:
+                store.add(feedback, Clock().now())
+    print(f"stored as {feedback.feedback_id}; a named person approves or rejects it")
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    with _store(arguments) as store:
+        cases = list(store.cases(None if arguments.all else "pending"))
+    for case in cases:
+        feedback, diagnosis = case.feedback, case.issued.diagnosis
+        print(f"{case.id}  {case.state}  {feedback.verdict}  {case.received_at}  {feedback.by.shown}")
+        print(f"    {diagnosis.dev.id} {diagnosis.alarm.code}: {diagnosis.meaning}")
+        for name, text in (("cause", feedback.cause), ("action", feedback.action)):
+            if text:
+                print(f"    {name}: {text}")
+        if case.decision is not None:
+            became = case.decision.entry or case.decision.why
+            print(f"    by {case.decision.by.shown}, {case.decision.at}{f': {became}' if became else ''}")
+    if not cases:
+        print("none" if arguments.all else "none waits; --all shows the decided ones")
+
+
+def _reject(arguments: argparse.Namespace) -> None:
+    from lineside.diagnosis.answers import Clock  # noqa: PLC0415
+    from lineside.feedback.store import Decision  # noqa: PLC0415
+
+    decision = Decision(by=_person(arguments), at=Clock().now(), why=arguments.why[:500])
+    with _store(arguments) as store, _refusals("reject verdict"):
+        for case in _cases(store, arguments.id):
+            store.decide(case, "rejected", decision)
+            print(f"{case.id} rejected")
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from lineside.feedback.labelled import labelled  # noqa: PLC0415
+
+    with _store(arguments) as store:
+        lines = [json.dumps(labelled(case), ensure_ascii=False) for case in store.cases()]
+    text = "".join(f"{line}\n" for line in lines)
+    if arguments.file == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        Path(arguments.file).write_text(text, "utf-8")
+    except OSError as error:
+        hint = "name a file that may be written, or - for standard output"
+        raise LinesideError("export feedback", f"{arguments.file}: {error.strerror}", hint) from error
+    print(f"{len(lines)} verdicts in {arguments.file}")
+
+
+def _cases(store: FeedbackStore, ids: list[str]) -> list[Case]:
+    """All of them, before any is decided: a mistyped id stops the command."""
+    return [store.case(one) for one in ids]
+
+
+def _person(arguments: argparse.Namespace) -> Person:
+    from lineside.feedback.verdict import Person  # noqa: PLC0415
+
+    if not arguments.by.strip() or not arguments.role.strip():
+        raise LinesideError("decide on verdict", "--by and --role must not be empty", "name who decides")
+    return Person(name=arguments.by[:64], role=arguments.role[:64])
+
+
+@contextlib.contextmanager
+def _store(arguments: argparse.Namespace) -> Iterator[FeedbackStore]:
+    from lineside.feedback.file import limits_of  # noqa: PLC0415
+    from lineside.feedback.store import FeedbackStore  # noqa: PLC0415
+
+    config = load_config(arguments.config)
+    store = FeedbackStore(config.feedback_path, limits_of(config.feedback))
+    with contextlib.closing(store):
+        yield store
+
+
+@contextlib.contextmanager
+def _refusals(operation: str) -> Iterator[None]:
+    """What a program is told as a reason and a field, told to a person."""
+    try:
+        yield
+    except RejectedError as refusal:
+        where = f"{refusal.field}: " if refusal.field else ""
+        raise LinesideError(
+            operation, f"{where}{refusal.message}", _HINTS.get(refusal.reason.value, "")
+        ) from None
+
+
+_HINTS = {
+    "not_found": "take the diagnosis_id of an answer that this machine gave",
+    "storage": "look at the disk, and whether this user may write there",
+}

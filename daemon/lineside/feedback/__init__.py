@@ -1,0 +1,1 @@
+"""What technicians say of diagnoses, and what the plant learns of it. Knows nothing of wires or of models."""
