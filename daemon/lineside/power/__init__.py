@@ -1,0 +1,1 @@
+"""Power and heat: sensors, actuators, governor, privileged helper."""
