@@ -21,6 +21,8 @@ import onnxruntime
 class OrtRunner:
     """One model file with its cache, updated in place."""
 
+    chunk = 256  # tokens at a time, when a longer text is read
+
     def __init__(self, model: Path, threads: int = 0) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -29,6 +31,10 @@ class OrtRunner:
         caches = [entry for entry in self._session.get_inputs() if entry.name.startswith("past_key_values.")]
         self.max_seq_len: int = caches[0].shape[2]
         self._caches = {entry.name: np.zeros((1, *entry.shape[1:]), np.float32) for entry in caches}
+
+    def logits(self, tokens: list[int], past_len: int) -> NDArray[np.float32]:
+        """As forward, for all the tokens."""
+        return self.forward(tokens, past_len, list(range(len(tokens))))
 
     def forward(self, tokens: list[int], past_len: int, rows: list[int]) -> NDArray[np.float32]:
         """Append tokens to the first `past_len` cached ones; logits of those at `rows`."""

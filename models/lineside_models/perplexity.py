@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -14,7 +16,15 @@ from lineside.engine.bundle import TOKENIZER, Bundle
 from lineside_models.errors import BuildError
 from lineside_models.ort_runner import OrtRunner
 
-_CHUNK = 256
+
+class Runner(Protocol):
+    """Something that reads one sequence, at most `chunk` tokens at a time."""
+
+    chunk: int
+    max_seq_len: int
+
+    def logits(self, tokens: list[int], past_len: int) -> NDArray[np.float32]:
+        """Append tokens to the first `past_len` cached ones; the logits of each."""
 
 
 class Perplexity(msgspec.Struct, frozen=True):
@@ -35,6 +45,13 @@ def measure_perplexity(bundle: Bundle, text: Path, model: Path | None = None) ->
 
     `model` is another graph over the same weights than the bundle's own.
     """
+    return perplexity_of(bundle, OrtRunner(model or bundle.path), text)
+
+
+def perplexity_of(
+    bundle: Bundle, runner: Runner, text: Path, advance: Callable[[int], None] = lambda _: None
+) -> Perplexity:
+    """What `runner` makes of the text, in the bundle's tokens. `advance` hears of every token read."""
     try:
         content = text.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -44,22 +61,24 @@ def measure_perplexity(bundle: Bundle, text: Path, model: Path | None = None) ->
         Tokenizer.from_file(str(bundle.file(TOKENIZER))).encode(content, add_special_tokens=False).ids
     )
     bos = [] if bundle.manifest.tokens.bos is None else [bundle.manifest.tokens.bos]
-    runner = OrtRunner(model or bundle.path)
     step = runner.max_seq_len - len(bos)
-    losses = [_window_losses(runner, bos + ids[start : start + step]) for start in range(0, len(ids), step)]
+    losses = [
+        _window_losses(runner, bos + ids[start : start + step], advance) for start in range(0, len(ids), step)
+    ]
     total = np.concatenate(losses)
     if not len(total):
         raise BuildError("measure perplexity", f"{text} has no two tokens", "give a longer --text")
     return Perplexity(text.name, len(total), math.exp(float(total.mean())))
 
 
-def _window_losses(runner: OrtRunner, ids: list[int]) -> NDArray[np.float64]:
+def _window_losses(runner: Runner, ids: list[int], advance: Callable[[int], None]) -> NDArray[np.float64]:
     """Negative log probability of each token after the first. Logits are held a chunk at a time."""
     losses = [np.zeros(0)]
-    for past in range(0, len(ids) - 1, _CHUNK):
-        chunk = ids[past : past + _CHUNK]
+    for past in range(0, len(ids) - 1, runner.chunk):
+        chunk = ids[past : past + runner.chunk]
         following = ids[past + 1 : past + 1 + len(chunk)]
-        logits = runner.forward(chunk, past, list(range(len(following)))).astype(np.float64)
+        logits = runner.logits(chunk, past)[: len(following)].astype(np.float64)
+        advance(len(chunk))
         top = logits.max(axis=-1)
         normaliser = top + np.log(np.exp(logits - top[:, None]).sum(axis=-1))
         losses.append(normaliser - logits[np.arange(len(following)), following])

@@ -40,14 +40,24 @@ def _int8(blocks: NDArray[np.float32]) -> Quantised:
 
 
 def _int4(blocks: NDArray[np.float32]) -> Quantised:
-    """Try some steps around the largest value and keep, for each block, that of the least square error.
+    best, scale = search_int4(blocks)
+    stored = (best + 8).astype(np.uint8)
+    packed = np.bitwise_or(stored[..., 0::2], np.left_shift(stored[..., 1::2], 4), dtype=np.uint8)
+    return packed, _positive(scale)
 
-    Errors count by |w| + rms(w): large values matter more (perplexities in scripts/proof). For integers q the
-    best scale is <w, q> / <q, q>, which leaves an error of <w, w> - <w, q>^2 / <q, q>.
+
+def search_int4(
+    blocks: NDArray[np.float32], importance: NDArray[np.float32] | float = 1.0
+) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Integers from -8 to 7 and a scale for each block, along the last axis. A block of zeros has scale 0.
+
+    Try some steps around the largest value and keep, for each block, that of the least square error.
+    Errors count by `importance` times |w| + rms(w): large values matter more (perplexities in scripts/proof).
+    For integers q the best scale is <w, q> / <q, q>, which leaves an error of <w, w> - <w, q>^2 / <q, q>.
     """
     largest = np.abs(blocks).max(axis=-1)
     units = blocks * _inverse(largest)[..., None]
-    weights = np.abs(units) + np.sqrt(np.square(units).mean(axis=-1, keepdims=True))
+    weights = (np.abs(units) + np.sqrt(np.square(units).mean(axis=-1, keepdims=True))) * importance
     gain = np.full(largest.shape, -1, np.float32)
     scale = np.zeros_like(largest)
     best = np.zeros(blocks.shape, np.int8)
@@ -60,9 +70,7 @@ def _int4(blocks: NDArray[np.float32]) -> Quantised:
         gain = np.where(better, along * candidate, gain)
         scale = np.where(better, candidate * largest, scale)
         np.copyto(best, trial.astype(np.int8), where=better[..., None])
-    stored = (best + 8).astype(np.uint8)
-    packed = np.bitwise_or(stored[..., 0::2], np.left_shift(stored[..., 1::2], 4), dtype=np.uint8)
-    return packed, _positive(scale)
+    return best, scale
 
 
 def _inverse(scale: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -93,10 +93,9 @@ class TrtDialect(Dialect):
         )
 
     def _heads_last(self, x: Value) -> Value:
-        """The attention's output as [positions, heads * head_dim]."""
+        """[batch, heads, tokens, head_dim] as [positions, heads * head_dim]."""
         g, shape = self._geometry, self._shape
         if shape.tokens > 1:
-            x = self._reshape(x, shape.batch, g.heads, shape.tokens, g.head_dim)
             x = self._graph.node("Transpose", [x], perm=[0, 2, 1, 3])
         return self._reshape(x, shape.positions, g.heads * g.head_dim)
 

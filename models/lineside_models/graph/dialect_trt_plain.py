@@ -68,7 +68,10 @@ class TrtPlainDialect(TrtDialect):
         weights = node("Softmax", [node("Concat", [on_cache, on_new], axis=3)], axis=3)
         past, new = self._split(weights, 3, shape.max_seq_len, shape.tokens)
         products = [node("MatMul", [past, cached_values]), node("MatMul", [new, value])]
-        return self._heads_last(node("Add", products))
+        attended = node("Add", products)
+        if shape.tokens > 1:
+            attended = self._reshape(attended, shape.batch, g.heads, shape.tokens, g.head_dim)
+        return self._heads_last(attended)
 
     def _cache_inputs(self, layer: int) -> list[Value]:
         g, shape = self._geometry, self._shape

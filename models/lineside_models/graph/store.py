@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lineside.engine.bundle import Manifest
 from lineside_models.checkpoint import Architecture, Checkpoint, tensor_shapes
 from lineside_models.errors import BuildError
 from lineside_models.quantize import BLOCK, dequantise, quantise
@@ -73,6 +74,17 @@ class WeightStore:
             return self.file.array(name).astype(np.float32)
         stored, scale = self.file.array(f"{name}.q"), self.file.array(f"{name}.scale")
         return dequantise(stored.astype(np.uint8), scale.astype(np.float32), bits)
+
+
+def stored_architecture(manifest: Manifest, store: WeightStore) -> Architecture:
+    """The architecture of a bundle's model, from its manifest and the store's biases."""
+    return Architecture(
+        family=manifest.architecture,
+        geometry=manifest.geometry,
+        qkv_bias=store.has("layers.0.qkv.bias"),
+        o_bias=store.has("layers.0.o_proj.bias"),
+        max_position=manifest.max_seq_len,
+    )
 
 
 def plan_store(architecture: Architecture, weights: str) -> list[Entry]:

@@ -13,7 +13,7 @@ from lineside_models.graph.dialect import Value
 from lineside_models.graph.onnx_graph import OnnxGraph
 
 WeightsAs = Literal["inputs", "constants"]
-_LARGEST_FP16 = 65504.0
+LARGEST_FP16 = 65504.0
 
 
 class Source(Protocol):
@@ -70,7 +70,7 @@ def as_fp16(source: Source, name: str) -> NDArray[np.float16]:
     """The values in FP16. Raises BuildError where they do not fit."""
     values = source.values(name)
     largest = float(np.abs(values).max())
-    if largest > _LARGEST_FP16:
-        message = f"{name} holds {largest:.0f}, beyond FP16's {_LARGEST_FP16:.0f}"
+    if largest > LARGEST_FP16:
+        message = f"{name} holds {largest:.0f}, beyond FP16's {LARGEST_FP16:.0f}"
         raise BuildError("lower for TensorRT", message, "serve this model through ONNX Runtime")
     return values.astype(np.float16)

@@ -13,10 +13,20 @@ from numpy.typing import NDArray
 
 Lookup = Callable[[str], NDArray]
 Array = NDArray[np.float64]
+Rounding = Callable[[str, Array], Array]
 
 
-def reference_logits(geometry, lookup: Lookup, tokens: Sequence[int], rows: Sequence[int]) -> Array:
-    """Logits at `rows` of one sequence, computed whole."""
+def exact(_: str, x: Array) -> Array:
+    return x
+
+
+def reference_logits(
+    geometry, lookup: Lookup, tokens: Sequence[int], rows: Sequence[int], rounding: Rounding = exact
+) -> Array:
+    """Logits at `rows` of one sequence, computed whole.
+
+    `rounding` is what a quantised model does to the input of a product, which is named by its first matrix.
+    """
 
     def get(name: str) -> Array:
         return np.asarray(lookup(name), np.float64)
@@ -28,12 +38,18 @@ def reference_logits(geometry, lookup: Lookup, tokens: Sequence[int], rows: Sequ
         def part(name: str, layer: int = layer) -> Array:
             return get(f"layers.{layer}.{name}")
 
-        x = x + attention(geometry, part, rms(x, part("attn_norm"), geometry.norm_eps), cos, sin)
-        y = rms(x, part("mlp_norm"), geometry.norm_eps)
+        def rounded(name: str, y: Array, layer: int = layer) -> Array:
+            return rounding(f"layers.{layer}.{name}", y)
+
+        y = rounded("q_proj", rms(x, part("attn_norm"), geometry.norm_eps))
+        x = x + output(part, rounded("o_proj", attention(geometry, part, y, cos, sin)))
+        y = rounded("gate_proj", rms(x, part("mlp_norm"), geometry.norm_eps))
         gate = y @ part("gate_proj").T
-        x = x + (gate / (1 + np.exp(-gate)) * (y @ part("up_proj").T)) @ part("down_proj").T
+        y = rounded("down_proj", gate / (1 + np.exp(-gate)) * (y @ part("up_proj").T))
+        x = x + y @ part("down_proj").T
     final = rms(x[list(rows)], get("norm"), geometry.norm_eps)
-    return final @ get("embed" if geometry.tied_head else "head").T
+    head = "embed" if geometry.tied_head else "head"
+    return rounding("head", final) @ get(head).T
 
 
 def attention(geometry, part: Lookup, x: Array, cos: Array, sin: Array) -> Array:
@@ -55,7 +71,11 @@ def attention(geometry, part: Lookup, x: Array, cos: Array, sin: Array) -> Array
         scores = q[head] @ k[head // share].T / np.sqrt(geometry.head_dim) + mask
         weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
         out.append(weights / weights.sum(axis=-1, keepdims=True) @ v[head // share])
-    joined = np.concatenate(out, axis=-1) @ part("o_proj").T
+    return np.concatenate(out, axis=-1)
+
+
+def output(part: Lookup, attended: Array) -> Array:
+    joined = attended @ part("o_proj").T
     try:
         return joined + part("o_proj.bias")
     except KeyError:

@@ -14,12 +14,12 @@ from tests.unit.models.trt_runs import Cache, TrtRun
 
 from lineside_models.checkpoint import open_checkpoint
 from lineside_models.errors import BuildError
-from lineside_models.graph import TrtShape, lower_trt_plain
+from lineside_models.graph import TrtShape, lower_trt_native, lower_trt_plain
 from lineside_models.graph.store import WeightStore, write_store
 from lineside_models.safetensors_file import read_safetensors
 
 S_MAX, CHUNK = 64, 16
-LOWERINGS = {"plain": lower_trt_plain}
+LOWERINGS = {"plain": lower_trt_plain, "native": lower_trt_native}
 MODELS = {
     "llama": Tiny("llama", tied=False, bias=True, o_bias=True, theta=500.0),
     "qwen2": Tiny("qwen2", heads=6, kv_heads=2, hidden=96, eps=1e-6),

@@ -1,0 +1,103 @@
+"""Chooses scales for a precision from what the model's products saw. Knows no terminal and no graph.
+
+INT8: channels of inputs and weights are brought near one another so that both round well (SmoothQuant, with
+the exponent searched for each matrix); a matrix that would still lose too much stays in FP16. INT4: channels
+that matter are enlarged before rounding (AWQ, likewise). FP8 needs the largest values alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lineside.engine.bundle import Geometry
+from lineside_models.calibration.record import Seen
+from lineside_models.calibration.result import Point, Quantisation
+from lineside_models.graph.equalise import share_between_heads
+from lineside_models.graph.trt_products import Source
+from lineside_models.graph.trt_quantised import int4_block, int4_blocks
+
+Vector = NDArray[np.float64]
+Noise = Callable[[NDArray[np.float64], Seen, Vector], float]
+_EXPONENTS = np.linspace(0, 1, 11)
+_SAMPLED_ROWS = 256
+_CHANNEL_RANGE = 1e3  # no channel is scaled by more, either way
+_SMALLEST = 1e-6
+_INT8_NOISE_LIMIT = 1e-2  # rounding noise over signal; above it a matrix stays in FP16
+
+
+def choose_point(
+    geometry: Geometry, store: Source, matrix: str, seen: Seen, precision: Quantisation
+) -> Point | None:
+    """How to quantise a matrix and its input. None: it stays in FP16."""
+    if precision == "fp8":
+        return Point(_rounded(seen.largest.max()))
+    rows = store.shape(matrix)[0]
+    sample = store.values(matrix)[:: max(1, rows // _SAMPLED_ROWS)].astype(np.float64)
+    if precision == "int4" and not int4_block(sample.shape[1]):
+        return None
+    noise, candidates = (
+        (_int8_noise, _smooth(sample, seen)) if precision == "int8" else (_int4_noise, _protect(seen))
+    )
+    if matrix in ("embed", "head"):
+        candidates = candidates[:1]  # nothing before it takes its channels' scales
+    if matrix.endswith(".o_proj"):
+        candidates = [share_between_heads(scales, geometry) for scales in candidates]
+    noises = [noise(sample, seen, scales) for scales in candidates]
+    best = int(np.argmin(noises))
+    signal = float((np.square(sample) @ seen.mean_square).sum())
+    if precision == "int8" and noises[best] > _INT8_NOISE_LIMIT * signal:
+        return None
+    return _point(seen, candidates[best], precision)
+
+
+def _point(seen: Seen, scales: Vector, precision: Quantisation) -> Point:
+    channels = () if (scales == 1).all() else tuple(map(_rounded, scales))
+    rms = tuple(map(_rounded, np.sqrt(seen.mean_square) / scales)) if precision == "int4" else ()
+    return Point(_rounded((seen.largest / scales).max()), channels, rms)
+
+
+def _smooth(sample: NDArray[np.float64], seen: Seen) -> list[Vector]:
+    """Ones, and channel scales between the input's range and the inverse of the weights' range."""
+    inputs = np.maximum(seen.largest, _SMALLEST)
+    weights = np.maximum(np.abs(sample).max(axis=0), _SMALLEST)
+    tried = [_levelled(inputs**exponent / weights ** (1 - exponent)) for exponent in _EXPONENTS]
+    return [np.ones_like(inputs), *tried]
+
+
+def _protect(seen: Seen) -> list[Vector]:
+    """Ones, and channel scales that grow with the input."""
+    inputs = np.maximum(np.sqrt(seen.mean_square), _SMALLEST)
+    return [_levelled(inputs**exponent) for exponent in _EXPONENTS]
+
+
+def _levelled(scales: Vector) -> Vector:
+    """Scales around 1, in FP16's comfort."""
+    levelled: Vector = scales / np.exp(np.log(scales).mean())
+    return np.clip(levelled, 1 / _CHANNEL_RANGE, _CHANNEL_RANGE)
+
+
+def _int8_noise(sample: NDArray[np.float64], seen: Seen, scales: Vector) -> float:
+    """Expected square error of the products with input and weights rounded, over the sampled rows."""
+    weights = sample * scales
+    input_step = float((seen.largest / scales).max()) / 127
+    weight_steps = np.abs(weights).max(axis=1) / 127
+    of_input = input_step**2 / 12 * float(np.square(weights).sum())
+    of_weights = float(np.square(weight_steps).sum()) / 12 * float((seen.mean_square / scales**2).sum())
+    return of_input + of_weights
+
+
+def _int4_noise(sample: NDArray[np.float64], seen: Seen, scales: Vector) -> float:
+    """Expected square error of the products with the weights rounded, over the sampled rows."""
+    weights = (sample * scales).astype(np.float32)
+    block, rms = int4_block(weights.shape[1]), np.sqrt(seen.mean_square) / scales
+    integers, steps = int4_blocks(weights, block, rms.astype(np.float32))
+    rounded = integers * np.repeat(steps.astype(np.float32), block, axis=1)
+    return float((np.square(rounded - weights, dtype=np.float64) @ np.square(rms)).sum())
+
+
+def _rounded(value: float) -> float:
+    """Six digits: enough for a scale, and a smaller file."""
+    return float(f"{value:.6g}")

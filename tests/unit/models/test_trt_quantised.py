@@ -1,0 +1,274 @@
+"""Quantised lowerings of tiny random checkpoints, on ONNX Runtime, against the float64 reference.
+
+The reference multiplies with the values that the graph's file holds, and rounds inputs as the graph does.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import onnx
+import pytest
+from tests.unit.models.graph_runs import relative_error, stored_lookup
+from tests.unit.models.reference_decoder import reference_logits
+from tests.unit.models.tiny_checkpoints import VOCAB, Tiny, write_gguf
+from tests.unit.models.trt_runs import Cache, TrtRun, run_exactly
+from tests.unit.models.trt_weights import GraphWeights
+
+from lineside_models.calibration import choose
+from lineside_models.calibration.choose import choose_point
+from lineside_models.calibration.record import CHUNK, Seen, record
+from lineside_models.calibration.result import Calibration, Point, load_calibration
+from lineside_models.checkpoint import open_checkpoint
+from lineside_models.errors import BuildError
+from lineside_models.graph import TrtShape, lower_trt_native, lower_trt_plain
+from lineside_models.graph.equalise import ScaledSource, share_between_heads
+from lineside_models.graph.external_data import ExternalData
+from lineside_models.graph.onnx_graph import OnnxGraph
+from lineside_models.graph.store import WeightStore, write_store
+from lineside_models.graph.trt_quantised import Fp8Products, Int4Products, Int8Products, WeakInt8Products
+from lineside_models.safetensors_file import read_safetensors
+
+S_MAX = 64
+MODELS = {
+    "llama": Tiny("llama", tied=False, bias=True, o_bias=True, theta=500.0),
+    "qwen2": Tiny("qwen2", heads=6, kv_heads=2, hidden=96, eps=1e-6),
+}
+TARGETS = {
+    "plain-int8-weak": (lower_trt_plain, "int8", {}),
+    "plain-int8": (lower_trt_plain, "int8", {"strongly_typed": True}),
+    "plain-fp8": (lower_trt_plain, "fp8", {"strongly_typed": True}),
+    "plain-int4": (lower_trt_plain, "int4", {"strongly_typed": True}),
+    "native-int8": (lower_trt_native, "int8", {}),
+    "native-fp8": (lower_trt_native, "fp8", {}),
+    "native-int4": (lower_trt_native, "int4", {}),
+}
+# Of the largest logit. FP16's noise makes some inputs round the other way, which counts as much as rounding
+# itself in a random model: the products alone are compared exactly, below.
+GRAPH_ERROR = {"int8": 0.1, "fp8": 0.2, "int4": 4e-3}
+TOTAL_ERROR = {"int8": 0.25, "fp8": 0.3, "int4": 0.5}
+RANDOM = np.random.default_rng(3)
+TOKENS = RANDOM.integers(0, VOCAB, 60).tolist()
+PROMPTS = [RANDOM.integers(0, VOCAB, CHUNK).tolist() for _ in range(2)]
+
+
+class Model:
+    """A tiny checkpoint's store, with what its products saw."""
+
+    def __init__(self, directory, tiny: Tiny) -> None:
+        checkpoint = open_checkpoint(write_gguf(directory / "tiny.gguf", tiny))
+        write_store(directory / "w.safetensors", checkpoint, "fp32", lambda _: None)
+        self.store = WeightStore(read_safetensors(directory / "w.safetensors"))
+        self.architecture = checkpoint.architecture
+        self.geometry = checkpoint.architecture.geometry
+        self.seen = record(self.architecture, self.store, PROMPTS, lambda _: None)
+
+    def calibration(self, precision: str, *, head: bool = False) -> Calibration:
+        found = {
+            matrix: choose_point(self.geometry, self.store, matrix, seen, precision)
+            for matrix, seen in self.seen.items()
+            if head or matrix not in ("embed", "head")
+        }
+        points = {matrix: point for matrix, point in found.items() if point}
+        return Calibration(precision=precision, weights_sha256="", texts=(), tokens=256, points=points)
+
+    def reference(self, tokens, rows) -> np.ndarray:
+        return reference_logits(self.geometry, stored_lookup(self.store, self.geometry), tokens, rows)
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def model(request, tmp_path_factory) -> Model:
+    return Model(tmp_path_factory.mktemp("trt"), MODELS[request.param])
+
+
+@pytest.fixture(params=TARGETS)
+def target(request):
+    return TARGETS[request.param]
+
+
+@pytest.mark.parametrize("head", [False, True], ids=["layers", "head"])
+def test_chunk_then_ragged_steps(model, target, tmp_path, head: bool) -> None:
+    lower, precision, options = target
+    calibration = model.calibration(precision, head=head)
+    cache = Cache(model.geometry, 2, S_MAX)
+    runs = []
+    for shape in (TrtShape.chunk(16, S_MAX), TrtShape.step(2, S_MAX)):
+        path = tmp_path / f"{shape.role}.onnx"
+        lower(model.architecture, model.store, shape, precision, path, calibration=calibration, **options)
+        onnx.checker.check_model(path, full_check=True)
+        runs.append(TrtRun(path, model.store, cache))
+    weights = GraphWeights(path, model.store)
+    assert weights.quantised == set(calibration.points)
+    assert len(weights.quantised) == 8 + head
+    tied_name = "embed" if model.geometry.tied_head else "head"
+    chunk, step = runs
+    other = TOKENS[20:40]
+    logits = [chunk.forward(0, [TOKENS[:16]], [0], [15] * 8)["logits"][:1]]
+    chunk.forward(1, [[*other[:5], *[0] * 11]], [0], [0] * 8)
+    logits.append(step.forward(0, [[TOKENS[16]], [other[5]]], [16, 5])["logits"])
+
+    def expected(tokens, row) -> np.ndarray:
+        untied = msgspec.structs.replace(model.geometry, tied_head=False)
+        stored = stored_lookup(weights, model.geometry)
+        known = {"embed": weights.embedding(), "head": stored(tied_name)}
+        lookup = lambda name: known[name] if name in known else stored(name)  # noqa: E731
+        return reference_logits(untied, lookup, tokens, [row], weights.rounding)[0]
+
+    cases = [(TOKENS, 15), (TOKENS[:17], 16), (other[:6], 5)]
+    for found, (tokens, row) in zip(np.concatenate(logits), cases, strict=True):
+        exact = model.reference(tokens, [row])[0]
+        assert relative_error(found, expected(tokens, row)) < GRAPH_ERROR[precision]
+        assert relative_error(found, exact) < TOTAL_ERROR[precision]
+
+
+class Matrix:
+    """A source of one matrix with a bias."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self._tensors = {"m": values, "m.bias": np.linspace(-1, 1, len(values), dtype=np.float32)}
+        self.has, self.values = self._tensors.__contains__, self._tensors.__getitem__
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self._tensors[name].shape
+
+
+@pytest.mark.parametrize(
+    ("kind", "precision", "opset"),
+    [
+        (WeakInt8Products, "int8", 17),
+        (Int8Products, "int8", 20),
+        (Fp8Products, "fp8", 20),
+        (Int4Products, "int4", 21),
+    ],
+)
+def test_one_product_is_exactly_what_its_roundings_say(tmp_path, kind, precision: str, opset: int) -> None:
+    source = Matrix(RANDOM.normal(size=(24, 128)).astype(np.float32) * np.logspace(-2, 1, 24)[:, None])
+    source.values("m")[5] = 0
+    path, x = tmp_path / "m.onnx", RANDOM.normal(size=(6, 128)).astype(np.float16)
+    point = Point(2.5, rms=(1.0,) * 128)  # some inputs are beyond: they saturate
+    calibration = Calibration(precision=precision, weights_sha256="", texts=(), tokens=0, points={"m": point})
+    graph = OnnxGraph(None, opset, ExternalData(path))
+    graph.input("x", onnx.TensorProto.FLOAT16, x.shape)
+    y = kind(graph, source, "constants", calibration).product("x", "m")
+    graph.node("Identity", [y], ["y"])
+    graph.output("y", onnx.TensorProto.FLOAT16, (6, 24))
+    graph.save(path, "product")
+    onnx.checker.check_model(path, full_check=True)
+    weights = GraphWeights(path, source)
+    matrix = weights.values("m")
+    assert weights.quantised == {"m"}
+    rounded = weights.rounding("m", x.astype(np.float64)) if weights.steps else x.astype(np.float64)
+    assert (np.abs(rounded).max() < 2.53) == (precision != "int4")
+    (found,) = run_exactly(path, {"x": x})
+    expected = rounded @ matrix.T + source.values("m.bias")
+    assert np.allclose(found, expected, rtol=2e-3, atol=2e-3 * np.abs(matrix).max(axis=1))
+    coarse = {"int8": 0.006, "fp8": 0.07, "int4": 0.2}[precision]
+    largest = np.abs(source.values("m")).max(axis=1, keepdims=True) + 1e-9
+    limit = np.abs(matrix - source.values("m")) / (largest if precision != "fp8" else largest.max())
+    assert limit.max() < coarse
+
+
+def test_channel_scales_change_nothing_but_the_weights(model) -> None:
+    """The float64 decoder gives the same logits with scales on every input that can have them."""
+    g, rng = model.geometry, np.random.default_rng(5)
+    scales = {}
+    for layer in range(g.layers):
+        for part, columns in (("qkv", g.hidden), ("gate_up", g.hidden), ("down_proj", g.intermediate)):
+            scales[f"layers.{layer}.{part}"] = rng.uniform(0.2, 5, columns).astype(np.float32)
+        scales[f"layers.{layer}.o_proj"] = share_between_heads(rng.uniform(0.2, 5, g.heads * g.head_dim), g)
+    lookup = stored_lookup(ScaledSource(model.store, g, scales), g)
+    found = reference_logits(g, lookup, TOKENS[:20], range(20))
+    assert relative_error(found, model.reference(TOKENS[:20], range(20))) < 1e-5
+    assert not np.allclose(lookup("layers.0.v_proj"), stored_lookup(model.store, g)("layers.0.v_proj"))
+
+
+def test_records_are_what_the_reference_sees(model) -> None:
+    inputs: dict[str, np.ndarray] = {}
+    for prompt in PROMPTS:
+
+        def keep(name: str, x: np.ndarray) -> np.ndarray:
+            inputs[name] = np.concatenate([inputs.get(name, x[:0]), x])
+            return x
+
+        lookup = stored_lookup(model.store, model.geometry)
+        reference_logits(model.geometry, lookup, prompt, range(CHUNK), keep)
+    names = {"qkv": "q_proj", "gate_up": "gate_proj"}
+    for matrix, seen in model.seen.items():
+        prefix, _, part = matrix.rpartition(".")
+        x = inputs[f"{prefix}.{names.get(part, part)}" if prefix else "head"]
+        assert np.allclose(seen.largest, np.abs(x).max(axis=0), rtol=0.01, atol=0.01)
+        assert np.allclose(seen.mean_square, np.square(x).mean(axis=0), rtol=0.01, atol=0.01)
+
+
+def test_scales_are_better_than_none(model) -> None:
+    """With channels of very different size, chosen scales lose much less than plain rounding."""
+    matrix = "layers.0.qkv"
+    columns = model.store.shape(matrix)[1]
+    sizes = np.where(np.arange(columns) % 16 == 0, 30.0, 0.3)
+    seen = Seen(sizes * 3, np.square(sizes))
+    sample = model.store.values(matrix).astype(np.float64)
+    for precision, noise, gain in (("int8", choose._int8_noise, 0.2), ("int4", choose._int4_noise, 0.75)):
+        point = choose_point(model.geometry, model.store, matrix, seen, precision)
+        assert point.channels
+        chosen = noise(sample, seen, np.array(point.channels))
+        assert chosen < gain * noise(sample, seen, np.ones(columns))
+
+
+def test_int8_leaves_what_it_would_spoil_in_fp16(model, tmp_path) -> None:
+    """One enormous token in every channel: a step for it is too coarse for the rest."""
+    matrix = "layers.1.down_proj"
+    columns = model.store.shape(matrix)[1]
+    spoiled = Seen(np.full(columns, 900.0), np.full(columns, 1.0))
+    assert choose_point(model.geometry, model.store, matrix, spoiled, "int8") is None
+    whole = model.calibration("int8")
+    points = {name: point for name, point in whole.points.items() if name != matrix}
+    path = tmp_path / "m.onnx"
+    calibration = msgspec.structs.replace(whole, points=points)
+    shape = TrtShape.step(1, S_MAX)
+    lower_trt_plain(model.architecture, model.store, shape, "int8", path, calibration=calibration)
+    assert f"weights.{matrix}" in {entry.name for entry in onnx.load(path).graph.input}
+    assert GraphWeights(path, model.store).quantised == set(points)
+
+
+def test_what_does_not_fit_is_refused(model, tmp_path) -> None:
+    shape, path, calibration = TrtShape.step(1, S_MAX), tmp_path / "m.onnx", model.calibration("int4")
+
+    def lower(precision: str, **options) -> None:
+        lower_trt_plain(model.architecture, model.store, shape, precision, path, **options)
+
+    with pytest.raises(BuildError, match="int8 was asked for, with a calibration for fp16"):
+        lower("int8", strongly_typed=True)
+    with pytest.raises(BuildError, match="fp8 was asked for, with a calibration for int4"):
+        lower("fp8", strongly_typed=True, calibration=calibration)
+    with pytest.raises(BuildError, match=r"(?s)int4 needs a strongly typed network.*fp16 or int8"):
+        lower("int4", calibration=calibration)
+    for name, point in (("layers.9.qkv", Point(1.0)), ("layers.0.qkv", Point(1.0, channels=(1.0,) * 7))):
+        other = msgspec.structs.replace(calibration, points={name: point})
+        with pytest.raises(BuildError, match=f"the calibration's {name} is not this model's"):
+            lower("int4", strongly_typed=True, calibration=other)
+
+
+def test_calibration_as_a_file(model, tmp_path) -> None:
+    path, calibration = tmp_path / "calibration.json", model.calibration("int4")
+    calibration.save(path)
+    assert load_calibration(path) == calibration
+    path.write_text(path.read_text().replace('"schema_version":1', '"schema_version":2'))
+    with pytest.raises(BuildError, match="schema_version is 2"):
+        load_calibration(path)
+    path.write_text(path.read_text().replace('"tokens"', '"tokenz"'))
+    with pytest.raises(BuildError, match="tokenz"):
+        load_calibration(path)
+    with pytest.raises(BuildError, match="absent"):
+        load_calibration(tmp_path / "absent")
+
+
+def test_prompts_shorter_than_a_chunk_are_refused(model) -> None:
+    with pytest.raises(BuildError, match="fewer than 128 tokens"):
+        record(model.architecture, model.store, [], lambda _: None)
+
+
+def test_models_that_overflow_fp16_are_refused(tmp_path) -> None:
+    tiny = Tiny("llama")
+    tiny.values["layers.0.gate_proj"] = tiny.values["layers.0.gate_proj"] * 1e4
+    with pytest.raises(BuildError, match=r"layers\.\d\.\w+ overflows FP16"):
+        Model(tmp_path, tiny)
