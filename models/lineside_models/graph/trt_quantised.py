@@ -51,7 +51,7 @@ class Int8Products(QuantisedProducts):
 
     @override
     def _quantised(self, x: Value, matrix: str, point: Point) -> Value:
-        kind = np.dtype(np.float32 if self.weak else np.float16)
+        kind: np.dtype[np.floating] = np.dtype(np.float32 if self.weak else np.float16)
         values = self._source.values(matrix)
         scales = _scales(np.abs(values).max(axis=1), "int8", kind)
         integers = np.clip(np.rint(values / scales[:, None].astype(np.float32)), -127, 127).astype(np.int8)
@@ -82,7 +82,7 @@ class Int8Products(QuantisedProducts):
             "DequantizeLinear", [self._graph.node("QuantizeLinear", [x, *inputs]), *inputs]
         )
 
-    def _gemm(self, x: Value, matrix: str, weight: Value, kind: np.dtype[np.generic]) -> Value:
+    def _gemm(self, x: Value, matrix: str, weight: Value, kind: np.dtype[np.floating]) -> Value:
         inputs, bias = [x, weight], f"{matrix}.bias"
         if self._source.has(bias):
             inputs.append(self._graph.constant(bias, self._source.values(bias).astype(kind)))
@@ -145,7 +145,7 @@ def int4_blocks(
     return integers.astype(np.int8).reshape(values.shape), scales
 
 
-def _scales(largest: NDArray[np.float32], target: str, kind: np.dtype[np.generic]) -> NDArray[np.generic]:
+def _scales(largest: NDArray[np.float32], target: str, kind: np.dtype[np.floating]) -> NDArray[np.floating]:
     """Scales in the graph's type, rounded up, so that the largest value does not overflow."""
     exact = np.maximum(np.asarray(largest, np.float32) / np.float32(_LARGEST[target]), np.finfo(kind).tiny)
     rounded = exact.astype(kind)
