@@ -144,7 +144,9 @@ def run(model: str, work: Path) -> dict[str, object]:
     say("importing the demo plant's manuals")
     manuals = sorted((DEMO / "knowledge").glob("*.yaml"))
     subprocess.run(
-        [BIN / "lineside", "kb", "--config", config, "import", *manuals], check=True, stdout=sys.stderr
+        [BIN / "lineside", "kb", "--config", config, "import", "--approve-by", "demo", *manuals],
+        check=True,
+        stdout=sys.stderr,
     )
     say("starting the daemon and its broker")
     begun_s = time.monotonic()

@@ -28,13 +28,18 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     model: Short = ""
     unit: Annotated[str, msgspec.Meta(max_length=128, description="controller or module the code is of")] = ""
     fw: Short = ""
+    code_base: Annotated[
+        Literal["", "dec", "hex", "any"], msgspec.Meta(description="how bare digits of a code are read")
+    ] = ""
 
 
 class Alarm(msgspec.Struct, frozen=True, kw_only=True):
-    """What it reports: a code, a text, or both."""
+    """What it reports: a code, a text, or both; or a bit of an alarm word, for the registry to look up."""
 
     code: Annotated[str, msgspec.Meta(max_length=64)] = ""
     text: Line = ""
+    word: Annotated[str, msgspec.Meta(max_length=60, description="alarm word or its tag, with `bit`")] = ""
+    bit: Annotated[int, msgspec.Meta(ge=0, le=63)] | None = None
     sev: Severity | None = None
     state: Annotated[str, msgspec.Meta(max_length=32, description="as ISA-18.2")] = ""
     ne107: Literal["", "F", "C", "S", "M"] = ""
@@ -114,8 +119,12 @@ def parse_report(payload: bytes) -> Report:
         raise RejectedError(Reason.INVALID, str(error), field=field_of(str(error))) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RejectedError(Reason.INVALID, f"the report is not usable JSON: {error}") from None
-    if not report.alarm.code.strip() and not report.alarm.text.strip():
-        raise RejectedError(Reason.INVALID, "alarm.code or alarm.text is needed", field="alarm")
+    alarm = report.alarm
+    if alarm.word.strip() and alarm.bit is None:
+        raise RejectedError(Reason.INVALID, "alarm.word comes with alarm.bit", field="alarm.bit")
+    if not (alarm.code.strip() or alarm.text.strip() or alarm.word.strip()):
+        message = "alarm.code, alarm.text, or alarm.word and alarm.bit is needed"
+        raise RejectedError(Reason.INVALID, message, field="alarm")
     return report
 
 

@@ -10,11 +10,11 @@ from lineside.diagnosis.knowledge.writing import write_all
 IMPORTER = """
 import sys
 from pathlib import Path
-from lineside.diagnosis.knowledge.importers import import_files
+from lineside.diagnosis.knowledge.importers import ImportOptions, import_files
 for number in range(int(sys.argv[3])):
     Path(sys.argv[2]).write_text(f"code,title\\n{number % 7},Fault {number}\\n" + "".join(
         f"X{row},Filler {row}\\n" for row in range(200)))
-    import_files(Path(sys.argv[1]), [Path(sys.argv[2])])
+    import_files(Path(sys.argv[1]), [Path(sys.argv[2])], ImportOptions(approve_by="tests"))
 """
 
 

@@ -12,6 +12,8 @@ Language = Literal["en", "zh"]
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 
 MAX_ITEMS = 32
+# Entries that approved verdicts have become; no import may replace them.
+PLANT_SOURCE = "plant"
 
 Name = Annotated[str, msgspec.Meta(max_length=128)]
 Key = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
@@ -29,8 +31,20 @@ class Text(msgspec.Struct, frozen=True, kw_only=True):
     safety: Items = ()
 
 
+class Confirmation(msgspec.Struct, frozen=True, kw_only=True):
+    """That this was found to be so here: the person who approved it, when, and of which verdict it came."""
+
+    by: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+    at: Annotated[str, msgspec.Meta(min_length=10, max_length=40, description="RFC 3339")]
+    verdict: Name = ""
+
+
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """`source` is the manual's short name, `manual` its title; an empty vendor or model is any."""
+    """`source` is the manual's short name, `manual` its title; an empty vendor, model or firmware is any.
+
+    `firmware` is a range (firmware.py). `variant` parts entries of one source, unit and code that are for
+    different vendors, models or firmware. `confirmed` is set on what the plant itself has found out.
+    """
 
     source: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
     code: Key
@@ -38,6 +52,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     manual: Annotated[str, msgspec.Meta(max_length=300)] = ""
     vendor: Name = ""
     model: Name = ""
+    firmware: Name = ""
+    variant: Name = ""
+    confirmed: Confirmation | None = None
     severity: SeverityName | None = None
     en: Text | None = None
     zh: Text | None = None
@@ -45,7 +62,13 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def id(self) -> str:
         """The key under which the entry stands once in a knowledge base."""
-        return f"{self.source}:{self.unit}:{self.code}"
+        variant = f"@{self.variant}" if self.variant else ""
+        return f"{self.source}:{self.unit}:{self.code}{variant}"
+
+    @property
+    def kind(self) -> Literal["manual", "confirmed"]:
+        """Whose word it is: the manual's, or the plant's own."""
+        return "manual" if self.confirmed is None else "confirmed"
 
     @property
     def citation(self) -> str:

@@ -1,4 +1,4 @@
-"""Which entries a report can be about: vendor, model and unit, compared loosely. Knows no codes, no texts."""
+"""Which entries a report can be about: vendor, model, unit, firmware. Knows no codes, no texts."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lineside.diagnosis.knowledge import firmware
 from lineside.diagnosis.knowledge.store import Facet
 from lineside.diagnosis.knowledge.terms import signs, words
 
@@ -27,9 +28,13 @@ class Scope:
         return list(self.preference)
 
 
-def scope_of(facets: Sequence[Facet], vendor: str, model: str, unit: str) -> Scope:
-    """Drop other vendors' entries; and other models' and units', where the model or unit is known here."""
+def scope_of(facets: Sequence[Facet], vendor: str, model: str, unit: str, fw: str = "") -> Scope:
+    """Drop other vendors' entries, and those of other firmware.
+
+    And other models' and units', where the model or unit is known here.
+    """
     kept = [facet for facet in facets if not vendor or not facet.vendor or same(vendor, facet.vendor)]
+    kept = [facet for facet in kept if firmware.matches(facet.firmware, fw)]
     known_model = bool(model) and any(same(model, facet.model) for facet in kept)
     if known_model:
         kept = [facet for facet in kept if not facet.model or same(model, facet.model)]

@@ -48,12 +48,22 @@ class Query:
     vendor: str = ""
     model: str = ""
     unit: str = ""
+    fw: str = ""
+    code_base: str = ""
 
     @classmethod
     def of(cls, report: Report) -> Query:
         """The parts of a report that retrieval reads."""
         device, alarm = report.dev, report.alarm
-        return cls(alarm.code.strip(), alarm.text.strip(), device.vendor, device.model, device.unit)
+        return cls(
+            alarm.code.strip(),
+            alarm.text.strip(),
+            device.vendor,
+            device.model,
+            device.unit,
+            device.fw,
+            device.code_base,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +110,7 @@ class _Search:
         self._snapshot = snapshot
         self._query = query
         self._max_entries = max_entries
-        self._scope = scope_of(snapshot.facets, query.vendor, query.model, query.unit)
+        self._scope = scope_of(snapshot.facets, query.vendor, query.model, query.unit, query.fw)
         self._text = TextSearch(snapshot, self._scope, query.text)
 
     def run(self) -> Retrieval:

@@ -22,7 +22,7 @@ from lineside.errors import LinesideError
 
 log = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 EMPTY_VERSION = "0"
 # A code that means more than this many things is resolved by nobody; the bound keeps a query short.
 MAX_ROWS = 512
@@ -41,14 +41,41 @@ class Found(NamedTuple):
 
 
 class Facet(NamedTuple):
-    """Entries with the same source, vendor, model and unit share one: scopes are chosen among facets."""
+    """Entries with the same source, vendor, model, unit and firmware share one; scopes choose among these."""
 
     id: int
     source: str
     vendor: str
     model: str
     unit: str
+    firmware: str
     entries: int
+
+
+class Approval(msgspec.Struct, frozen=True, kw_only=True):
+    """Who let a source's entries in, when, and of which files they came."""
+
+    source: str
+    by: str
+    at: str
+    imported_at: str = ""
+    files: tuple[str, ...] = ()
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """What made the version of that number."""
+
+    number: int
+    at: str
+    by: str
+    what: str
+
+
+class Ledger(msgspec.Struct, frozen=True):
+    """The approvals in force, by source, and the newest changes, oldest first."""
+
+    approvals: dict[str, Approval] = {}
+    history: tuple[Change, ...] = ()
 
 
 class Snapshot:
@@ -66,8 +93,9 @@ class Snapshot:
             if facts.get("schema_version") != str(SCHEMA_VERSION):
                 raise _unusable(path, f"schema version {facts.get('schema_version')}, not {SCHEMA_VERSION}")
             self.version = facts["version"]
+            self.ledger = msgspec.json.decode(facts["ledger"], type=Ledger)
             self.facets = tuple(Facet(*row) for row in self._db.execute("SELECT * FROM facet ORDER BY id"))
-        except (sqlite3.DatabaseError, KeyError) as error:
+        except (sqlite3.DatabaseError, KeyError, msgspec.MsgspecError) as error:
             self.close()
             raise _unusable(path, str(error)) from error
         except LinesideError:
@@ -186,7 +214,7 @@ def _identity(path: Path) -> _File | None:
 
 
 def _unusable(path: Path, why: str) -> LinesideError:
-    hint = "move the file away and import the manuals again with `lineside kb import FILE...`"
+    hint = "move the file away and import and approve the manuals again: `lineside kb import FILE...`"
     return LinesideError("open knowledge base", f"{path} cannot be used: {why}", hint)
 
 

@@ -10,23 +10,26 @@ import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from lineside.diagnosis.knowledge.codes import code_keys
 from lineside.diagnosis.knowledge.entry import Entry
-from lineside.diagnosis.knowledge.store import EMPTY_VERSION, SCHEMA_VERSION, Snapshot
+from lineside.diagnosis.knowledge.store import EMPTY_VERSION, SCHEMA_VERSION, Ledger, Snapshot
 from lineside.diagnosis.knowledge.terms import title_terms
 from lineside.errors import LinesideError
 
 MAX_ENTRIES = 200_000
+
+_Scope = tuple[str, str, str, str, str]
 
 # The facet stands in code_key too, so that a code that every vendor has is narrowed before rows are read.
 # ascii: terms.py has split and folded already; everything beyond ASCII is part of a term.
 _SCHEMA = """
 CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE facet (id INTEGER PRIMARY KEY,
-    source TEXT, vendor TEXT, model TEXT, unit TEXT, entries INTEGER);
+    source TEXT, vendor TEXT, model TEXT, unit TEXT, firmware TEXT, entries INTEGER);
 CREATE TABLE entry (row INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE, facet INTEGER NOT NULL, body BLOB NOT NULL);
 CREATE TABLE code_key (key TEXT, facet INTEGER, rank INTEGER, entry INTEGER,
@@ -51,30 +54,45 @@ def locked(path: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def read_all(path: Path) -> tuple[list[Entry], str]:
-    """The entries and version of the file at `path`; nothing and EMPTY_VERSION where there is none."""
+class Content(NamedTuple):
+    """All that a knowledge base holds."""
+
+    entries: list[Entry]
+    version: str
+    ledger: Ledger
+
+
+def read_all(path: Path) -> Content:
+    """What the file at `path` holds; nothing and EMPTY_VERSION where there is none."""
     if not path.exists():
-        return [], EMPTY_VERSION
+        return Content([], EMPTY_VERSION, Ledger())
     snapshot = Snapshot(path)
     try:
-        return list(snapshot.all()), snapshot.version
+        return Content(list(snapshot.all()), snapshot.version, snapshot.ledger)
     finally:
         snapshot.close()
 
 
-def write_all(path: Path, entries: Sequence[Entry], after: str = EMPTY_VERSION) -> str:
+def number_of(version: str) -> int:
+    """How many changes have made it."""
+    return int(version.partition("-")[0])
+
+
+def write_all(
+    path: Path, entries: Sequence[Entry], after: str = EMPTY_VERSION, ledger: Ledger | None = None
+) -> str:
     """Put `entries` in place of the file, which is whole at every instant. Returns the new version."""
     if len(entries) > MAX_ENTRIES:
         message = f"{len(entries)} entries, at most {MAX_ENTRIES} are kept"
         raise LinesideError("write knowledge base", message, "import fewer manuals")
     ordered = sorted(entries, key=lambda entry: entry.id)
-    version = f"{int(after.partition('-')[0]) + 1}-{_digest(ordered)}"
+    version = f"{number_of(after) + 1}-{_digest(ordered)}"
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         try:
-            _fill(temporary, ordered, version)
+            _fill(temporary, ordered, version, ledger or Ledger())
             # mkstemp's 0600 would keep a daemon under another user from reading it.
             temporary.chmod(0o644)
             _sync(temporary)
@@ -87,7 +105,7 @@ def write_all(path: Path, entries: Sequence[Entry], after: str = EMPTY_VERSION) 
     return version
 
 
-def _fill(path: Path, entries: Sequence[Entry], version: str) -> None:
+def _fill(path: Path, entries: Sequence[Entry], version: str, ledger: Ledger) -> None:
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
         # Until the rename nobody sees the file: a crash leaves a temporary file and no journal to replay.
         db.execute("PRAGMA journal_mode = OFF")
@@ -101,10 +119,11 @@ def _fill(path: Path, entries: Sequence[Entry], version: str) -> None:
             counts[scope] += 1
             _insert(db, row, entry, facets[scope])
         db.executemany(
-            "INSERT INTO facet VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO facet VALUES (?, ?, ?, ?, ?, ?, ?)",
             [(number, *scope, counts[scope]) for scope, number in facets.items()],
         )
         facts = {"schema_version": str(SCHEMA_VERSION), "version": version}
+        facts["ledger"] = msgspec.json.encode(ledger).decode()
         db.executemany("INSERT INTO fact VALUES (?, ?)", facts.items())
         db.execute("INSERT INTO text(text) VALUES ('optimize')")
         db.execute("COMMIT")
@@ -125,11 +144,11 @@ def _terms(texts: Iterable[str]) -> str:
     return " ".join(term for text in texts for term in title_terms(text))
 
 
-def _scope(entry: Entry) -> tuple[str, str, str, str]:
-    return entry.source, entry.vendor, entry.model, entry.unit
+def _scope(entry: Entry) -> _Scope:
+    return entry.source, entry.vendor, entry.model, entry.unit, entry.firmware
 
 
-def _facets(entries: Iterable[Entry]) -> dict[tuple[str, str, str, str], int]:
+def _facets(entries: Iterable[Entry]) -> dict[_Scope, int]:
     return {scope: number for number, scope in enumerate(dict.fromkeys(map(_scope, entries)), 1)}
 
 

@@ -30,6 +30,8 @@ _HEADINGS = {
     "vendor": "vendor|manufacturer|maker|brand|厂家|厂商|制造商|生产厂家|品牌",
     "model": "model|series|product|型号|机型|系列|设备型号",
     "unit": "unit|module|controller|component|subsystem|单元|模块|部件|控制器|子系统",
+    "firmware": """firmware|firmwareversion|firmwarerange|fw|fwversion|fwrange|softwareversion|固件|固件版本
+        |固件范围|软件版本""",
     "source": "source|来源",
     "manual": "manual|document|手册|文档|手册名称",
 }

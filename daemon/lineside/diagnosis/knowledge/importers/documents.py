@@ -12,7 +12,7 @@ from lineside.diagnosis.knowledge.entry import LANGUAGES
 from lineside.diagnosis.knowledge.importers.problems import Problem
 from lineside.diagnosis.knowledge.importers.records import Raw
 
-_FIELDS = ("source", "manual", "vendor", "model", "unit", "code", "severity")
+_FIELDS = ("source", "manual", "vendor", "model", "unit", "firmware", "code", "severity")
 _SINGULAR = {"cause": "causes", "action": "actions"}
 _TEXT = ("title", "meaning", "causes", "actions", "safety", *_SINGULAR)
 # BaseLoader: every scalar stays text. Else 0x10032 would become 65586, and 010 eight.

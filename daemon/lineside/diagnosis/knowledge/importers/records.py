@@ -10,13 +10,14 @@ from typing import Any
 import msgspec
 
 from lineside.diagnosis.knowledge.codes import code_keys
-from lineside.diagnosis.knowledge.entry import LANGUAGES, Entry
+from lineside.diagnosis.knowledge.entry import LANGUAGES, PLANT_SOURCE, Entry
+from lineside.diagnosis.knowledge.firmware import ranges_of
 from lineside.diagnosis.knowledge.importers.columns import SEVERITIES, TEXT_FIELDS
 from lineside.diagnosis.knowledge.importers.problems import Problem
 
 _BREAK = re.compile(r"\s*(?:<br\s*/?>|[\r\n]+|[;；]|•)\s*", re.IGNORECASE)
 _BULLET = re.compile(r"^[-–*·●▪]\s+")
-_NAMES = ("vendor", "model", "unit", "manual")
+_NAMES = ("vendor", "model", "unit", "firmware", "manual")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,13 @@ def entry_of(raw: Raw, problems: list[Problem]) -> Entry | None:
         **{name: _string(raw, name, raw.fields.get(name), problems) for name in _NAMES},
         **{language: text for language, text in texts.items() if text},
     }
+    if document["source"] == PLANT_SOURCE:
+        problems.append(Problem(raw.where, "source", f"`{PLANT_SOURCE}` is kept for the plant's own entries"))
+    try:
+        ranges_of(document["firmware"])
+    except ValueError:
+        message = f"`{document['firmware']}` is no range"
+        problems.append(Problem(raw.where, "firmware", message, "write it as `>=2.1 <3`, `2.1-2.8` or `2.x`"))
     if len(problems) > before:
         return None
     try:

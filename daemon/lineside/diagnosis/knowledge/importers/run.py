@@ -1,4 +1,4 @@
-"""One import: read and check every file, then put their entries in place of what their sources had."""
+"""One import: read and check every file, then keep their entries as drafts, one for each source."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from lineside.diagnosis.knowledge import curation, drafts
 from lineside.diagnosis.knowledge.codes import EXACT, code_keys
 from lineside.diagnosis.knowledge.entry import Entry, Language
 from lineside.diagnosis.knowledge.importers.documents import jsonl_raws, yaml_raws
 from lineside.diagnosis.knowledge.importers.problems import Problem, failure
 from lineside.diagnosis.knowledge.importers.records import Raw, entry_of
 from lineside.diagnosis.knowledge.importers.tables import csv_tables, markdown_tables, raws_of
-from lineside.diagnosis.knowledge.writing import locked, read_all, write_all
+from lineside.diagnosis.knowledge.writing import locked, read_all
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
 MAX_FILE_ENTRIES = 100_000
@@ -28,6 +29,7 @@ class ImportOptions:
     """What a file does not say itself; its own fields win. `source` empty: the file's name without ending.
 
     `leave_out_duplicates`: keys that stand twice are left out and reported, instead of refusing the file.
+    `approve_by`: the person who has read the files already, so that no draft has to wait.
     """
 
     source: str = ""
@@ -35,7 +37,9 @@ class ImportOptions:
     vendor: str = ""
     model: str = ""
     unit: str = ""
+    firmware: str = ""
     language: Language | None = None
+    approve_by: str = ""
     leave_out_duplicates: bool = False
 
 
@@ -48,8 +52,13 @@ class Collision(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ImportResult:
-    """What an import did. `collisions` holds the first few of `colliding_codes`."""
+    """What an import did. `collisions` holds the first few of `colliding_codes`.
 
+    `version`, `total` and `replaced` are those of the knowledge base: with the new entries where they were
+    approved, else as it stays while they are a draft.
+    """
+
+    approved: bool
     version: str
     total: int
     imported: int
@@ -72,20 +81,29 @@ class _Read:
 
 
 def import_files(store: Path, files: Sequence[Path], options: ImportOptions | None = None) -> ImportResult:
-    """Import `files` into the knowledge base at `store`. A LinesideError leaves it as it was."""
-    read = _read_files(files, options or ImportOptions())
-    sources = {entry.source for entry in read.entries}
+    """Read `files` into drafts of the knowledge base at `store`. A LinesideError leaves all as it was."""
+    options = options or ImportOptions()
+    if options.approve_by:
+        curation.named(options.approve_by, "approve draft")
+    read = _read_files(files, options)
+    waiting = _drafts_of(read.entries, files)
+    sources = {draft.source for draft in waiting}
     with locked(store):
-        present, version = read_all(store)
-        kept = [entry for entry in present if entry.source not in sources]
-        everything = kept + read.entries
-        version = write_all(store, everything, version)
-    collisions = _collisions(everything)
+        present = read_all(store)
+        others = [entry for entry in present.entries if entry.source not in sources]
+        if options.approve_by:
+            changed = curation.put(store, waiting, options.approve_by)
+        else:
+            changed = curation.Changed(present.version, len(present.entries), 0)
+            for draft in waiting:
+                drafts.save(store, draft)
+    collisions = _collisions(others + read.entries)
     return ImportResult(
-        version=version,
-        total=len(everything),
+        approved=bool(options.approve_by),
+        version=changed.version,
+        total=changed.total,
         imported=len(read.entries),
-        replaced=len(present) - len(kept),
+        replaced=changed.replaced,
         sources=tuple(sorted(sources)),
         without_cause=sum(not any(text.causes for text in entry.texts) for entry in read.entries),
         without_action=sum(not any(text.actions for text in entry.texts) for entry in read.entries),
@@ -95,6 +113,17 @@ def import_files(store: Path, files: Sequence[Path], options: ImportOptions | No
         colliding_codes=len(collisions),
         collisions=tuple(collisions[:MAX_COLLISIONS_SHOWN]),
     )
+
+
+def _drafts_of(entries: Sequence[Entry], files: Sequence[Path]) -> list[drafts.Draft]:
+    by_source: dict[str, list[Entry]] = {}
+    for entry in entries:
+        by_source.setdefault(entry.source, []).append(entry)
+    at, names = curation.now(), tuple(path.name for path in files)
+    return [
+        drafts.Draft(source=source, imported_at=at, files=names, entries=tuple(found))
+        for source, found in by_source.items()
+    ]
 
 
 def _read_files(files: Sequence[Path], options: ImportOptions) -> _Read:
@@ -159,7 +188,7 @@ def _text_of(path: Path, problems: list[Problem]) -> str | None:
 
 
 def _with_defaults(raw: Raw, path: Path, options: ImportOptions) -> Raw:
-    names = ("manual", "vendor", "model", "unit")
+    names = ("manual", "vendor", "model", "unit", "firmware")
     fields = {**raw.fields, "source": raw.fields.get("source") or options.source or path.stem}
     fields |= {name: getattr(options, name) for name in names if not raw.fields.get(name)}
     return replace(raw, fields=fields)
