@@ -8,7 +8,7 @@ from pathlib import Path
 from lineside.engine.bundle import WEIGHTS, Bundle
 from lineside_models.calibration.choose import choose_point
 from lineside_models.calibration.prompts import bundled_prompts, prompt_windows
-from lineside_models.calibration.record import CHUNK, record
+from lineside_models.calibration.record import CHUNK, Seen, record
 from lineside_models.calibration.result import Calibration, Quantisation
 from lineside_models.graph.store import WeightStore, stored_architecture
 from lineside_models.safetensors_file import read_safetensors
@@ -25,18 +25,20 @@ class Calibrator:
         self._windows = prompt_windows(bundle, self._files)
         chunks = sum(map(len, self._windows)) // CHUNK
         self.work = chunks + _PRODUCTS_PER_LAYER * bundle.manifest.geometry.layers + 1
+        self._seen: dict[str, Seen] = {}
 
     def run(
         self, precision: Quantisation, advance: Callable[[int], None] = lambda _: None, *, head: bool = False
     ) -> Calibration:
-        """Read the prompts and choose the scales. `head`: the vocabulary's matrix is quantised, too.
+        """Read the prompts, the first time, and choose the scales.
 
-        `advance` hears of amounts that make `work` in all.
+        `head`: the vocabulary's matrix is quantised, too. `advance` hears of amounts that make `work` in all.
         """
         store = WeightStore(read_safetensors(self._bundle.file(WEIGHTS)))
         architecture = stored_architecture(self._bundle.manifest, store)
+        self._seen = self._seen or record(architecture, store, self._windows, advance)
         points = {}
-        for matrix, seen in record(architecture, store, self._windows, advance).items():
+        for matrix, seen in self._seen.items():
             point = None
             if head or matrix not in ("embed", "head"):
                 point = choose_point(architecture.geometry, store, matrix, seen, precision)

@@ -25,7 +25,7 @@ _EXPONENTS = np.linspace(0, 1, 11)
 _SAMPLED_ROWS = 256
 _CHANNEL_RANGE = 1e3  # no channel is scaled by more, either way
 _SMALLEST = 1e-6
-_INT8_NOISE_LIMIT = 1e-2  # rounding noise over signal; above it a matrix stays in FP16
+_INT8_NOISE_LIMIT = 7e-4  # rounding noise over signal; above it a matrix stays in FP16
 
 
 def choose_point(

@@ -51,4 +51,8 @@ def load_calibration(path: Path) -> Calibration:
     if found.schema_version != _SCHEMA_VERSION:
         message = f"{path}: schema_version is {found.schema_version}, this version reads {_SCHEMA_VERSION}"
         raise BuildError("load calibration", message, hint)
+    for matrix, point in found.points.items():
+        if point.largest < 0 or min(point.channels, default=1) <= 0 or min(point.rms, default=0) < 0:
+            message = f"{path}: {matrix} has a scale that is not positive"
+            raise BuildError("load calibration", message, hint)
     return found

@@ -252,6 +252,11 @@ def test_calibration_as_a_file(model, tmp_path) -> None:
     path, calibration = tmp_path / "calibration.json", model.calibration("int4")
     calibration.save(path)
     assert load_calibration(path) == calibration
+    for point in (Point(-1.0), Point(1.0, channels=(1.0, 0.0)), Point(1.0, rms=(1.0, -0.5))):
+        msgspec.structs.replace(calibration, points={"layers.0.qkv": point}).save(path)
+        with pytest.raises(BuildError, match=r"layers\.0\.qkv has a scale that is not positive"):
+            load_calibration(path)
+    calibration.save(path)
     path.write_text(path.read_text().replace('"schema_version":1', '"schema_version":2'))
     with pytest.raises(BuildError, match="schema_version is 2"):
         load_calibration(path)
