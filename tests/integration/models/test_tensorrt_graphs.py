@@ -32,7 +32,7 @@ IDS = [504, 37816, 8976, 418, 216, 33, 34, 42, 36, 37, 28, 1326]  # "The conveyo
 GRAPH_ERROR = {"fp16": 0.01, "fp8": 0.15, "int8": 0.1, "int4": 0.01}
 TOTAL_ERROR = {"fp16": 0.01, "fp8": 0.25, "int8": 0.15, "int4": 0.25}
 # Over FP16's, on the English text; measured: see docs/tensorrt-precision.md.
-PERPLEXITY_RATIO = {"fp8": 1.09, "int8": 1.04, "int4": 1.2}
+PERPLEXITY_RATIO = {"fp8": 1.09, "int8": 1.04, "int4": 1.22}
 
 
 def opened(path):
@@ -104,13 +104,6 @@ def test_smollm2(smollm2, tmp_path, lowering: str, precision: str) -> None:
 
     expected = reference_logits(untied, lookup, IDS, past[::-1], weights.rounding)[::-1]
     exact = reference_logits(geometry, stored_lookup(smollm2.store, geometry), IDS, past)
-    print(
-        lowering,
-        precision,
-        relative_error(out["logits"], expected),
-        relative_error(out["logits"], exact),
-        size,
-    )
     assert relative_error(out["logits"], expected) < GRAPH_ERROR[precision]
     assert relative_error(out["logits"], exact) < TOTAL_ERROR[precision]
 
@@ -132,7 +125,6 @@ def test_perplexity_of_each_precision(smollm2) -> None:
     for precision, limit in PERPLEXITY_RATIO.items():
         calibration = smollm2.calibrations[precision]
         found = precision_perplexity(smollm2.bundle, precision, calibration, text).perplexity
-        print(precision, found / exact)
         assert exact < found < limit * exact
 
 
