@@ -23,6 +23,7 @@ from lineside.engine.bundle import (
 from lineside_models.bundle_writer import whole_directory
 from lineside_models.checkpoint import Checkpoint
 from lineside_models.checkpoint.base import parameter_count
+from lineside_models.encoder.store import write_embedder
 from lineside_models.errors import BuildError
 from lineside_models.graph.dialect_ort import lower_ort
 from lineside_models.graph.store import WEIGHT_TYPES, WeightStore, write_store
@@ -33,6 +34,14 @@ from lineside_models.toml import to_toml
 MIN_SEQ_LEN = 64
 
 
+class EmbedderSource(msgspec.Struct, frozen=True, kw_only=True):
+    """The embedder to put beside the decoder."""
+
+    name: str
+    licence: str
+    path: Path
+
+
 class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What the operator decides."""
 
@@ -41,6 +50,7 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     licence: str
     weights: str = "int8"
     max_seq_len: int = 1024
+    embedder: EmbedderSource | None = None
 
 
 def build_bundle(
@@ -60,7 +70,12 @@ def build_bundle(
         for name in (ONNX_MODEL, TOKENIZER, CHAT_TEMPLATE):
             path = directory / name
             files[name] = FileDigest(sha256_file(path), path.stat().st_size)
+        embedder = None
+        if wanted := options.embedder:
+            embedder, written = write_embedder(directory, wanted.path, wanted.name, wanted.licence)
+            files.update(written)
         manifest = _manifest(checkpoint, options, text, source, files)
+        manifest = msgspec.structs.replace(manifest, embedder=embedder)
         (directory / MANIFEST).write_text(to_toml(msgspec.to_builtins(manifest)), "utf-8")
     return manifest
 

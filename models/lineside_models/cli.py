@@ -18,14 +18,14 @@ from lineside.errors import LinesideError
 _BUILD_PACKAGES = ("gguf", "ml_dtypes", "onnx", "onnxruntime", "safetensors")
 
 try:
-    from lineside_models.build import BuildOptions, build_bundle
+    from lineside_models.build import BuildOptions, EmbedderSource, build_bundle
     from lineside_models.checkpoint import Checkpoint, open_checkpoint
     from lineside_models.checkpoint.base import parameter_count
     from lineside_models.fetch import fetch
     from lineside_models.graph.store import WEIGHT_TYPES
     from lineside_models.perplexity import calibration_text, measure_perplexity
     from lineside_models.progress import progress
-    from lineside_models.recipe import Recipe, read_recipe, recipe_names
+    from lineside_models.recipe import Recipe, read_recipe, read_recipe_of, recipe_names
 except ModuleNotFoundError as error:
     if error.name not in _BUILD_PACKAGES:
         raise
@@ -63,6 +63,9 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument(
         "--language", action="append", metavar="CODE", help="a language the model writes; may be repeated"
     )
+    build.add_argument(
+        "--embedder", metavar="RECIPE", help="an embedder to put in, such as multilingual-e5-small"
+    )
     get = commands.add_parser("fetch", help="fetch a recipe's checkpoint into the cache")
     get.add_argument("recipe", metavar="RECIPE")
     commands.add_parser("recipes", help="list the recipes")
@@ -75,8 +78,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _build(options: argparse.Namespace, notes: Console) -> None:
+    embedder = _embedder(options.embedder, notes) if options.embedder else None
     if options.source in recipe_names():
-        recipe = read_recipe(options.source)
+        recipe = read_recipe_of("decoder", options.source)
         checkpoint = open_checkpoint(_fetched(recipe, notes))
         name, languages, licence = recipe.name, recipe.languages, recipe.licence
     else:
@@ -88,10 +92,16 @@ def _build(options: argparse.Namespace, notes: Console) -> None:
         licence=licence,
         weights=options.weights,
         max_seq_len=options.max_seq_len,
+        embedder=embedder,
     )
     with progress(notes, f"building {wanted.name}", parameter_count(checkpoint.architecture)) as advance:
         build_bundle(checkpoint, options.output, wanted, advance)
     print(options.output)
+
+
+def _embedder(name: str, notes: Console) -> EmbedderSource:
+    recipe = read_recipe_of("embedder", name)
+    return EmbedderSource(name=recipe.name, licence=recipe.licence, path=_fetched(recipe, notes))
 
 
 def _open_path(source: str) -> Checkpoint:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -60,6 +61,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sha256: str
     size: int
     place: tuple[Place, ...]
+    kind: Literal["decoder", "embedder"] = "decoder"
 
 
 def recipe_directory() -> Path:
@@ -72,6 +74,18 @@ def recipe_directory() -> Path:
 def recipe_names() -> list[str]:
     """Names of all recipes."""
     return sorted(path.stem for path in recipe_directory().glob("*.toml"))
+
+
+def read_recipe_of(kind: Literal["decoder", "embedder"], name: str) -> Recipe:
+    """Parse a recipe of that kind. Raises FetchError that tells what the other kind is for."""
+    recipe = read_recipe(name)
+    if recipe.kind != kind:
+        hints = {
+            "embedder": f"it goes into a bundle beside a decoder: build RECIPE --embedder {name}",
+            "decoder": "an embedder's recipe is wanted, such as multilingual-e5-small",
+        }
+        raise FetchError("read recipe", f"{name} is a recipe of kind {recipe.kind}", hints[recipe.kind])
+    return recipe
 
 
 def read_recipe(name: str) -> Recipe:

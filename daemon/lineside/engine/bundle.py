@@ -23,6 +23,9 @@ TOKENIZER = "tokenizer.json"
 CHAT_TEMPLATE = "chat_template.jinja"
 ONNX_MODEL = "model.onnx"
 WEIGHTS = "weights.safetensors"
+EMBEDDER_MODEL = "embedder.onnx"
+EMBEDDER_WEIGHTS = "embedder.safetensors"
+EMBEDDER_TOKENIZER = "embedder_tokenizer.json"
 
 
 class BundleError(LinesideError):
@@ -80,6 +83,18 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     verified_on: str = ""
 
 
+class EmbedderFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The model that turns sentences into vectors: its files are those named EMBEDDER_*."""
+
+    name: str
+    licence: str
+    width: int
+    max_tokens: int
+    query_prefix: str
+    passage_prefix: str
+    source: Source
+
+
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """bundle.toml."""
 
@@ -96,6 +111,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     source: Source
     files: dict[str, FileDigest]
     plan: tuple[Plan, ...] = ()
+    embedder: EmbedderFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)
