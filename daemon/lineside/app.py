@@ -15,6 +15,7 @@ import msgspec
 from lineside.config import Config, MqttConfig
 from lineside.diagnosis.knowledge.search import Searcher
 from lineside.diagnosis.knowledge.store import Store
+from lineside.diagnosis.knowledge.vectors import Vectors
 from lineside.diagnosis.pipeline import Pipeline
 from lineside.dispatch import Desk, DeskLimits
 from lineside.engine.bundle import Bundle
@@ -25,7 +26,7 @@ from lineside.feedback.recorder import RecordingDiagnoser
 from lineside.feedback.store import FeedbackStore
 from lineside.journal import Journal
 from lineside.journal_file import Limits
-from lineside.loading import Loaded, load
+from lineside.loading import Loaded, load, load_embedder
 from lineside.once import Once, OnceDiagnoser, OnceGenerator
 from lineside.ports import Diagnoser, EngineFacts, ModelFacts
 from lineside.serving.no_model import NoModel
@@ -92,6 +93,7 @@ class App:
             )
         self._broker, mqtt = await self._start_broker()
         self._model = await self._load_model()
+        self._vectors = await self._load_vectors()
         diagnoser = self._make_diagnoser()
         self._desk = self._make_desk(diagnoser)
         self._link = None if mqtt is None else MqttLink(mqtt, self._desk, self._status)
@@ -167,9 +169,19 @@ class App:
         self._stack.push_async_callback(service.drain, ABORT_S)
         return _Model(loaded, service)
 
+    async def _load_vectors(self) -> Vectors | None:
+        """Vectors of the manuals, being made from now on; None where the bundle has no embedder."""
+        embedder = await anyio.to_thread.run_sync(load_embedder, self._config)
+        if embedder is None:
+            return None
+        vectors = Vectors(self._store, embedder)
+        self._stack.callback(vectors.close)
+        vectors.index(self._store.version)
+        return vectors
+
     def _make_diagnoser(self) -> Diagnoser:
         config, model = self._config, self._model
-        searcher = Searcher(self._store, config.knowledge.max_entries)
+        searcher = Searcher(self._store, config.knowledge.max_entries, self._vectors)
         writer = None if model is None else EngineWriter(model.service, model.loaded.bundle.manifest)
         pipeline = Pipeline(searcher, writer, locale=config.plant.locale, mode=config.diagnosis.mode)
         return RecordingDiagnoser(pipeline, self._verdicts, self._status.count)

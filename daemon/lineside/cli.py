@@ -11,6 +11,7 @@ from pathlib import Path
 import anyio
 
 from lineside import __version__
+from lineside.cli_eval import add_eval
 from lineside.cli_feedback import add_feedback
 from lineside.cli_kb import add_kb
 from lineside.config import load_config
@@ -131,5 +132,6 @@ def _parser() -> argparse.ArgumentParser:
     schema.set_defaults(run=_schema)
 
     add_kb(commands, common)
+    add_eval(commands, common)
     add_feedback(commands, common)
     return parser

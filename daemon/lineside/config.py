@@ -81,10 +81,14 @@ class PlantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class KnowledgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[knowledge]. `path` empty: `knowledge.db` in the state directory."""
+    """[knowledge]. `path` empty: `knowledge.db` in the state directory.
+
+    `vectors` auto: texts are searched by meaning, too, where the bundle carries an embedder.
+    """
 
     path: str = ""
     max_entries: Annotated[int, msgspec.Meta(ge=1, le=8)] = 3
+    vectors: Literal["auto", "off"] = "auto"
 
 
 class DiagnosisConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from lineside.config import Config
+from lineside.embedder import OnnxEmbedder
 from lineside.engine.base import Engine
-from lineside.engine.bundle import Bundle, read_manifest, verify
+from lineside.engine.bundle import EMBEDDER_FILES, MANIFEST, Bundle, read_manifest, verify
 from lineside.engine.onnxruntime import OnnxRuntimeEngine
 from lineside.serving.grammar import GrammarCompiler
 from lineside.serving.tokenizer import Tokenizer
@@ -53,6 +54,25 @@ def load(config: Config) -> Loaded:
     }
     log.info("engine ready", extra=fields)
     return loaded
+
+
+def load_embedder(config: Config) -> OnnxEmbedder | None:
+    """The bundle's embedder; None where it has none, where there is no bundle or where it is not wanted.
+
+    What `load` has verified already is verified again: it takes a tenth of a second.
+    """
+    path = config.bundle_path
+    if config.knowledge.vectors == "off" or not (path / MANIFEST).is_file():
+        return None
+    bundle = Bundle(path, read_manifest(path))
+    if bundle.manifest.embedder is None:
+        return None
+    begun_s = time.monotonic()
+    verify(bundle, *EMBEDDER_FILES)
+    embedder = OnnxEmbedder(bundle)
+    seconds = round(time.monotonic() - begun_s, 2)
+    log.info("embedder ready", extra={"model": bundle.manifest.embedder.name, "seconds": seconds})
+    return embedder
 
 
 def _load_text(bundle: Bundle) -> tuple[Tokenizer, GrammarCompiler]:

@@ -26,6 +26,7 @@ WEIGHTS = "weights.safetensors"
 EMBEDDER_MODEL = "embedder.onnx"
 EMBEDDER_WEIGHTS = "embedder.safetensors"
 EMBEDDER_TOKENIZER = "embedder_tokenizer.json"
+EMBEDDER_FILES = (EMBEDDER_MODEL, EMBEDDER_WEIGHTS, EMBEDDER_TOKENIZER)
 
 
 class BundleError(LinesideError):
@@ -162,9 +163,10 @@ def open_bundle(path: Path) -> Bundle:
     return bundle
 
 
-def verify(bundle: Bundle) -> None:
-    """Check every file's size and digest. Raises BundleError naming the file."""
+def verify(bundle: Bundle, *names: str) -> None:
+    """Check size and digest of every file, or of those that are named. Raises BundleError naming the file."""
     path, manifest = bundle.path, bundle.manifest
+    expected_files = {name: digest for name, digest in manifest.files.items() if not names or name in names}
     rebuild = f"build it again: lineside-build build {manifest.name} --output {path}"
 
     def check(item: tuple[str, FileDigest]) -> str:
@@ -179,6 +181,6 @@ def verify(bundle: Bundle) -> None:
         return ""
 
     with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
-        for problem in pool.map(check, manifest.files.items()):
+        for problem in pool.map(check, expected_files.items()):
             if problem:
                 raise BundleError("open bundle", problem, rebuild)

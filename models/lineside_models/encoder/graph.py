@@ -15,7 +15,7 @@ from lineside_models.graph.onnx_graph import OnnxGraph
 from lineside_models.graph.store import WeightStore
 
 _CONTRIB = "com.microsoft"
-_OPSETS = {"": 17, _CONTRIB: 1}
+_OPSET = 17
 # Far below any score, and what a float16 can still hold.
 _MASKED = -10_000.0
 
@@ -24,7 +24,7 @@ class EncoderGraph:
     """Writes the graph over a store that has the tensors which store.py names."""
 
     def __init__(self, store: WeightStore, geometry: EncoderGeometry, norm_eps: float) -> None:
-        self._graph = OnnxGraph(store)
+        self._graph = OnnxGraph(store, _OPSET)
         self._geometry, self._eps = geometry, norm_eps
 
     def write(self, path: Path) -> None:
@@ -41,7 +41,7 @@ class EncoderGraph:
         for layer in range(self._geometry.layers):
             x = self._layer(x, bias, f"l{layer}.")
         self._pool(x, mask)
-        graph.save(path, "encoder", _OPSETS)
+        graph.save(path, "encoder", {_CONTRIB: 1})
 
     def _embed(self) -> str:
         graph, g = self._graph, self._geometry

@@ -34,7 +34,7 @@ _BARE_HEX = re.compile(r"(?=.*\d[A-F]|[A-F]{2})(?=.*\d)[0-9A-F]{3,8}")
 _GROUP = re.compile(r"\d+|[^\W\d_]+")
 
 MAX_CODE = 64
-EXACT, WORDLESS, VALUE = 0, 1, 2
+EXACT, WORDLESS, VALUE, LAST = 0, 1, 2, 3
 
 
 class CodeKey(NamedTuple):
@@ -44,20 +44,32 @@ class CodeKey(NamedTuple):
     rank: int
 
 
-def code_keys(code: str) -> tuple[CodeKey, ...]:
+def code_keys(code: str, base: str = "") -> tuple[CodeKey, ...]:
     """Every reading of `code`, nearest first; none where it holds no letter or digit.
 
-    Bare digits are decimal; a number marked as hexadecimal is also known by its value.
+    A number marked as hexadecimal is also known by its value. Bare digits are decimal, unless the device's
+    entry says otherwise (`base`): hex reads them as hexadecimal, any as that where no decimal code is known.
     """
     text = unicodedata.normalize("NFKC", code[:MAX_CODE]).upper().strip()
     ranked: dict[str, int] = {}
     for rank, spelling in enumerate(_spellings(text)):
         key = _hexadecimal(spelling) or _compact(spelling)
-        if key:
+        if key.isdecimal() and base in ("hex", "any"):
+            for other, nearness in _bare_digits(key, base, rank).items():
+                ranked.setdefault(other, nearness)
+        elif key:
             ranked.setdefault(key, rank)
             if value := _value(key, spelling):
                 ranked.setdefault(value, VALUE)
     return tuple(sorted((CodeKey(key, rank) for key, rank in ranked.items()), key=lambda found: found.rank))
+
+
+def _bare_digits(digits: str, base: str, rank: int) -> dict[str, int]:
+    """Digits that may be meant as hexadecimal: that reading first or last, as the device's entry says."""
+    marked, value = f"0X{digits}", str(int(digits, 16))
+    if base == "hex":
+        return {marked: rank, value: max(rank, VALUE), digits: LAST}
+    return {digits: rank, marked: LAST, value: LAST}
 
 
 def _spellings(text: str) -> tuple[str, str, str]:

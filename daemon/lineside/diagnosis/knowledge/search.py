@@ -11,9 +11,18 @@ from typing import Literal
 
 from lineside.diagnosis.knowledge.codes import code_keys
 from lineside.diagnosis.knowledge.entry import Entry
+from lineside.diagnosis.knowledge.fusion import (
+    Calibration,
+    Fused,
+    features_of,
+    kind_of,
+    probability,
+    shipped_calibration,
+)
 from lineside.diagnosis.knowledge.scope import scope_of
 from lineside.diagnosis.knowledge.store import Found, Snapshot, Store
-from lineside.diagnosis.knowledge.text_search import TextSearch
+from lineside.diagnosis.knowledge.text_search import TextSearch, comparable
+from lineside.diagnosis.knowledge.vectors import Vectors
 from lineside.diagnosis.report import Report
 
 Verdict = Literal["hit", "conflict", "none"]
@@ -37,6 +46,8 @@ DISAGREE_OWN, DISAGREE_OTHER = 0.25, 0.90
 MAX_RANK = 3
 RANK_SCORES = (1.0, 0.95, 0.9, 0.85)
 MAX_SHOWN = 8
+# Fused scores run from about 1.5 to 3: entries this close are told apart by nobody, these are shown beside.
+EQUAL_SCORES, NEAR_SCORES = 0.03, 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,27 +100,41 @@ class Retrieval:
 
 
 class Searcher:
-    """Searches a store. Thread-safe; blocking."""
+    """Searches a store, by words and, where there are `vectors`, by those too. Thread-safe; blocking."""
 
-    def __init__(self, store: Store, max_entries: int = 3) -> None:
+    def __init__(
+        self,
+        store: Store,
+        max_entries: int = 3,
+        vectors: Vectors | None = None,
+        calibration: Calibration | None = None,
+    ) -> None:
         self.store = store
-        self._max_entries = max_entries
+        self.max_entries = max_entries
+        self.vectors = vectors
+        self.calibration = calibration or shipped_calibration()
 
     def search(self, query: Query) -> Retrieval:
         """Find the entry that `query` is about."""
         with self.store.snapshot() as snapshot:
             if snapshot is None:
                 return Retrieval("none")
-            return _Search(snapshot, query, self._max_entries).run()
+            return _Search(snapshot, query, self).run()
+
+    def ranking(self, query: Query) -> list[Fused]:
+        """All that a text is compared with, best first, by words and vectors; a code is left aside."""
+        with self.store.snapshot() as snapshot:
+            return [] if snapshot is None else _Search(snapshot, query, self).ranking()
 
 
 class _Search:
     """One query over one snapshot."""
 
-    def __init__(self, snapshot: Snapshot, query: Query, max_entries: int) -> None:
+    def __init__(self, snapshot: Snapshot, query: Query, searcher: Searcher) -> None:
         self._snapshot = snapshot
         self._query = query
-        self._max_entries = max_entries
+        self._searcher = searcher
+        self._max_entries = searcher.max_entries
         self._scope = scope_of(snapshot.facets, query.vendor, query.model, query.unit, query.fw)
         self._text = TextSearch(snapshot, self._scope, query.text)
 
@@ -125,7 +150,7 @@ class _Search:
 
     def _by_code(self) -> list[Found]:
         """Entries of the nearest reading of the code, in the best fitting part of the scope."""
-        keys = code_keys(self._query.code)
+        keys = code_keys(self._query.code, self._query.code_base)
         if not keys or not self._scope.facets:
             return []
         found = [one for one in self._snapshot.by_code(keys, self._scope.facets) if one.weight <= MAX_RANK]
@@ -146,7 +171,7 @@ class _Search:
 
     def _contradiction(self, found: Found) -> Candidate | None:
         """Another entry that the alarm text clearly means, where it does not fit the code's."""
-        if not self._query.text or not self._text.comparable(found.entry):
+        if not self._query.text or not comparable(found.entry, self._query.text):
             return None
         if self._text.similarity(found.entry) > DISAGREE_OWN:
             return None
@@ -156,6 +181,49 @@ class _Search:
         return Candidate(other.entry, self._worth(score, other), "text")
 
     def _by_text(self) -> Retrieval:
+        nearest = self._nearest()
+        return self._by_words() if nearest is None else self._by_fusion(self._text.fused(nearest))
+
+    def ranking(self) -> list[Fused]:
+        nearest = self._nearest()
+        return [] if nearest is None else self._text.fused(nearest)
+
+    def _nearest(self) -> dict[int, float] | None:
+        """Cosines of the text with the entries in scope; None where there are no vectors."""
+        vectors = self._searcher.vectors
+        if vectors is None or not self._query.text or not self._scope.facets:
+            return None
+        index = vectors.index(self._snapshot.version)
+        if index is None:
+            return None
+        facets = None if self._scope.whole else self._scope.facets
+        return index.nearest(vectors.embedder.query(self._query.text), facets)
+
+    def _by_fusion(self, ranked: list[Fused]) -> Retrieval:
+        """By words and vectors: the first where that is likely enough right, or all that fit it equally."""
+        if not ranked:
+            return self._result("none", [])
+        first = ranked[0]
+        kind = kind_of(self._query.text, comparable=comparable(first.found.entry, self._query.text))
+        weights = self._searcher.calibration.weights(kind)
+        share = probability(features_of(ranked, code=bool(self._query.code)), weights)
+        candidates = [
+            Candidate(one.found.entry, self._worth(share * one.score / first.score, one.found), "text")
+            for one in ranked
+        ]
+        if share < weights.threshold:
+            by_words = self._by_words()
+            unsure = self._result("none", candidates[: self._max_entries])
+            return by_words if by_words.verdict == "hit" else unsure
+        equal = sum(
+            one.words > first.words - SAME and first.score - one.score < EQUAL_SCORES for one in ranked
+        )
+        if equal > MAX_EQUAL:
+            return self._result("conflict", candidates[:equal])
+        near = [one for one in ranked[: self._max_entries] if first.score - one.score <= NEAR_SCORES]
+        return self._result("hit", candidates[: len(near)])
+
+    def _by_words(self) -> Retrieval:
         ranked = [(self._worth(score, one), one) for score, one in self._text.ranked()]
         threshold = TEXT_HIT_UNKNOWN_CODE if self._query.code else TEXT_HIT
         if not ranked or ranked[0][0] < threshold:

@@ -112,6 +112,15 @@ class Snapshot:
         for (body,) in self._db.execute("SELECT body FROM entry ORDER BY id"):
             yield _decode(body)
 
+    def rows(self) -> Iterator[tuple[int, int, Entry]]:
+        """Every entry with its row and facet."""
+        for row, facet, body in self._db.execute("SELECT row, facet, body FROM entry ORDER BY row"):
+            yield row, facet, _decode(body)
+
+    def by_rows(self, rows: Sequence[int]) -> list[Found]:
+        """The entries of these rows, in their order."""
+        return self._fetch([(row, 0.0) for row in rows])
+
     def by_code(self, keys: Sequence[CodeKey], facets: Sequence[int]) -> list[Found]:
         """Entries that share a reading with `keys`, nearest reading first; an entry once."""
         best: dict[int, int] = {}

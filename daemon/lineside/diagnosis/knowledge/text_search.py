@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 
 from lineside.diagnosis.knowledge.entry import Entry
+from lineside.diagnosis.knowledge.fusion import DESCRIBED_WEIGHT, Fused
 from lineside.diagnosis.knowledge.scope import Scope
 from lineside.diagnosis.knowledge.similarity import Probe
 from lineside.diagnosis.knowledge.store import Found, Snapshot
@@ -41,10 +42,6 @@ class TextSearch:
         entries = self._snapshot.entries
         return tuple(Probe.of(text, self._counts, entries) for text in sayings(self._text))
 
-    def comparable(self, entry: Entry) -> bool:
-        """Whether the entry has words in the text's language."""
-        return any(has_cjk(text.title) == has_cjk(self._text) for text in entry.texts)
-
     def similarity(self, entry: Entry) -> float:
         """How well the text fits the entry in any of its languages."""
         return max(probe.similarity(text) for probe in self._probes for text in entry.texts)
@@ -53,6 +50,19 @@ class TextSearch:
         """Entries with their similarity, best first; of equals the one that full-text search puts first."""
         scored = [(self.similarity(one.entry), one) for one in self._found]
         return sorted(scored, key=lambda pair: (-pair[0], -pair[1].weight, pair[1].row))
+
+    def fused(self, nearest: dict[int, float]) -> list[Fused]:
+        """Entries by their words and by their vectors (`nearest`, by row), best first."""
+        found = {one.row: one for one in self._found}
+        rows = sorted(nearest, key=lambda row: -nearest[row])[:MAX_CANDIDATES]
+        for one in self._snapshot.by_rows([row for row in rows if row not in found]):
+            found[one.row] = one
+        fused = [Fused(one, self._words_in(one.entry), nearest.get(one.row, 0.0)) for one in found.values()]
+        return sorted(fused, key=lambda one: (-one.score, one.found.row))
+
+    def _words_in(self, entry: Entry) -> float:
+        cover = self._probes[0].description(entry).cover
+        return max(self.similarity(entry), DESCRIBED_WEIGHT * cover)
 
     def described(self) -> tuple[float, Found] | None:
         """The entry that the text describes in other words than the title's, and how much of it that holds.
@@ -83,3 +93,8 @@ class TextSearch:
         common = max(COMMON_FLOOR, self._snapshot.entries * COMMON_SHARE)
         rare = [term for count, term in known if count <= common]
         return (rare or [term for _, term in known[:2]])[:MAX_TERMS]
+
+
+def comparable(entry: Entry, text: str) -> bool:
+    """Whether the entry has words in the text's language."""
+    return any(has_cjk(own.title) == has_cjk(text) for own in entry.texts)

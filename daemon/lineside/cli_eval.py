@@ -1,0 +1,142 @@
+"""`lineside eval`: measures diagnoses on labelled reports. Knows nothing of how they are made or judged."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lineside.config import load_config
+
+if TYPE_CHECKING:
+    from lineside.diagnosis.knowledge.vectors import Embedder
+    from lineside.evaluation.suites import Plan, Progress, Result
+
+_SUITES = ("plant", "reports", "sensoriq")
+
+
+def add_eval(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        "eval", parents=[common], help="measure diagnoses on labelled reports; nothing leaves the machine"
+    )
+    command.add_argument(
+        "--suite", action="append", choices=_SUITES, help="which to run; may be repeated (default: all)"
+    )
+    command.add_argument(
+        "--data", type=Path, metavar="DIR", help="labelled data (default: LINESIDE_EVAL_DATA, ../shared/data)"
+    )
+    command.add_argument("--plant", type=Path, metavar="DIR", default=Path("demo"), help="the demo plant")
+    command.add_argument(
+        "--bundle", type=Path, metavar="DIR", help="a bundle whose embedder helps to search (default: none)"
+    )
+    command.add_argument(
+        "--model", type=Path, action="append", default=[], metavar="BUNDLE",
+        help="a bundle whose model is measured, too; may be repeated",
+    )  # fmt: skip
+    command.add_argument(
+        "--sample",
+        type=int,
+        default=0,
+        metavar="N",
+        help="ask models about so many reports only (default: all)",
+    )
+    command.add_argument("--seed", type=int, default=1, help="of the sample (default: 1)")
+    command.add_argument(
+        "--timeout", type=float, default=120.0, metavar="S", help="a model's answer (default: 120)"
+    )
+    command.add_argument("--json", type=Path, metavar="FILE", help="write metrics and samples there")
+    command.add_argument(
+        "--calibrate",
+        type=Path,
+        metavar="FILE",
+        help="fit the confidence to the labelled reports, write it there",
+    )
+    command.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    import anyio  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415
+
+    from lineside.evaluation.cases import data_directory  # noqa: PLC0415
+    from lineside.evaluation.output import document_of, print_results, write_document  # noqa: PLC0415
+    from lineside.evaluation.suites import Plan  # noqa: PLC0415
+
+    load_config(arguments.config)  # what is wrong with it is told here as by every command
+    plan = Plan(
+        data=arguments.data or data_directory(),
+        plant=arguments.plant,
+        embedder=_embedder(arguments.bundle),
+        sample=arguments.sample,
+        seed=arguments.seed,
+        timeout_s=arguments.timeout,
+    )
+    if arguments.calibrate:
+        _calibrate(plan, arguments.calibrate)
+        return
+    results = anyio.run(_evaluate, arguments, plan)
+    print_results(Console(), results)
+    if arguments.json:
+        facts = {"embedder": plan.embedder.key if plan.embedder else "", "seed": plan.seed}
+        command = " ".join(["lineside", *sys.argv[1:]])
+        write_document(arguments.json, document_of(results, command, facts))
+
+
+async def _evaluate(arguments: argparse.Namespace, plan: Plan) -> list[Result]:
+    """By rules over everything; by each model, and by rules once more, over the sample."""
+    import dataclasses  # noqa: PLC0415
+
+    from lineside.evaluation.model import open_model  # noqa: PLC0415
+    from lineside.evaluation.suites import run_suite  # noqa: PLC0415
+
+    suites = tuple(dict.fromkeys(arguments.suite or _SUITES))
+    with _progress() as progress:
+        whole = dataclasses.replace(plan, sample=0)
+        results = [await run_suite(suite, whole, None, progress) for suite in suites]
+        if arguments.model and plan.sample and "reports" in suites:
+            sampled = await run_suite("reports", plan, None, progress)
+            sampled.mode = "rules_on_the_sample"
+            results.append(sampled)
+        for bundle in arguments.model:
+            async with open_model(bundle) as writer:
+                results += [await run_suite(suite, plan, writer, progress) for suite in suites]
+    return results
+
+
+def _calibrate(plan: Plan, path: Path) -> None:
+    from lineside.evaluation.calibrate import calibrate_file  # noqa: PLC0415
+
+    with _progress() as progress:
+        calibration = calibrate_file(plan.data, plan.embedder, path, progress)
+    for kind in ("short", "long", "foreign"):
+        print(f"{kind} texts: answered from a confidence of {calibration.weights(kind).threshold:g} on")
+
+
+def _embedder(bundle: Path | None) -> Embedder | None:
+    if bundle is None:
+        return None
+    from lineside.embedder import OnnxEmbedder  # noqa: PLC0415
+    from lineside.engine.bundle import open_bundle  # noqa: PLC0415
+
+    return OnnxEmbedder(open_bundle(bundle))
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Progress]:
+    """A bar for each part, on standard error."""
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+    from rich.progress import Progress as Bars  # noqa: PLC0415
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bars(*columns, console=Console(stderr=True)) as bars:
+
+        def start(label: str, total: int) -> Any:
+            task = bars.add_task(label, total=total)
+            return lambda: bars.advance(task)
+
+        yield start

@@ -1,0 +1,118 @@
+"""Words and vectors together: one score to rank entries by, and how likely the first is the right one.
+
+Knows no storage and no models. Weights and threshold come from calibration.toml, which `lineside eval
+--calibrate` writes; what they were fitted on stands in that file.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.resources
+import math
+import re
+import sys
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from lineside.diagnosis.knowledge.store import Found
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+# How much of a text an entry holds in whatever order counts less than that it comes back in order.
+DESCRIBED_WEIGHT = 0.8
+# Texts from this many words on describe a fault; a shorter one quotes a display. Two Chinese characters,
+# about, are a word.
+LONG_WORDS = 8.0
+_WORDS = re.compile(r"[A-Za-z0-9]+")
+_CJK = re.compile(r"[\u3400-\u9fff]")
+
+Kind = Literal["short", "long", "foreign"]
+
+
+class Weights(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A logistic model of one kind of text: the log odds that the first entry is the right one.
+
+    `threshold`: below that probability the answer is an abstention.
+    """
+
+    threshold: float
+    bias: float
+    words: float
+    vector: float
+    margin: float
+    unknown_code: float
+
+
+class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """calibration.toml. `origin`: what it was fitted on, and by which command."""
+
+    short: Weights
+    long: Weights
+    foreign: Weights
+    origin: dict[str, str | int | float] = {}
+
+    def weights(self, kind: Kind) -> Weights:
+        """Of one kind of text."""
+        return {"short": self.short, "long": self.long, "foreign": self.foreign}[kind]
+
+
+@dataclass(frozen=True, slots=True)
+class Fused:
+    """An entry with how well the text's words and its vector fit it, each from 0 to 1."""
+
+    found: Found
+    words: float
+    vector: float
+
+    @property
+    def score(self) -> float:
+        """What is ranked by. The cube: half of the words in common say nothing, nearly all of them decide."""
+        return self.words**3 + 2 * self.vector
+
+
+class Features(NamedTuple):
+    """What the probability is computed from."""
+
+    words: float
+    vector: float
+    margin: float
+    unknown_code: float
+
+
+def features_of(ranked: list[Fused], *, code: bool) -> Features:
+    """Of the first of a ranking, that was asked for with a code nobody knows (`code`) or with none."""
+    first = ranked[0]
+    margin = first.score - ranked[1].score if len(ranked) > 1 else 0.0
+    return Features(first.words**3, first.vector, margin, float(code))
+
+
+def kind_of(text: str, *, comparable: bool) -> Kind:
+    """Which weights a text takes; `comparable`: the first entry has words in the text's language."""
+    if not comparable:
+        return "foreign"
+    words = len(_WORDS.findall(text)) + len(_CJK.findall(text)) / 1.5
+    return "long" if words >= LONG_WORDS else "short"
+
+
+def probability(features: Features, weights: Weights) -> float:
+    """That the first entry is the right one."""
+    values = (weights.words, weights.vector, weights.margin, weights.unknown_code)
+    odds = weights.bias + sum(value * weight for value, weight in zip(features, values, strict=True))
+    return 1 / (1 + math.exp(-max(min(odds, 50.0), -50.0)))
+
+
+def parse_calibration(text: str) -> Calibration:
+    """Raises msgspec.ValidationError or tomllib.TOMLDecodeError."""
+    return msgspec.convert(tomllib.loads(text), Calibration)
+
+
+@functools.cache
+def shipped_calibration() -> Calibration:
+    """The one that comes with the program."""
+    file = importlib.resources.files("lineside.diagnosis.knowledge") / "calibration.toml"
+    return parse_calibration(file.read_text("utf-8"))

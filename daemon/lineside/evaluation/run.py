@@ -1,0 +1,74 @@
+"""Asks labelled reports of the real pipeline, one after the other. Knows nothing of sums or of files."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from lineside.diagnosis.diagnosis import Diagnosis
+from lineside.diagnosis.knowledge.search import Query, Searcher
+from lineside.diagnosis.knowledge.store import Store
+from lineside.diagnosis.knowledge.vectors import Embedder, Vectors
+from lineside.diagnosis.pipeline import Pipeline
+from lineside.diagnosis.writer import Writer
+from lineside.evaluation.cases import Case
+from lineside.evaluation.outcome import Outcome, outcome_of
+from lineside.ports import Call
+from lineside.serving.request import Principal
+
+MAX_ENTRIES = 5
+_PRINCIPAL = Principal("eval", "local")
+
+Mode = Literal["rules", "model"]
+
+
+@contextlib.contextmanager
+def open_bases(
+    paths: Mapping[str, Path], embedder: Embedder | None, advance: Callable[[str], None]
+) -> Iterator[dict[str, Searcher]]:
+    """A searcher for each knowledge base, with its vectors ready. `advance` hears of each base."""
+    with contextlib.ExitStack() as stack:
+        searchers = {}
+        for name, path in paths.items():
+            advance(name)
+            store = Store(path)
+            stack.callback(store.close)
+            vectors = Vectors(store, embedder) if embedder else None
+            if vectors is not None:
+                stack.callback(vectors.close)
+                vectors.wait()
+            searchers[name] = Searcher(store, MAX_ENTRIES, vectors)
+        yield searchers
+
+
+async def ask(
+    cases: Sequence[Case],
+    searchers: Mapping[str, Searcher],
+    writer: Writer | None,
+    *,
+    timeout_s: float,
+    advance: Callable[[], None],
+) -> list[Outcome]:
+    """Every case's outcome, in order; by rules where there is no writer."""
+    mode: Mode = "rules" if writer is None else "model"
+    pipelines = {name: Pipeline(searcher, writer, mode=mode) for name, searcher in searchers.items()}
+    outcomes = []
+    for case in cases:
+        found = searchers[case.kb].search(Query.of(case.report))
+        begun_s = time.monotonic()
+        call = Call(_PRINCIPAL, time.monotonic_ns() + int(timeout_s * 1e9))
+        diagnosis = await _diagnosed(pipelines[case.kb], case, call)
+        latency_ms = round((time.monotonic() - begun_s) * 1000, 3)
+        outcomes.append(outcome_of(case, found, diagnosis, latency_ms))
+        advance()
+    return outcomes
+
+
+async def _diagnosed(pipeline: Pipeline, case: Case, call: Call) -> Diagnosis:
+    async for event in pipeline.diagnose(case.report, call):
+        if isinstance(event, Diagnosis):
+            return event
+    raise AssertionError("the pipeline ends with a diagnosis")

@@ -1,0 +1,136 @@
+"""The suites: what each of them reads, asks and measures. Knows nothing of terminals and of files written."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from lineside.diagnosis.knowledge.importers import ImportOptions, import_files
+from lineside.diagnosis.knowledge.vectors import Embedder
+from lineside.evaluation import sensoriq
+from lineside.evaluation.cases import (
+    APPROVER,
+    REPORTS,
+    Case,
+    EvaluationError,
+    build_bases,
+    read_cases,
+    sample_cases,
+)
+from lineside.evaluation.metrics import curve_of, goals_of, rows_of
+from lineside.evaluation.model import ModelChooser
+from lineside.evaluation.outcome import Outcome
+from lineside.evaluation.run import ask, open_bases
+from lineside.writer import EngineWriter
+
+Suite = Literal["plant", "reports", "sensoriq"]
+SUITES: tuple[Suite, ...] = ("plant", "reports", "sensoriq")
+Progress = Callable[[str, int], Callable[[], None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is asked: where the data is, of how many reports a model is asked, by what vectors are made."""
+
+    data: Path
+    plant: Path
+    embedder: Embedder | None = None
+    sample: int = 0
+    seed: int = 1
+    timeout_s: float = 120.0
+
+
+@dataclass(slots=True)
+class Result:
+    """What a suite found, by rules or by a model: `metrics` by name, `table` for people, raw `samples`."""
+
+    suite: str
+    mode: str
+    metrics: dict[str, float] = field(default_factory=dict)
+    table: list[dict[str, Any]] = field(default_factory=list)
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    samples: list[list[Any]] = field(default_factory=list)
+
+
+SAMPLE_FIELDS = ("id", "status", "right", "ranked_first", "conf", "unsupported", "latency_ms")
+
+
+async def run_suite(suite: Suite, plan: Plan, writer: EngineWriter | None, progress: Progress) -> Result:
+    """Run one suite, by rules or by the writer's model. Raises EvaluationError where its data is missing."""
+    mode = "rules" if writer is None else writer.model_name
+    if suite == "sensoriq":
+        return await _sensoriq(plan, writer, mode, progress)
+    with tempfile.TemporaryDirectory(prefix="lineside-eval-") as scratch:
+        cases = _cases(suite, plan)
+        bases = _bases(suite, plan, cases, Path(scratch))
+        asked = sample_cases(cases, plan.sample, plan.seed) if plan.sample else cases
+        label = f"{suite}, {mode}"
+        with open_bases(bases, plan.embedder, lambda name: None) as searchers:
+            advance = progress(label, len(asked))
+            outcomes = await ask(asked, searchers, writer, timeout_s=plan.timeout_s, advance=advance)
+    return _result(suite, mode, outcomes)
+
+
+def _cases(suite: Suite, plan: Plan) -> list[Case]:
+    return read_cases((plan.plant if suite == "plant" else plan.data) / REPORTS)
+
+
+def _bases(suite: Suite, plan: Plan, cases: Sequence[Case], directory: Path) -> dict[str, Path]:
+    if suite == "reports":
+        return build_bases(plan.data, cases, directory)
+    manuals = sorted((plan.plant / "knowledge").glob("*.yaml"))
+    if not manuals:
+        hint = "name the demo's directory with --plant"
+        raise EvaluationError("read plant", f"{plan.plant}/knowledge has no manuals", hint)
+    import_files(directory / "full.db", manuals, ImportOptions(approve_by=APPROVER))
+    return {"full": directory / "full.db"}
+
+
+def _result(suite: Suite, mode: str, outcomes: Sequence[Outcome]) -> Result:
+    statements = sum(one.statements for one in outcomes)
+    unsupported = sum(one.unsupported for one in outcomes)
+    metrics = goals_of(outcomes) | {"reports": float(len(outcomes))}
+    if mode == "rules":
+        metrics["unsupported_statements_rules"] = float(unsupported)
+    else:
+        metrics["unsupported_statements_model_fraction"] = round(unsupported / max(statements, 1), 4)
+        metrics["answered_by_model"] = float(sum(one.mode == "model" for one in outcomes))
+    rows = rows_of(outcomes)
+    metrics["right"] = rows[-1].right
+    return Result(
+        suite,
+        mode,
+        metrics,
+        [msgspec.to_builtins(row) for row in rows],
+        [msgspec.to_builtins(point) for point in curve_of(outcomes)],
+        [[getattr(one, name) for name in SAMPLE_FIELDS] for one in outcomes],
+    )
+
+
+async def _sensoriq(plan: Plan, writer: EngineWriter | None, mode: str, progress: Progress) -> Result:
+    questions = sensoriq.read_questions(plan.data / sensoriq.QUESTIONS)
+    result = Result("sensoriq", mode)
+    result.metrics = {
+        "questions": float(len(questions)),
+        "chance": sensoriq.chance(questions),
+        "prior": sensoriq.prior(questions),
+        "prior_nothing_held_out": sensoriq.prior_seen(questions),
+    }
+    by_asset = sensoriq.prior_by_asset(questions)
+    result.table = [{"asset": asset, "prior": score} for asset, score in by_asset.items()]
+    if writer is None:
+        return result
+    asked = sensoriq.sample_questions(questions, plan.sample, plan.seed)
+    advance = progress(f"sensoriq, {mode}", len(asked))
+    chooser = ModelChooser(writer, plan.timeout_s)
+    async for question, right in sensoriq.asked(asked, chooser, advance):
+        result.samples.append([question.asset_name, question.id, right])
+    result.metrics["asked"] = float(len(asked))
+    result.metrics["accuracy"] = round(sum(row[2] for row in result.samples) / len(asked), 4)
+    result.metrics["prior_on_the_asked"] = sensoriq.prior_on(questions, asked)
+    return result
