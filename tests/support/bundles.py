@@ -23,10 +23,12 @@ def build_digest() -> str:
     return digest.hexdigest()[:16]
 
 
-def recipe_bundle(recipe: str, weights: str = "int8") -> Path:
+def recipe_bundle(recipe: str, weights: str = "int8", embedder: str = "") -> Path:
     """The bundle of a recipe, built unless it is in the cache."""
-    path = cache_directory() / "test-bundles" / f"{recipe}-{weights}-{build_digest()}"
+    name = f"{recipe}-{weights}{'-' if embedder else ''}{embedder}-{build_digest()}"
+    path = cache_directory() / "test-bundles" / name
     if not (path / MANIFEST).is_file():
         command = [Path(sys.executable).parent / "lineside-build", "build", recipe]
+        command += ["--embedder", embedder] if embedder else []
         subprocess.run([*command, "--output", path, "--weights", weights], check=True)
     return path

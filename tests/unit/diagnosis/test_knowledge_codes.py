@@ -84,3 +84,18 @@ def test_letters_that_only_look_hexadecimal_stay_what_they_are():
 def test_what_only_begins_like_a_hexadecimal_number_is_a_code_all_the_same(code):
     assert code_keys(code)
     assert {key for key, _ in code_keys(code)} & {key for key, _ in code_keys(code.lower())}
+
+
+@pytest.mark.parametrize(
+    ("code", "base", "expected"),
+    [
+        ("32", "", ["32"]),
+        ("32", "dec", ["32"]),
+        ("32", "hex", ["0X32", "50", "32"]),
+        ("032", "any", ["32", "0X32", "50"]),
+        ("E-32", "hex", ["E32", "0X32", "50", "32"]),
+        ("A0.3", "hex", ["A0.3", "0.3"]),
+    ],
+)
+def test_bare_digits_are_hexadecimal_only_where_the_device_says_so(code, base, expected):
+    assert [found.key for found in code_keys(code, base)] == expected

@@ -222,7 +222,7 @@ def _read(path: Path, width: int) -> NDArray[Any]:
         return empty
     try:
         table = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         log.warning("%s cannot be read, its vectors are computed anew: %s", path, error)
         return empty
     return table if table.dtype == dtype and table.ndim == 1 else empty
