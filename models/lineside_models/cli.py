@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before anything imports onnxruntime
@@ -26,6 +26,7 @@ try:
     from lineside_models.perplexity import calibration_text, measure_perplexity
     from lineside_models.progress import progress
     from lineside_models.recipe import Recipe, read_recipe, read_recipe_of, recipe_names
+    from lineside_models.trt.command import add_compile, add_options, run_compile
 except ModuleNotFoundError as error:
     if error.name not in _BUILD_PACKAGES:
         raise
@@ -40,8 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     notes = Console(stderr=True)
     try:
-        commands = {"build": _build, "fetch": _fetch, "recipes": _recipes, "perplexity": _perplexity}
-        commands[options.command](options, notes)
+        _COMMANDS[options.command](options, notes)
     except LinesideError as error:
         notes.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
         return _EXIT_FAILED
@@ -66,6 +66,11 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument(
         "--embedder", metavar="RECIPE", help="an embedder to put in, such as multilingual-e5-small"
     )
+    build.add_argument(
+        "--target", choices=("onnxruntime", "tensorrt"), default="onnxruntime", help="tensorrt: compile, too"
+    )
+    add_options(build)
+    add_compile(commands)
     get = commands.add_parser("fetch", help="fetch a recipe's checkpoint into the cache")
     get.add_argument("recipe", metavar="RECIPE")
     commands.add_parser("recipes", help="list the recipes")
@@ -96,7 +101,10 @@ def _build(options: argparse.Namespace, notes: Console) -> None:
     )
     with progress(notes, f"building {wanted.name}", parameter_count(checkpoint.architecture)) as advance:
         build_bundle(checkpoint, options.output, wanted, advance)
-    print(options.output)
+    if options.target == "tensorrt":
+        run_compile(argparse.Namespace(**vars(options), bundle=options.output, dry_run=False), notes)
+    else:
+        print(options.output)
 
 
 def _embedder(name: str, notes: Console) -> EmbedderSource:
@@ -141,6 +149,15 @@ def _perplexity(options: argparse.Namespace, _: Console) -> None:
     for text in texts:
         result = measure_perplexity(bundle, text)
         print(f"{result.text}: {result.perplexity:.3f} over {result.tokens} tokens")
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace, Console], None]] = {
+    "build": _build,
+    "compile": run_compile,
+    "fetch": _fetch,
+    "perplexity": _perplexity,
+    "recipes": _recipes,
+}
 
 
 if __name__ == "__main__":

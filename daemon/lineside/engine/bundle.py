@@ -22,6 +22,7 @@ MANIFEST = "bundle.toml"
 TOKENIZER = "tokenizer.json"
 CHAT_TEMPLATE = "chat_template.jinja"
 ONNX_MODEL = "model.onnx"
+ONNX_CUDA_MODEL = "model.cuda.onnx"  # the same over a cache in FP16, which ONNX Runtime wants on a GPU
 WEIGHTS = "weights.safetensors"
 EMBEDDER_MODEL = "embedder.onnx"
 EMBEDDER_WEIGHTS = "embedder.safetensors"
@@ -70,7 +71,12 @@ class FileDigest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One TensorRT plan: what it computes, and the device that it was built for."""
+    """One TensorRT plan: what it computes, and the device that it was built for.
+
+    `role` step: one token of each of `batch` sequences; chunk: `chunk` tokens of one. `sm` is the compute
+    capability without its dot, such as 87. `gpu` is empty where the plan was built elsewhere for any GPU of
+    that capability, `verified_on` until it has run.
+    """
 
     file: str
     role: str
@@ -82,6 +88,10 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sm: str
     sha256: str
     verified_on: str = ""
+    builder: str = "tensorrt"  # the module, or tensorrt_rtx: neither runs the other's plans
+    gpu: str = ""
+    lowering: str = "plain"
+    size: int = 0
 
 
 class EmbedderFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,0 +1,129 @@
+"""The seam over TensorRT 8.6, 10, 11 and TensorRT for RTX: what the installed one offers, and one build.
+
+Every difference is found by asking for the attribute, never by reading the version. Knows no model.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from lineside.engine.tensorrt_module import TensorRt
+from lineside_models.errors import BuildError
+
+_OPERATION = "build plan"
+_NATIVE_LAYERS = ("add_attention", "add_kv_cache_update", "add_rotary_embedding")
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """What a TensorRT can do. `targets`: compute capabilities beside that of the device at hand."""
+
+    builder: str
+    version: str
+    strongly_typed: bool
+    native: bool
+    precisions: tuple[str, ...]
+    targets: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """Module and version."""
+        return f"{self.builder} {self.version}"
+
+
+class Job(msgspec.Struct, frozen=True):
+    """One plan to build. `sm` empty: for the device at hand. `workspace_mb` 0, `level` -1: TensorRT's own."""
+
+    builder: str
+    onnx: str
+    plan: str
+    cache: str
+    precision: str
+    sm: str = ""
+    workspace_mb: int = 0
+    level: int = -1
+
+
+def offer_of(trt: TensorRt) -> Offer:
+    """Ask the module what it has. Makes a builder and a network, no context on a device."""
+    api = trt.api
+    network = _network(api, api.Builder(api.Logger(api.Logger.ERROR)))
+    strongly_typed = hasattr(api.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
+    precisions = ["fp16", "int8"]
+    if strongly_typed:
+        precisions += [kind.lower() for kind in ("FP8", "INT4") if hasattr(api.DataType, kind)]
+    targets = [
+        name.removeprefix("SM")
+        for name in dir(getattr(api, "ComputeCapability", None))
+        if name.startswith("SM")
+    ]
+    native = strongly_typed and all(hasattr(network, layer) for layer in _NATIVE_LAYERS)
+    return Offer(trt.name, trt.version, strongly_typed, native, tuple(precisions), tuple(targets))
+
+
+def build(trt: TensorRt, job: Job) -> None:
+    """Write the plan, and the timing cache. Raises BuildError with what TensorRT said."""
+    api = trt.api
+    builder = api.Builder(api.Logger(api.Logger.ERROR))
+    network = _network(api, builder)
+    parser = api.OnnxParser(network, api.Logger(api.Logger.ERROR))
+    if not parser.parse_from_file(job.onnx):
+        errors = "; ".join(str(parser.get_error(index)) for index in range(parser.num_errors))
+        raise BuildError(_OPERATION, f"{trt.name} {trt.version} cannot read the graph: {errors}", _REPORT)
+    config = builder.create_builder_config()
+    _set_target(api, config, job.sm)
+    _set_precision(api, config, job.precision)
+    if job.workspace_mb:
+        config.set_memory_pool_limit(api.MemoryPoolType.WORKSPACE, job.workspace_mb << 20)
+    if job.level >= 0:
+        config.builder_optimization_level = job.level
+    cache = Path(job.cache)
+    _use_cache(config, cache)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise BuildError(_OPERATION, f"{trt.name} {trt.version} built nothing", _LESS)
+    Path(job.plan).write_bytes(plan)
+    if timings := config.get_timing_cache():
+        cache.write_bytes(timings.serialize())
+
+
+_REPORT = "try another --precision; the messages above say which operation it is about"
+_LESS = (
+    "see the messages above; with little memory: lower --max-batch, --max-seq-len, --opt-level or --workspace"
+)
+
+
+def _network(api: Any, builder: Any) -> Any:
+    """Strongly typed where there is such a thing; else (8.6) with the explicit batch that it then needs."""
+    flags = api.NetworkDefinitionCreationFlag
+    for name in ("STRONGLY_TYPED", "EXPLICIT_BATCH"):
+        if hasattr(flags, name):
+            return builder.create_network(1 << int(getattr(flags, name)))
+    return builder.create_network()
+
+
+def _set_target(api: Any, config: Any, sm: str) -> None:
+    if sm:
+        config.num_compute_capabilities = 1
+        config.set_compute_capability(getattr(api.ComputeCapability, f"SM{sm}"), 0)
+
+
+def _set_precision(api: Any, config: Any, precision: str) -> None:
+    """Types are the graph's own, but where networks have none: there, flags allow them."""
+    if hasattr(api.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"):
+        return
+    config.set_flag(api.BuilderFlag.FP16)
+    if precision == "int8":
+        config.set_flag(api.BuilderFlag.INT8)
+
+
+def _use_cache(config: Any, cache: Path) -> None:
+    """A cache of another device or version, or a damaged one, is refused by TensorRT: then a new one."""
+    if not hasattr(config, "create_timing_cache"):
+        return
+    old = cache.read_bytes() if cache.is_file() else b""
+    if old and config.set_timing_cache(config.create_timing_cache(old), ignore_mismatch=False):
+        return
+    config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)

@@ -1,0 +1,87 @@
+"""`lineside-build compile`, and compiling at the end of a build. Knows arguments and what to print."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from lineside.engine.bundle import Bundle, open_bundle
+from lineside.engine.device import find_gpu
+from lineside.engine.tensorrt_module import MODULES, find_tensorrt
+from lineside_models.progress import progress
+from lineside_models.trt.builder import offer_of
+from lineside_models.trt.compile import compile_plans
+from lineside_models.trt.decide import CompileOptions, Decision, Memory, check_memory, decide, gigabytes
+from lineside_models.trt.devices import PRECISIONS
+from lineside_models.trt.report import describe
+
+
+def add_compile(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The command and its arguments."""
+    parser = commands.add_parser(
+        "compile", help="build a bundle's TensorRT plans, on the device they are for"
+    )
+    parser.add_argument("bundle", metavar="BUNDLE", type=Path)
+    parser.add_argument("--max-seq-len", type=int, default=0, help="default: the bundle's")
+    parser.add_argument("--dry-run", action="store_true", help="print what would be built, and stop")
+    add_options(parser)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What `compile` and `build --target tensorrt` share."""
+    group = parser.add_argument_group("TensorRT")
+    # FP4 is no choice that can succeed; naming it gets the reason.
+    group.add_argument("--precision", choices=("auto", *PRECISIONS, "fp4"), default="auto")
+    group.add_argument("--max-batch", type=int, default=8, help="sequences at once (default: 8)")
+    group.add_argument("--workspace", type=int, default=0, metavar="MB", help="default: TensorRT's own")
+    group.add_argument(
+        "--opt-level", type=int, choices=range(6), default=-1, help="0 to 5; lower: faster build, less memory"
+    )
+    group.add_argument("--device", default="", metavar="SM", help="such as sm89; default: the one at hand")
+    group.add_argument("--builder", choices=MODULES, help="default: the first one that is installed")
+    group.add_argument("--ignore-memory", action="store_true", help="compile on where memory looks too small")
+
+
+def run_compile(options: argparse.Namespace, notes: Console) -> None:
+    """The command."""
+    bundle = open_bundle(options.bundle)
+    decision, wanted = decided(bundle, options)
+    if options.dry_run:
+        print(describe(decision, bundle.manifest))
+        return
+    notes.print(describe(decision, bundle.manifest), markup=False, highlight=False, soft_wrap=True)
+    if not options.ignore_memory:
+        check_memory(decision)
+    label = f"compiling {bundle.manifest.name}"
+    with progress(notes, label, len(decision.shapes)) as advance:
+        manifest, peak = compile_plans(bundle, decision, wanted, advance)
+    size = sum(plan.size for plan in manifest.plan if plan.sm == decision.capability.sm)
+    notes.print(f"plan files {gigabytes(size)}, builder's peak memory {gigabytes(peak)}", highlight=False)
+    print(options.bundle)
+
+
+def decided(bundle: Bundle, options: argparse.Namespace) -> tuple[Decision, CompileOptions]:
+    """Look at TensorRT, GPU and memory of this machine, and choose."""
+    wanted = CompileOptions(
+        precision=options.precision,
+        device=options.device,
+        max_seq_len=options.max_seq_len,
+        max_batch=options.max_batch,
+        workspace_mb=options.workspace,
+        level=options.opt_level,
+    )
+    gpu = find_gpu()
+    available = _host_available()
+    device = None if gpu is None else (available if gpu.integrated else gpu.memory_bytes)
+    offer = offer_of(find_tensorrt(*([options.builder] if options.builder else [])))
+    return decide(bundle, wanted, offer, gpu, Memory(available, device)), wanted
+
+
+def _host_available() -> int | None:
+    for line in Path("/proc/meminfo").read_text("utf-8").splitlines():
+        name, _, value = line.partition(":")
+        if name == "MemAvailable":
+            return int(value.split()[0]) << 10
+    return None

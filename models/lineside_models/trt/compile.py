@@ -1,0 +1,124 @@
+"""From a decision to a bundle with plans, whole or not at all. Knows no terminal."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from lineside.engine.bundle import MANIFEST, WEIGHTS, Bundle, Manifest, Plan, sha256_file
+from lineside_models.bundle_writer import whole_directory
+from lineside_models.checkpoint import Architecture
+from lineside_models.graph import TrtShape, lower_trt_plain
+from lineside_models.graph.store import WeightStore
+from lineside_models.safetensors_file import read_safetensors
+from lineside_models.toml import to_toml
+from lineside_models.trt.builder import Job
+from lineside_models.trt.child import build_apart
+from lineside_models.trt.decide import CompileOptions, Decision
+
+_GRAPH, _CACHE = "plan.onnx", "timing"
+
+
+def compile_plans(
+    bundle: Bundle, decision: Decision, options: CompileOptions, advance: Callable[[int], None]
+) -> tuple[Manifest, int]:
+    """Build every plan and put them into the bundle. Returns its manifest, and the builders' peak memory.
+
+    Plans for other devices stay; those for this compute capability are replaced. `advance` hears of each one.
+    """
+    sm, peak = decision.capability.sm, 0
+    kept = tuple(plan for plan in bundle.manifest.plan if plan.sm != sm)
+    replaced = {plan.file for plan in bundle.manifest.plan} - {plan.file for plan in kept}
+    with whole_directory(bundle.path.resolve()) as directory:
+        _link_all(bundle.path, directory, replaced | {MANIFEST})
+        plans = []
+        for shape in decision.shapes:
+            plan, used = _build_one(bundle, decision, options, shape, directory)
+            plans.append(plan)
+            peak = max(peak, used)
+            advance(1)
+        manifest = msgspec.structs.replace(bundle.manifest, plan=(*kept, *plans))
+        (directory / MANIFEST).write_text(to_toml(msgspec.to_builtins(manifest)), "utf-8")
+    return manifest, peak
+
+
+def _build_one(
+    bundle: Bundle, decision: Decision, options: CompileOptions, shape: TrtShape, directory: Path
+) -> tuple[Plan, int]:
+    size = shape.batch if shape.role == "step" else shape.tokens
+    sm, precision = decision.capability.sm, decision.precision
+    path = directory / f"{shape.role}-{size}.{precision}.sm{sm}.plan"
+    graph = directory / _GRAPH
+    _lower(bundle, decision, shape, graph)
+    cache = directory / f"{_CACHE}.sm{sm}.{decision.offer.builder}.cache"
+    job = Job(
+        builder=decision.offer.builder,
+        onnx=str(graph),
+        plan=str(path),
+        cache=str(cache),
+        precision=precision,
+        sm=sm if decision.gpu is None else "",
+        workspace_mb=options.workspace_mb,
+        level=options.level,
+    )
+    outcome = build_apart(job)
+    for rubbish in directory.glob(f"{_GRAPH}*"):
+        rubbish.unlink()
+    plan = Plan(
+        file=path.name,
+        role=shape.role,
+        batch=shape.batch,
+        chunk=shape.tokens,
+        max_seq_len=shape.max_seq_len,
+        precision=precision,
+        tensorrt_version=decision.offer.version,
+        sm=sm,
+        sha256=sha256_file(path),
+        builder=decision.offer.builder,
+        gpu=decision.gpu.identity if decision.gpu else "",
+        lowering=decision.lowering,
+        size=path.stat().st_size,
+    )
+    return plan, outcome.peak_bytes
+
+
+def _lower(bundle: Bundle, decision: Decision, shape: TrtShape, graph: Path) -> None:
+    """Write the graph beside the weights that it refers to."""
+    store = WeightStore(read_safetensors(graph.with_name(WEIGHTS)))
+    architecture = architecture_of(bundle.manifest, store)
+    lower_trt_plain(architecture, store, shape, decision.precision, graph)
+
+
+def _link_all(source: Path, target: Path, without: set[str]) -> None:
+    """The bundle's files under second names: gigabytes are not copied. What a build writes to is."""
+    for entry in source.iterdir():
+        if entry.name in without:
+            continue
+        if entry.is_dir():
+            shutil.copytree(entry, target / entry.name, copy_function=_link)
+        elif entry.name.startswith(f"{_CACHE}."):
+            shutil.copyfile(entry, target / entry.name)
+        else:
+            _link(entry, target / entry.name)
+
+
+def _link(source: str | Path, target: str | Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without hard links
+        shutil.copy2(source, target)
+
+
+def architecture_of(manifest: Manifest, store: WeightStore) -> Architecture:
+    """What the graph depends on, from what the bundle holds."""
+    return Architecture(
+        manifest.architecture,
+        manifest.geometry,
+        qkv_bias=store.has("layers.0.qkv.bias"),
+        o_bias=store.has("layers.0.o_proj.bias"),
+        max_position=manifest.max_seq_len,
+    )

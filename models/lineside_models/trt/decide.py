@@ -1,0 +1,205 @@
+"""What will be built, and why, before anything heavy starts. Knows no TensorRT: its offer is passed in.
+
+Sizes are estimates: a plan is about 0.4 MB a layer beside its constants (measured, TensorRT for RTX 1.7); a
+builder holds about four times its constants; a CUDA context takes some hundred MB.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from lineside.engine.bundle import Bundle
+from lineside.engine.device import Gpu
+from lineside_models.errors import BuildError
+from lineside_models.graph import TrtShape
+from lineside_models.trt.builder import Offer
+from lineside_models.trt.devices import Capability, Verdict, capability_of, judge, judge_all, require
+
+CHUNK_TOKENS, MIN_SEQ_LEN, MAX_BATCH = 128, 64, 64
+_PLAN_BYTES_PER_LAYER = 400_000
+_BUILDER_BYTES, _BUILDER_COPIES = 400 << 20, 4
+_CONTEXT_BYTES = 300 << 20
+_BYTES = {"fp16": 2.0, "fp8": 1.0, "int8": 1.0, "int4": 0.5625}  # int4: and a scale for a block of 32
+
+
+class CompileOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What the operator decides. `max_seq_len` 0: the bundle's; `device` empty: the one at hand."""
+
+    precision: str = "auto"
+    device: str = ""
+    max_seq_len: int = 0
+    max_batch: int = 8
+    workspace_mb: int = 0
+    level: int = -1
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """Bytes. None: not known here."""
+
+    host_available: int | None
+    device: int | None
+
+
+class Needs(msgspec.Struct, frozen=True):
+    """Bytes that one precision's plans take."""
+
+    plans: int
+    shared_weights: int
+    cache: int
+    building: int
+
+    @property
+    def serving(self) -> int:
+        """All of it, and CUDA's own."""
+        return self.plans + self.shared_weights + self.cache + _CONTEXT_BYTES
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """One compilation, decided."""
+
+    capability: Capability
+    gpu: Gpu | None
+    offer: Offer
+    verdicts: tuple[Verdict, ...]
+    precision: str
+    why: str
+    lowering: str
+    max_seq_len: int
+    shapes: tuple[TrtShape, ...]
+    needs: Needs
+    memory: Memory
+
+
+def decide(
+    bundle: Bundle, options: CompileOptions, offer: Offer, gpu: Gpu | None, memory: Memory
+) -> Decision:
+    """Choose device, precision, lowering and shapes. Raises BuildError where something asked cannot be."""
+    capability = _capability(options.device, offer, gpu)
+    here = gpu if gpu is not None and gpu.sm == capability.sm else None
+    _check_sizes(bundle, options)
+    memory = memory if here else Memory(memory.host_available, None)
+    verdicts = judge_all(capability, offer.precisions, offer.title)
+    if options.precision == "auto":
+        precision, why = _choose(bundle, options, verdicts, memory)
+    else:
+        asked = judge(options.precision, capability, offer.precisions, offer.title)
+        precision, why = require(asked, verdicts), "as asked"
+    if here is None:
+        _check_target(capability, offer)
+    return Decision(
+        capability=capability,
+        gpu=here,
+        offer=offer,
+        verdicts=verdicts,
+        precision=precision,
+        why=why,
+        lowering="native" if offer.native else "plain",
+        max_seq_len=options.max_seq_len or bundle.manifest.max_seq_len,
+        shapes=shapes_of(bundle, options, precision),
+        needs=needs_of(bundle, options, precision),
+        memory=memory,
+    )
+
+
+def check_memory(decision: Decision) -> None:
+    """Raise BuildError where building or serving will not fit, with the numbers and what to lower."""
+    hint = "lower --max-batch or --max-seq-len, take a smaller model, or compile on with --ignore-memory"
+    needs, memory = decision.needs, decision.memory
+    if memory.host_available is not None and needs.building > memory.host_available:
+        message = (
+            f"building needs about {gigabytes(needs.building)} of memory, {gigabytes(memory.host_available)}"
+        )
+        raise BuildError("compile", f"{message} are available", hint)
+    if memory.device is not None and needs.serving > memory.device:
+        message = (
+            f"serving needs about {gigabytes(needs.serving)} of device memory, {gigabytes(memory.device)}"
+        )
+        raise BuildError("compile", f"{message} are there", hint)
+
+
+def _capability(asked: str, offer: Offer, gpu: Gpu | None) -> Capability:
+    """Of the device that was named, or of the one here."""
+    if asked:
+        return capability_of(asked.lower().removeprefix("sm").replace(".", ""))
+    if gpu is not None:
+        return capability_of(gpu.sm)
+    hint = "run this on the device that will serve"
+    if offer.targets:
+        hint += f", or name one: --device sm{' or sm'.join(offer.targets)}"
+    raise BuildError("compile", "the CUDA driver shows no GPU here", hint)
+
+
+def _check_target(capability: Capability, offer: Offer) -> None:
+    """Only TensorRT for RTX builds for a device that is not there, and not for every one."""
+    if capability.sm in offer.targets:
+        return
+    targets = ", ".join(f"sm{target}" for target in offer.targets) or "the device at hand alone"
+    message = f"{offer.title} does not build for {capability.title} on this machine"
+    raise BuildError("compile", message, f"run this on that device; from here it builds for {targets}")
+
+
+def _check_sizes(bundle: Bundle, options: CompileOptions) -> None:
+    longest = bundle.manifest.max_seq_len
+    if options.max_seq_len and not MIN_SEQ_LEN <= options.max_seq_len <= longest:
+        message = f"--max-seq-len {options.max_seq_len} is outside {MIN_SEQ_LEN} to {longest}"
+        raise BuildError(
+            "compile", message, f"the bundle was built for {longest}; choose a length in that range"
+        )
+    if not 1 <= options.max_batch <= MAX_BATCH:
+        message = f"--max-batch {options.max_batch} is outside 1 to {MAX_BATCH}"
+        raise BuildError("compile", message, "choose how many sequences are to run at once")
+
+
+def _choose(
+    bundle: Bundle, options: CompileOptions, verdicts: tuple[Verdict, ...], memory: Memory
+) -> tuple[str, str]:
+    """FP16 where it fits; else INT4, the only one that takes less: the others hold their weights twice."""
+    possible = [verdict.precision for verdict in verdicts if not verdict.problem]
+    others = ", ".join(possible[1:])
+    for precision in ("fp16", "int4"):
+        if precision not in possible:
+            continue
+        need = needs_of(bundle, options, precision).serving
+        if memory.device is None or need <= memory.device:
+            if precision == "fp16":
+                reason = "exact to the bundle's weights, which all plans share, and fits"
+                return precision, f"{reason}; possible too: {others}" if others else reason
+            return precision, "fp16 does not fit on this device, and of the others only int4 takes less"
+    message = f"no precision fits into {gigabytes(memory.device or 0)} of device memory"
+    raise BuildError(
+        "choose precision", message, "lower --max-batch or --max-seq-len, or take a smaller model"
+    )
+
+
+def shapes_of(bundle: Bundle, options: CompileOptions, precision: str) -> tuple[TrtShape, ...]:
+    """FP16 plans share their weights: a step for each bucket. The others carry them: one step, one chunk."""
+    length = options.max_seq_len or bundle.manifest.max_seq_len
+    batches = [options.max_batch]
+    if precision == "fp16":
+        batches = [batch for batch in (1, 2, 4, 8, 16, 32) if batch < options.max_batch] + batches
+    return (
+        *(TrtShape.step(batch, length) for batch in batches),
+        TrtShape.chunk(min(CHUNK_TOKENS, length), length),
+    )
+
+
+def needs_of(bundle: Bundle, options: CompileOptions, precision: str) -> Needs:
+    """See Needs; the cache is for --max-batch sequences."""
+    manifest, geometry = bundle.manifest, bundle.manifest.geometry
+    tables = geometry.vocab_size * geometry.hidden * (1 if geometry.tied_head else 2)
+    constants = 0 if precision == "fp16" else round((manifest.parameters - tables) * _BYTES[precision])
+    shared = 2 * (manifest.parameters if precision == "fp16" else tables)
+    one = constants + geometry.layers * _PLAN_BYTES_PER_LAYER
+    length = options.max_seq_len or manifest.max_seq_len
+    position = 2 * 2 * geometry.layers * geometry.kv_heads * geometry.head_dim
+    return Needs(
+        plans=one * len(shapes_of(bundle, options, precision)),
+        shared_weights=shared,
+        cache=options.max_batch * length * position,
+        building=_BUILDER_BYTES + _BUILDER_COPIES * constants + shared,
+    )
+
+
+def gigabytes(size: int) -> str:
+    """For people."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
