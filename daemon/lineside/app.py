@@ -18,7 +18,9 @@ from lineside.diagnosis.knowledge.store import Store
 from lineside.diagnosis.knowledge.vectors import Vectors
 from lineside.diagnosis.pipeline import Pipeline
 from lineside.dispatch import Desk, DeskLimits
+from lineside.engine.base import Engine
 from lineside.engine.bundle import Bundle
+from lineside.engine.choose import RULES
 from lineside.errors import LinesideError
 from lineside.feedback.desk import FeedbackDesk
 from lineside.feedback.file import limits_of
@@ -60,6 +62,7 @@ class _Model:
     """A model that is being served."""
 
     loaded: Loaded
+    engine: Engine
     service: GenerationService
 
 
@@ -72,6 +75,7 @@ class App:
         self._config = config
         self._stack = stack
         self._status = Status()
+        self._engine_choice = self._engine_trouble = ""
         self._stopping = anyio.Event()
         self._drain_s = config.drain_timeout_ms / 1000
 
@@ -154,20 +158,26 @@ class App:
 
     async def _load_model(self) -> _Model | None:
         """The bundle's model, running; None where diagnoses do without."""
-        if self._config.diagnosis.mode == "rules":
+        config = self._config
+        if RULES in (config.diagnosis.mode, config.engine.name):
+            self._engine_choice = f"{RULES}: as configured"
             return None
-        loaded = await anyio.to_thread.run_sync(load, self._config)
-        self._stack.callback(loaded.engine.close)
+        loaded = await anyio.to_thread.run_sync(load, config)
+        choice = loaded.choice
+        self._engine_choice, self._engine_trouble = f"{choice.name}: {choice.reason}", choice.trouble
+        if choice.engine is None:
+            return None
+        self._stack.callback(choice.engine.close)
         service = GenerationService(
-            loaded.engine,
+            choice.engine,
             loaded.tokenizer,
             loaded.grammars,
-            max_waiting=self._config.engine.max_waiting,
+            max_waiting=config.engine.max_waiting,
             on_failure=self._engine_failed,
         )
         # What runs has had its time in _drain by then.
         self._stack.push_async_callback(service.drain, ABORT_S)
-        return _Model(loaded, service)
+        return _Model(loaded, choice.engine, service)
 
     async def _load_vectors(self) -> Vectors | None:
         """Vectors of the manuals, being made from now on; None where the bundle has no embedder."""
@@ -199,7 +209,11 @@ class App:
         once = Once(self._journal)
         checker = SchemaChecker()
         self._stack.callback(checker.close)
-        generator = NoModel() if self._model is None else CheckedGenerator(self._model.service, checker)
+        generator = (
+            NoModel(self._engine_choice)
+            if self._model is None
+            else CheckedGenerator(self._model.service, checker)
+        )
         server = GrpcServer(
             config.grpc,
             Served(OnceGenerator(generator, once), OnceDiagnoser(diagnoser, once), self._feedback),
@@ -220,14 +234,15 @@ class App:
                 (link.address, link.connected, self._broker is not None) if link else ("", False, False)
             ),
             journal=lambda: (desk.pending, desk.unpublished),
-            trouble=lambda: desk.trouble,
+            trouble=lambda: "; ".join(filter(None, (desk.trouble, self._engine_trouble))),
+            engine_choice=lambda: self._engine_choice,
         )
 
     def _engine_facts(self) -> EngineFacts | None:
         if self._model is None:
             return None
-        loaded, service = self._model.loaded, self._model.service
-        capabilities, manifest = loaded.engine.capabilities, loaded.bundle.manifest
+        service, manifest = self._model.service, self._model.loaded.bundle.manifest
+        capabilities = self._model.engine.capabilities
         costs = capabilities.costs
         running = min(service.live, capabilities.slots)
         return EngineFacts(

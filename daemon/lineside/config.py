@@ -34,7 +34,7 @@ class BundleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[engine]. `threads` 0: one for each processor core that the daemon may use."""
 
-    name: Literal["auto", "onnxruntime"] = "auto"
+    name: Literal["auto", "tensorrt", "onnxruntime-cuda", "onnxruntime", "rules"] = "auto"
     slots: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4
     threads: Annotated[int, msgspec.Meta(ge=0, le=256)] = 0
     max_chunk_tokens: Annotated[int, msgspec.Meta(ge=8, le=4096)] = 128

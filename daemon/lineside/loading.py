@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from lineside.config import Config
 from lineside.embedder import OnnxEmbedder
-from lineside.engine.base import Engine
 from lineside.engine.bundle import EMBEDDER_FILES, MANIFEST, Bundle, read_manifest, verify
-from lineside.engine.onnxruntime import OnnxRuntimeEngine
+from lineside.engine.choose import Choice, choose, warmed_up
 from lineside.serving.grammar import GrammarCompiler
 from lineside.serving.tokenizer import Tokenizer
 
@@ -24,7 +22,7 @@ class Loaded:
     """What serving needs of a bundle."""
 
     bundle: Bundle
-    engine: Engine
+    choice: Choice
     tokenizer: Tokenizer
     grammars: GrammarCompiler
 
@@ -36,24 +34,35 @@ def load(config: Config) -> Loaded:
     with ThreadPoolExecutor(max_workers=3) as pool:
         verified = pool.submit(verify, bundle)
         text = pool.submit(_load_text, bundle)
-        engine = pool.submit(_load_engine, bundle, config)
+        choice = pool.submit(choose, bundle, config.engine)
         # What is wrong with a file is the cause of whatever else fails: it is told first.
         verified.result()
         tokenizer, grammars = text.result()
-        loaded = Loaded(bundle, engine.result(), tokenizer, grammars)
-    loaded.engine.warm_up()
-    capabilities = loaded.engine.capabilities
+        opened = choice.result()
+    chosen = warmed_up(bundle, config.engine, opened)
+    _tell(bundle, chosen, time.monotonic() - begun_s)
+    return Loaded(bundle, chosen, tokenizer, grammars)
+
+
+def _tell(bundle: Bundle, choice: Choice, seconds: float) -> None:
+    """Log what serves, and why."""
+    if choice.trouble:
+        log.warning("degraded: %s", choice.trouble)
+    if choice.engine is None:
+        log.info("no engine: the rules answer alone", extra={"reason": choice.reason})
+        return
+    capabilities = choice.engine.capabilities
     fields = {
         "model": bundle.manifest.name,
         "precision": bundle.manifest.precision,
         "engine": capabilities.name,
+        "reason": choice.reason,
         "device": capabilities.device,
         "cache_mb": capabilities.cache_bytes >> 20,
         "step_ms": round(capabilities.costs.step(1) / 1e6, 2),
-        "seconds": round(time.monotonic() - begun_s, 2),
+        "seconds": round(seconds, 2),
     }
     log.info("engine ready", extra=fields)
-    return loaded
 
 
 def load_embedder(config: Config) -> OnnxEmbedder | None:
@@ -79,12 +88,3 @@ def _load_text(bundle: Bundle) -> tuple[Tokenizer, GrammarCompiler]:
     tokenizer = Tokenizer(bundle)
     manifest = bundle.manifest
     return tokenizer, GrammarCompiler(tokenizer.file, manifest.geometry.vocab_size, manifest.tokens.eos)
-
-
-def _load_engine(bundle: Bundle, config: Config) -> Engine:
-    return OnnxRuntimeEngine(
-        bundle,
-        slots=config.engine.slots,
-        threads=config.engine.threads or len(os.sched_getaffinity(0)),
-        max_chunk_tokens=config.engine.max_chunk_tokens,
-    )

@@ -168,7 +168,10 @@ class EngineFacts:
 
 @dataclass(frozen=True, slots=True)
 class StatusFacts:
-    """The daemon as it is now. `state` is starting, ready, degraded or draining."""
+    """The daemon as it is now. `state` is starting, ready, degraded or draining.
+
+    `engine_choice`: which engine serves, and why.
+    """
 
     version: str
     state: str
@@ -183,6 +186,7 @@ class StatusFacts:
     journal_pending: int
     journal_unpublished: int
     counters: Mapping[str, int]
+    engine_choice: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import msgspec
 from lineside.engine.bundle import (
     CHAT_TEMPLATE,
     MANIFEST,
+    ONNX_CUDA_MODEL,
     ONNX_MODEL,
     SCHEMA_VERSION,
     TOKENIZER,
@@ -64,10 +65,12 @@ def build_bundle(
         digest, size = write_store(directory / WEIGHTS, checkpoint, options.weights, advance)
         store = WeightStore(read_safetensors(directory / WEIGHTS))
         lower_ort(checkpoint.architecture, store, options.max_seq_len, directory / ONNX_MODEL)
+        cuda = directory / ONNX_CUDA_MODEL
+        lower_ort(checkpoint.architecture, store, options.max_seq_len, cuda, attention="fp16")
         (directory / TOKENIZER).write_text(text.tokenizer_json, "utf-8")
         (directory / CHAT_TEMPLATE).write_text(text.chat_template, "utf-8")
         files = {WEIGHTS: FileDigest(digest, size)}
-        for name in (ONNX_MODEL, TOKENIZER, CHAT_TEMPLATE):
+        for name in (ONNX_MODEL, ONNX_CUDA_MODEL, TOKENIZER, CHAT_TEMPLATE):
             path = directory / name
             files[name] = FileDigest(sha256_file(path), path.stat().st_size)
         embedder = None

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
+
 import lineside_models
-from lineside.engine.bundle import MANIFEST
+from lineside.engine.bundle import MANIFEST, Bundle, FileDigest, Plan, read_manifest
 from lineside_models.fetch import cache_directory
+from lineside_models.toml import to_toml
 
 SMOLLM2 = "smollm2-135m-instruct"
 
@@ -32,3 +37,28 @@ def recipe_bundle(recipe: str, weights: str = "int8", embedder: str = "") -> Pat
         command += ["--embedder", embedder] if embedder else []
         subprocess.run([*command, "--output", path, "--weights", weights], check=True)
     return path
+
+
+def altered_bundle(
+    source: Path, target: Path, files: Mapping[str, bytes] | None = None, **manifest: object
+) -> Bundle:
+    """A bundle that differs from another in some files, whose digests are right, and manifest fields."""
+    files = files or {}
+    target.mkdir()
+    for file in source.iterdir():
+        if file.name not in files and file.name != MANIFEST:
+            os.link(file, target / file.name)
+    digests = dict(read_manifest(source).files)
+    for name, content in files.items():
+        (target / name).write_bytes(content)
+        digests[name] = FileDigest(hashlib.sha256(content).hexdigest(), len(content))
+    changed = msgspec.structs.replace(read_manifest(source), files=digests, **manifest)
+    (target / MANIFEST).write_text(to_toml(msgspec.to_builtins(changed)), "utf-8")
+    return Bundle(target, changed)
+
+
+def plan_of(role: str, **fields: object) -> Plan:
+    """A plan for an Orin, as a manifest has it."""
+    defaults = {"file": f"{role}.plan", "batch": 1, "chunk": 128, "max_seq_len": 64, "precision": "fp16"}
+    defaults |= {"tensorrt_version": "10.16.2", "sm": "87", "sha256": hashlib.sha256(b"plan").hexdigest()}
+    return Plan(role=role, **defaults | {"gpu": "Orin, 8 multiprocessors"} | fields)

@@ -71,8 +71,8 @@ class Daemon:
         done = lineside("kb", "--config", self.config, "import", "--approve-by", "tests", *manuals)
         assert done.returncode == 0, done.stderr.decode()
 
-    def start(self) -> None:
-        """Start and wait until it is ready and, where it has one, its broker connected."""
+    def start(self, state: str = "ready") -> None:
+        """Start and wait until it is in `state` and, where it has one, its broker connected."""
         environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
         with self.log.open("ab") as stream:
             self.process = subprocess.Popen(
@@ -85,7 +85,7 @@ class Daemon:
                 status = client.status(self.address)
             except LinesideError:
                 status = None
-            if status and status.state == "ready" and (status.broker_connected or not status.broker_address):
+            if status and status.state == state and (status.broker_connected or not status.broker_address):
                 return
             time.sleep(0.05)
         raise AssertionError(f"not ready:\n{self.log.read_text()}")

@@ -1,4 +1,4 @@
-"""The engine on ONNX Runtime's CPU provider. Knows nothing of scheduling, sampling or text.
+"""The engine on ONNX Runtime, on the CPU or through CUDA. Knows nothing of scheduling, sampling or text.
 
 GroupQueryAttention takes a ragged batch of one-token steps, or one longer chunk of one sequence, but not both
 in a call: a step is one batched call over a span of slots and one call for each longer chunk. The cache is
@@ -7,6 +7,7 @@ a buffer of our own that past and present are both bound to: ONNX Runtime extend
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 import time
@@ -21,26 +22,25 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from lineside.engine.base import Capabilities, Costs, EngineFaultError, Extension
-from lineside.engine.bundle import ONNX_MODEL, Bundle, BundleError
+from lineside.engine.bundle import ONNX_CUDA_MODEL, ONNX_MODEL, Bundle, BundleError
 
+_PAST = "past_key_values."
 WARM_UP_RUNS = 3
 SHORT_CHUNK_TOKENS = 16
+CUDA_PROVIDER = "CUDAExecutionProvider"
 
 
 class OnnxRuntimeEngine:
     """Serves a bundle's model.onnx. Buffers outlive every call: ONNX Runtime keeps raw pointers to them."""
 
-    def __init__(self, bundle: Bundle, *, slots: int, threads: int, max_chunk_tokens: int) -> None:
+    def __init__(
+        self, bundle: Bundle, *, slots: int, threads: int, max_chunk_tokens: int, provider: str = "cpu"
+    ) -> None:
         geometry = bundle.manifest.geometry
         max_seq_len = bundle.manifest.max_seq_len
         chunk = min(max_chunk_tokens, max_seq_len)
-        self._session = _open_session(bundle, threads)
-        shape = (slots, geometry.kv_heads, max_seq_len, geometry.head_dim)
-        self._cache = {
-            f"{layer}.{part}": np.zeros(shape, np.float32)
-            for layer in range(geometry.layers)
-            for part in ("key", "value")
-        }
+        self._session = _open_session(bundle, threads, provider)
+        self._cache = _SlotCache(self._session, provider, slots)
         self._cached_len = [0] * slots
         self._ids = np.zeros(max(slots, chunk), np.int64)
         self._rows = np.zeros(max(slots, chunk), np.int64)
@@ -51,13 +51,13 @@ class OnnxRuntimeEngine:
         self._bindings: dict[tuple[int, int], ort.IOBinding] = {}
         self._capabilities = Capabilities(
             name="onnxruntime",
-            device="cpu",
+            device=provider,
             slots=slots,
             max_seq_len=max_seq_len,
             max_chunk_tokens=chunk,
             vocab_size=geometry.vocab_size,
             mixed_chunks=False,
-            cache_bytes=sum(buffer.nbytes for buffer in self._cache.values()),
+            cache_bytes=self._cache.nbytes,
             costs=Costs(step_ns=(1,) * slots, chunk_fixed_ns=0, chunk_token_ns=1),
         )
 
@@ -150,8 +150,11 @@ class OnnxRuntimeEngine:
         self._total_len[0] = self._seqlens[:sequences].max() + 1
         logits = self._logits[logits_row : logits_row + rows]
         binding = self._binding(slot, sequences)
+        # Bound anew each time: where they have to cross to a device, they do it here.
         _bind(binding.bind_input, "input_ids", self._ids, shape)
         _bind(binding.bind_input, "rows", self._rows, (rows,))
+        _bind(binding.bind_input, "seqlens_k", self._seqlens, (sequences,))
+        _bind(binding.bind_input, "total_len", self._total_len, ())
         _bind(binding.bind_output, "logits", logits, logits.shape)
         try:
             self._session.run_with_iobinding(binding)
@@ -161,17 +164,12 @@ class OnnxRuntimeEngine:
         return logits
 
     def _binding(self, slot: int, sequences: int) -> ort.IOBinding:
-        """Cache and length buffers of `sequences` slots from `slot` on, bound once and kept."""
+        """The cache of `sequences` slots from `slot` on, bound once and kept."""
         binding = self._bindings.get((slot, sequences))
         if binding is not None:
             return binding
         binding = self._session.io_binding()
-        for name, buffer in self._cache.items():
-            part = buffer[slot : slot + sequences]
-            _bind(binding.bind_input, f"past_key_values.{name}", part, part.shape)
-            _bind(binding.bind_output, f"present.{name}", part, part.shape)
-        _bind(binding.bind_input, "seqlens_k", self._seqlens, (sequences,))
-        _bind(binding.bind_input, "total_len", self._total_len, ())
+        self._cache.bind(binding, slot, sequences)
         self._bindings[slot, sequences] = binding
         return binding
 
@@ -192,16 +190,60 @@ class OnnxRuntimeEngine:
         return round(statistics.median(samples))
 
 
-def _open_session(bundle: Bundle, threads: int) -> ort.InferenceSession:
+class _SlotCache:
+    """Keys and values of every slot, where the graph computes, in the graph's own type."""
+
+    def __init__(self, session: ort.InferenceSession, provider: str, slots: int) -> None:
+        self._provider, self._slots = provider, slots
+        self._buffers: dict[str, tuple[object, int]] = {}
+        inputs = [entry for entry in session.get_inputs() if entry.name.startswith(_PAST)]
+        self._type = np.float16 if inputs[0].type == "tensor(float16)" else np.float32
+        self._shape = list(inputs[0].shape[1:])
+        self._slot_bytes = math.prod(self._shape) * np.dtype(self._type).itemsize
+        for entry in inputs:
+            self._buffers[entry.name] = self._zeros()
+        self.nbytes = len(inputs) * slots * self._slot_bytes
+
+    def bind(self, binding: ort.IOBinding, slot: int, sequences: int) -> None:
+        """Past and present to the same memory."""
+        shape = [sequences, *self._shape]
+        for name, (_, address) in self._buffers.items():
+            place = (self._provider, 0, self._type, shape, address + slot * self._slot_bytes)
+            binding.bind_input(name, *place)
+            binding.bind_output(name.replace(_PAST, "present."), *place)
+
+    def _zeros(self) -> tuple[object, int]:
+        """A buffer, kept alive by the first, and its address."""
+        array = np.zeros((self._slots, *self._shape), self._type)
+        if self._provider == "cpu":
+            return array, array.ctypes.data
+        value = ort.OrtValue.ortvalue_from_numpy(array, self._provider, 0)
+        return value, value.data_ptr()
+
+
+def has_cuda() -> bool:
+    """Whether this ONNX Runtime was built with CUDA; it may still fail to load."""
+    return CUDA_PROVIDER in ort.get_available_providers()
+
+
+def _open_session(bundle: Bundle, threads: int, provider: str) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    model, providers = ONNX_MODEL, ["CPUExecutionProvider"]
+    if provider == "cuda":
+        model, providers = ONNX_CUDA_MODEL, [CUDA_PROVIDER, *providers]
     try:
-        return ort.InferenceSession(str(bundle.file(ONNX_MODEL)), options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(str(bundle.file(model)), options, providers=providers)
     except Exception as error:  # see _run
         hint = f"build it again: lineside-build build {bundle.manifest.name} --output {bundle.path}"
-        raise BundleError("load model", f"ONNX Runtime refuses {ONNX_MODEL}: {error}", hint) from error
+        raise BundleError("load model", f"ONNX Runtime refuses {model}: {error}", hint) from error
+    # Where CUDA cannot be loaded, ONNX Runtime goes on without it, and says so only in its log.
+    if session.get_providers()[0] != providers[0]:
+        hint = "install the CUDA and cuDNN that this onnxruntime-gpu was built for"
+        raise BundleError("load model", "ONNX Runtime could not load its CUDA provider", hint)
+    return session
 
 
 def _bind(bind: object, name: str, array: NDArray[np.generic], shape: tuple[int, ...]) -> None:

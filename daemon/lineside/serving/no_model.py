@@ -10,9 +10,12 @@ from lineside.serving.request import Event
 
 
 class NoModel:
-    """Implements ports.Generator: every generation is refused."""
+    """Implements ports.Generator: every generation is refused, and told `why`."""
+
+    def __init__(self, why: str) -> None:
+        self._why = why
 
     async def generate(self, job: GenerateJob) -> AsyncIterator[Event]:
         """See ports.Generator."""
-        raise RejectedError(Reason.NOT_FOUND, "no model is served: [diagnosis] mode is rules")
+        raise RejectedError(Reason.NOT_FOUND, f"no model is served: {self._why}")
         yield  # what makes it a generator

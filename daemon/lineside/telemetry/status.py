@@ -22,6 +22,7 @@ class Sources:
     broker: Callable[[], tuple[str, bool, bool]]
     journal: Callable[[], tuple[int, int]]
     trouble: Callable[[], str]
+    engine_choice: Callable[[], str]
 
 
 @dataclass(slots=True)
@@ -67,4 +68,5 @@ class Status:
             journal_pending=journal[0],
             journal_unpublished=journal[1],
             counters=counters,
+            engine_choice=sources.engine_choice() if sources else "",
         )

@@ -25,7 +25,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("version", "state", "detail", "uptime_s", "engine", "knowledge", "broker", "journal", "counters")
+    __slots__ = ("version", "state", "detail", "uptime_s", "engine", "knowledge", "broker", "journal", "counters", "engine_choice")
     class CountersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -42,6 +42,7 @@ class GetStatusResponse(_message.Message):
     BROKER_FIELD_NUMBER: _ClassVar[int]
     JOURNAL_FIELD_NUMBER: _ClassVar[int]
     COUNTERS_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_CHOICE_FIELD_NUMBER: _ClassVar[int]
     version: str
     state: ServiceState
     detail: str
@@ -51,7 +52,8 @@ class GetStatusResponse(_message.Message):
     broker: BrokerStatus
     journal: JournalStatus
     counters: _containers.ScalarMap[str, int]
-    def __init__(self, version: _Optional[str] = ..., state: _Optional[_Union[ServiceState, str]] = ..., detail: _Optional[str] = ..., uptime_s: _Optional[float] = ..., engine: _Optional[_Union[EngineStatus, _Mapping]] = ..., knowledge: _Optional[_Union[KnowledgeStatus, _Mapping]] = ..., broker: _Optional[_Union[BrokerStatus, _Mapping]] = ..., journal: _Optional[_Union[JournalStatus, _Mapping]] = ..., counters: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    engine_choice: str
+    def __init__(self, version: _Optional[str] = ..., state: _Optional[_Union[ServiceState, str]] = ..., detail: _Optional[str] = ..., uptime_s: _Optional[float] = ..., engine: _Optional[_Union[EngineStatus, _Mapping]] = ..., knowledge: _Optional[_Union[KnowledgeStatus, _Mapping]] = ..., broker: _Optional[_Union[BrokerStatus, _Mapping]] = ..., journal: _Optional[_Union[JournalStatus, _Mapping]] = ..., counters: _Optional[_Mapping[str, int]] = ..., engine_choice: _Optional[str] = ...) -> None: ...
 
 class EngineStatus(_message.Message):
     __slots__ = ("name", "device", "model", "precision", "slots", "max_seq_len", "cache_bytes", "running", "waiting", "step_ms", "prefill_tokens_per_s")

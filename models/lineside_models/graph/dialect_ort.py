@@ -1,4 +1,4 @@
-"""The lowering for ONNX Runtime on the CPU, 1.23.2 and later. Knows its operators, not the decoder's order.
+"""The lowering for ONNX Runtime 1.23.2 and later, CPU and CUDA. Knows its operators, not the decoder's order.
 
 Attention with the cache in place (GroupQueryAttention), quantised products and lookups that read the store's
 bytes as they are (MatMulNBits, GatherBlockQuantized), fused norms.
@@ -7,6 +7,7 @@ bytes as they are (MatMulNBits, GatherBlockQuantized), fused norms.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from onnx import TensorProto
@@ -19,20 +20,28 @@ from lineside_models.graph.onnx_graph import OnnxGraph
 from lineside_models.graph.store import WeightStore
 from lineside_models.quantize import BLOCK
 
+Attention = Literal["fp32", "fp16"]
+_CACHE_TYPES = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16}
 _CONTRIB = "com.microsoft"
 _OPSET = 20
 
 
 class OrtDialect(Dialect):
-    """Writes the decoder for ONNX Runtime's CPU provider.
+    """Writes the decoder for ONNX Runtime.
 
     `accuracy_level` 4 lets MatMulNBits quantise its input to 8 bits, which is what makes it fast; 0 computes
-    in float32 and is for comparing with a reference.
+    in float32 and is for comparing with a reference. `attention`: type of the attention and its cache.
     """
 
     def __init__(
-        self, architecture: Architecture, store: WeightStore, max_seq_len: int, accuracy_level: int
+        self,
+        architecture: Architecture,
+        store: WeightStore,
+        max_seq_len: int,
+        accuracy_level: int,
+        attention: Attention,
     ) -> None:
+        self._attention = attention
         self._geometry = architecture.geometry
         self._store, self._graph = store, OnnxGraph(store, _OPSET)
         self._max_seq_len, self._accuracy_level = max_seq_len, accuracy_level
@@ -120,9 +129,12 @@ class OrtDialect(Dialect):
         past = [f"past_key_values.{layer}.{part}" for part in ("key", "value")]
         present = [f"present.{layer}.{part}" for part in ("key", "value")]
         for before, after in zip(past, present, strict=True):
-            self._graph.input(before, TensorProto.FLOAT, shape)
-            self._graph.output(after, TensorProto.FLOAT, shape)
-        return self._graph.node(
+            self._graph.input(before, _CACHE_TYPES[self._attention], shape)
+            self._graph.output(after, _CACHE_TYPES[self._attention], shape)
+        half = self._attention == "fp16"
+        if half:
+            qkv = self._graph.node("Cast", [qkv], to=TensorProto.FLOAT16)
+        attended = self._graph.node(
             "GroupQueryAttention",
             [qkv, "", "", *past, "seqlens_k", "total_len", "rotary.cos", "rotary.sin"],
             [f"layers.{layer}.attended", *present],
@@ -131,6 +143,7 @@ class OrtDialect(Dialect):
             kv_num_heads=g.kv_heads,
             do_rotary=1,
         )
+        return self._graph.node("Cast", [attended], to=TensorProto.FLOAT) if half else attended
 
     @override
     def wanted_rows(self, x: Value) -> Value:
@@ -142,14 +155,24 @@ class OrtDialect(Dialect):
 
     def _rotary_caches(self) -> None:
         cos, sin = rotary_caches(self._geometry, self._max_seq_len)
-        self._graph.constant("rotary.cos", cos)
-        self._graph.constant("rotary.sin", sin)
+        kind = np.float16 if self._attention == "fp16" else np.float32
+        self._graph.constant("rotary.cos", cos.astype(kind))
+        self._graph.constant("rotary.sin", sin.astype(kind))
 
 
-def lower_ort(
-    architecture: Architecture, store: WeightStore, max_seq_len: int, path: Path, accuracy_level: int = 4
+def lower_ort(  # noqa: PLR0913 what follows the path has defaults and names
+    architecture: Architecture,
+    store: WeightStore,
+    max_seq_len: int,
+    path: Path,
+    accuracy_level: int = 4,
+    *,
+    attention: Attention = "fp32",
 ) -> None:
-    """Write `path`, the model that computes with `store` (a file in the same directory)."""
-    dialect = OrtDialect(architecture, store, max_seq_len, accuracy_level)
+    """Write `path`, the model that computes with `store` (a file in the same directory).
+
+    ONNX Runtime's CUDA provider has this attention in 16 bits alone.
+    """
+    dialect = OrtDialect(architecture, store, max_seq_len, accuracy_level, attention)
     describe(architecture, dialect)
     dialect.save(path)

@@ -14,6 +14,8 @@ from lineside.engine.tensorrt_module import TensorRt
 from lineside_models.errors import BuildError
 
 _OPERATION = "build plan"
+_OTHER = "try another --precision"
+_LESS = "if it is short of memory, lower --max-batch, --max-seq-len, --opt-level or --workspace"
 _NATIVE_LAYERS = ("add_attention", "add_kv_cache_update", "add_rotary_embedding")
 
 
@@ -36,7 +38,6 @@ class Offer(msgspec.Struct, frozen=True):
 class Job(msgspec.Struct, frozen=True):
     """One plan to build. `sm` empty: for the device at hand. `workspace_mb` 0, `level` -1: TensorRT's own."""
 
-    builder: str
     onnx: str
     plan: str
     cache: str
@@ -71,7 +72,7 @@ def build(trt: TensorRt, job: Job) -> None:
     parser = api.OnnxParser(network, api.Logger(api.Logger.ERROR))
     if not parser.parse_from_file(job.onnx):
         errors = "; ".join(str(parser.get_error(index)) for index in range(parser.num_errors))
-        raise BuildError(_OPERATION, f"{trt.name} {trt.version} cannot read the graph: {errors}", _REPORT)
+        raise BuildError(_OPERATION, f"{trt.name} {trt.version} cannot read the graph: {errors}", _OTHER)
     config = builder.create_builder_config()
     _set_target(api, config, job.sm)
     _set_precision(api, config, job.precision)
@@ -87,12 +88,6 @@ def build(trt: TensorRt, job: Job) -> None:
     Path(job.plan).write_bytes(plan)
     if timings := config.get_timing_cache():
         cache.write_bytes(timings.serialize())
-
-
-_REPORT = "try another --precision; the messages above say which operation it is about"
-_LESS = (
-    "see the messages above; with little memory: lower --max-batch, --max-seq-len, --opt-level or --workspace"
-)
 
 
 def _network(api: Any, builder: Any) -> Any:

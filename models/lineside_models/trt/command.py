@@ -9,9 +9,9 @@ from rich.console import Console
 
 from lineside.engine.bundle import Bundle, open_bundle
 from lineside.engine.device import find_gpu
-from lineside.engine.tensorrt_module import MODULES, find_tensorrt
+from lineside.engine.tensorrt_module import MODULES
 from lineside_models.progress import progress
-from lineside_models.trt.builder import offer_of
+from lineside_models.trt.child import Task, run_apart
 from lineside_models.trt.compile import compile_plans
 from lineside_models.trt.decide import CompileOptions, Decision, Memory, check_memory, decide, gigabytes
 from lineside_models.trt.devices import PRECISIONS
@@ -75,7 +75,8 @@ def decided(bundle: Bundle, options: argparse.Namespace) -> tuple[Decision, Comp
     gpu = find_gpu()
     available = _host_available()
     device = None if gpu is None else (available if gpu.integrated else gpu.memory_bytes)
-    offer = offer_of(find_tensorrt(*([options.builder] if options.builder else [])))
+    offer = run_apart(Task((options.builder,) if options.builder else ())).offer
+    assert offer
     return decide(bundle, wanted, offer, gpu, Memory(available, device)), wanted
 
 

@@ -6,18 +6,19 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import msgspec
 
 from lineside.engine.bundle import MANIFEST, WEIGHTS, Bundle, Manifest, Plan, sha256_file
 from lineside_models.bundle_writer import whole_directory
 from lineside_models.checkpoint import Architecture
-from lineside_models.graph import TrtShape, lower_trt_plain
+from lineside_models.graph import Precision, TrtShape, lower_trt_plain
 from lineside_models.graph.store import WeightStore
 from lineside_models.safetensors_file import read_safetensors
 from lineside_models.toml import to_toml
 from lineside_models.trt.builder import Job
-from lineside_models.trt.child import build_apart
+from lineside_models.trt.child import Task, run_apart
 from lineside_models.trt.decide import CompileOptions, Decision
 
 _GRAPH, _CACHE = "plan.onnx", "timing"
@@ -56,7 +57,6 @@ def _build_one(
     _lower(bundle, decision, shape, graph)
     cache = directory / f"{_CACHE}.sm{sm}.{decision.offer.builder}.cache"
     job = Job(
-        builder=decision.offer.builder,
         onnx=str(graph),
         plan=str(path),
         cache=str(cache),
@@ -65,7 +65,7 @@ def _build_one(
         workspace_mb=options.workspace_mb,
         level=options.level,
     )
-    outcome = build_apart(job)
+    outcome = run_apart(Task((decision.offer.builder,), job))
     for rubbish in directory.glob(f"{_GRAPH}*"):
         rubbish.unlink()
     plan = Plan(
@@ -90,7 +90,7 @@ def _lower(bundle: Bundle, decision: Decision, shape: TrtShape, graph: Path) -> 
     """Write the graph beside the weights that it refers to."""
     store = WeightStore(read_safetensors(graph.with_name(WEIGHTS)))
     architecture = architecture_of(bundle.manifest, store)
-    lower_trt_plain(architecture, store, shape, decision.precision, graph)
+    lower_trt_plain(architecture, store, shape, cast("Precision", decision.precision), graph)
 
 
 def _link_all(source: Path, target: Path, without: set[str]) -> None:

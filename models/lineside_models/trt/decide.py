@@ -1,7 +1,7 @@
 """What will be built, and why, before anything heavy starts. Knows no TensorRT: its offer is passed in.
 
-Sizes are estimates: a plan is about 0.4 MB a layer beside its constants (measured, TensorRT for RTX 1.7); a
-builder holds about four times its constants; a CUDA context takes some hundred MB.
+Sizes are estimates: a plan is about 2.5 MB and 0.3 MB a layer beside its constants (measured, TensorRT for
+RTX 1.7); a builder holds about four times its constants; a CUDA context takes some hundred MB.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lineside_models.trt.builder import Offer
 from lineside_models.trt.devices import Capability, Verdict, capability_of, judge, judge_all, require
 
 CHUNK_TOKENS, MIN_SEQ_LEN, MAX_BATCH = 128, 64, 64
-_PLAN_BYTES_PER_LAYER = 400_000
+_PLAN_BYTES, _PLAN_BYTES_PER_LAYER = 2_500_000, 310_000
 _BUILDER_BYTES, _BUILDER_COPIES = 400 << 20, 4
 _CONTEXT_BYTES = 300 << 20
 _BYTES = {"fp16": 2.0, "fp8": 1.0, "int8": 1.0, "int4": 0.5625}  # int4: and a scale for a block of 32
@@ -189,7 +189,7 @@ def needs_of(bundle: Bundle, options: CompileOptions, precision: str) -> Needs:
     tables = geometry.vocab_size * geometry.hidden * (1 if geometry.tied_head else 2)
     constants = 0 if precision == "fp16" else round((manifest.parameters - tables) * _BYTES[precision])
     shared = 2 * (manifest.parameters if precision == "fp16" else tables)
-    one = constants + geometry.layers * _PLAN_BYTES_PER_LAYER
+    one = constants + _PLAN_BYTES + geometry.layers * _PLAN_BYTES_PER_LAYER
     length = options.max_seq_len or manifest.max_seq_len
     position = 2 * 2 * geometry.layers * geometry.kv_heads * geometry.head_dim
     return Needs(

@@ -24,6 +24,7 @@ def test_a_snapshot_reads_every_source():
         broker=lambda: ("127.0.0.1:1883", True, True),
         journal=lambda: (2, 1),
         trouble=lambda: "",
+        engine_choice=lambda: "onnxruntime: as configured",
     )
     facts = status.status()
     assert facts.state == "starting"
@@ -33,6 +34,7 @@ def test_a_snapshot_reads_every_source():
         True,
         True,
     )
+    assert facts.engine_choice == "onnxruntime: as configured"
     assert (facts.journal_pending, facts.journal_unpublished) == (2, 1)
 
 

@@ -104,6 +104,7 @@ def status_facts(response: admin_pb2.GetStatusResponse) -> StatusFacts:
         journal_pending=response.journal.pending,
         journal_unpublished=response.journal.unpublished,
         counters=dict(response.counters),
+        engine_choice=response.engine_choice,
     )
 
 

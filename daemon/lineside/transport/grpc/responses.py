@@ -83,6 +83,7 @@ def status_message(facts: StatusFacts) -> admin_pb2.GetStatusResponse:
         ),
         journal=admin_pb2.JournalStatus(pending=facts.journal_pending, unpublished=facts.journal_unpublished),
         counters=facts.counters,
+        engine_choice=facts.engine_choice,
     )
 
 
