@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import cast
 
+import msgspec
 from rich.console import Console
 
 from lineside.engine.bundle import Bundle, open_bundle
 from lineside.engine.device import find_gpu
 from lineside.engine.tensorrt_module import MODULES
+from lineside_models.calibration.calibrate import Calibrator
+from lineside_models.calibration.result import Calibration, Quantisation
+from lineside_models.errors import BuildError
+from lineside_models.perplexity import calibration_text
+from lineside_models.precision_perplexity import precision_perplexity
 from lineside_models.progress import progress
 from lineside_models.trt.child import Task, run_apart
 from lineside_models.trt.compile import compile_plans
@@ -39,6 +46,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--opt-level", type=int, choices=range(6), default=-1, help="0 to 5; lower: faster build, less memory"
     )
+    group.add_argument("--calibration", type=Path, metavar="FILE", help="prompts; default: bundled ones")
+    group.add_argument(
+        "--perplexity-limit", type=float, default=1.1, metavar="X", help="times fp16's (default: 1.1)"
+    )
     group.add_argument("--device", default="", metavar="SM", help="such as sm89; default: the one at hand")
     group.add_argument("--builder", choices=MODULES, help="default: the first one that is installed")
     group.add_argument("--ignore-memory", action="store_true", help="compile on where memory looks too small")
@@ -54,12 +65,33 @@ def run_compile(options: argparse.Namespace, notes: Console) -> None:
     notes.print(describe(decision, bundle.manifest), markup=False, highlight=False, soft_wrap=True)
     if not options.ignore_memory:
         check_memory(decision)
+    if decision.precision != "fp16":
+        wanted = msgspec.structs.replace(wanted, calibration=_calibrated(bundle, decision, options, notes))
     label = f"compiling {bundle.manifest.name}"
     with progress(notes, label, len(decision.shapes)) as advance:
         manifest, peak = compile_plans(bundle, decision, wanted, advance)
     size = sum(plan.size for plan in manifest.plan if plan.sm == decision.capability.sm)
     notes.print(f"plan files {gigabytes(size)}, builder's peak memory {gigabytes(peak)}", highlight=False)
     print(options.bundle)
+
+
+def _calibrated(
+    bundle: Bundle, decision: Decision, options: argparse.Namespace, notes: Console
+) -> Calibration:
+    """Scales for the precision. Raises BuildError where it spoils the model."""
+    calibrator = Calibrator(bundle, options.calibration)
+    precision = cast("Quantisation", decision.precision)
+    with progress(notes, f"calibrating for {precision}", calibrator.work) as advance:
+        calibration = calibrator.run(precision, advance)
+    text = calibration_text(bundle.manifest.languages[0])
+    exact = precision_perplexity(bundle, "fp16", None, text).perplexity
+    rounded = precision_perplexity(bundle, precision, calibration, text).perplexity
+    notes.print(f"perplexity {rounded:.3f} in {precision}, {exact:.3f} in fp16", highlight=False)
+    if rounded > options.perplexity_limit * exact:
+        message = f"{precision} raises perplexity to {rounded / exact:.2f} of fp16's"
+        hint = "choose another --precision, or accept it with a higher --perplexity-limit"
+        raise BuildError("calibrate", f"{message}, over {options.perplexity_limit:g}", hint)
+    return calibration
 
 
 def decided(bundle: Bundle, options: argparse.Namespace) -> tuple[Decision, CompileOptions]:

@@ -12,9 +12,9 @@ import msgspec
 
 from lineside.engine.bundle import MANIFEST, WEIGHTS, Bundle, Manifest, Plan, sha256_file
 from lineside_models.bundle_writer import whole_directory
-from lineside_models.checkpoint import Architecture
-from lineside_models.graph import Precision, TrtShape, lower_trt_plain
-from lineside_models.graph.store import WeightStore
+from lineside_models.calibration.result import Calibration
+from lineside_models.graph import Precision, TrtShape, WeightsAs, lower_trt_native, lower_trt_plain
+from lineside_models.graph.store import WeightStore, stored_architecture
 from lineside_models.safetensors_file import read_safetensors
 from lineside_models.toml import to_toml
 from lineside_models.trt.builder import Job
@@ -54,7 +54,7 @@ def _build_one(
     sm, precision = decision.capability.sm, decision.precision
     path = directory / f"{shape.role}-{size}.{precision}.sm{sm}.plan"
     graph = directory / _GRAPH
-    _lower(bundle, decision, shape, graph)
+    _lower(bundle, decision, options.calibration, shape, graph)
     cache = directory / f"{_CACHE}.sm{sm}.{decision.offer.builder}.cache"
     job = Job(
         onnx=str(graph),
@@ -86,11 +86,31 @@ def _build_one(
     return plan, outcome.peak_bytes
 
 
-def _lower(bundle: Bundle, decision: Decision, shape: TrtShape, graph: Path) -> None:
+def _lower(
+    bundle: Bundle, decision: Decision, calibration: Calibration | None, shape: TrtShape, graph: Path
+) -> None:
     """Write the graph beside the weights that it refers to."""
     store = WeightStore(read_safetensors(graph.with_name(WEIGHTS)))
-    architecture = architecture_of(bundle.manifest, store)
-    lower_trt_plain(architecture, store, shape, cast("Precision", decision.precision), graph)
+    architecture = stored_architecture(bundle.manifest, store)
+    precision = cast("Precision", decision.precision)
+    # What a calibration scales is no longer what the store has: it goes into the plan.
+    weights: WeightsAs = "constants" if calibration else "inputs"
+    if decision.lowering == "native":
+        lower_trt_native(
+            architecture, store, shape, precision, graph, weights=weights, calibration=calibration
+        )
+        return
+    typed = decision.offer.strongly_typed
+    lower_trt_plain(
+        architecture,
+        store,
+        shape,
+        precision,
+        graph,
+        weights=weights,
+        strongly_typed=typed,
+        calibration=calibration,
+    )
 
 
 def _link_all(source: Path, target: Path, without: set[str]) -> None:
@@ -111,14 +131,3 @@ def _link(source: str | Path, target: str | Path) -> None:
         os.link(source, target)
     except OSError:  # a file system without hard links
         shutil.copy2(source, target)
-
-
-def architecture_of(manifest: Manifest, store: WeightStore) -> Architecture:
-    """What the graph depends on, from what the bundle holds."""
-    return Architecture(
-        manifest.architecture,
-        manifest.geometry,
-        qkv_bias=store.has("layers.0.qkv.bias"),
-        o_bias=store.has("layers.0.o_proj.bias"),
-        max_position=manifest.max_seq_len,
-    )

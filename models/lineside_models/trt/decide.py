@@ -10,6 +10,7 @@ import msgspec
 
 from lineside.engine.bundle import Bundle
 from lineside.engine.device import Gpu
+from lineside_models.calibration.result import Calibration
 from lineside_models.errors import BuildError
 from lineside_models.graph import TrtShape
 from lineside_models.trt.builder import Offer
@@ -31,6 +32,7 @@ class CompileOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_batch: int = 8
     workspace_mb: int = 0
     level: int = -1
+    calibration: Calibration | None = None  # once it has been made
 
 
 class Memory(msgspec.Struct, frozen=True):
