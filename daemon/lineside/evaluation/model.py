@@ -31,16 +31,19 @@ async def open_model(bundle: Path) -> AsyncIterator[EngineWriter]:
     """The model as the daemon runs it, one sequence at a time."""
     config = Config(bundle=BundleConfig(path=str(bundle)), engine=EngineConfig(slots=1))
     loaded = await anyio.to_thread.run_sync(load, config)
+    engine = loaded.choice.engine
+    if engine is None:
+        raise EvaluationError("load model", loaded.choice.trouble, "evaluate without a model, or mend it")
     try:
         service = GenerationService(
-            loaded.engine, loaded.tokenizer, loaded.grammars, max_waiting=4, on_failure=_fail
+            engine, loaded.tokenizer, loaded.grammars, max_waiting=4, on_failure=_fail
         )
         try:
             yield EngineWriter(service, loaded.bundle.manifest)
         finally:
             await service.drain(_DRAIN_S)
     finally:
-        loaded.engine.close()
+        engine.close()
 
 
 class ModelChooser:
