@@ -8,8 +8,8 @@ from lineside.diagnosis.knowledge.importers import (
     ImportFailedError,
     ImportOptions,
     documents,
+    files,
     import_files,
-    run,
 )
 from lineside.diagnosis.knowledge.importers.columns import Column, column_of
 from lineside.diagnosis.knowledge.importers.records import items
@@ -172,10 +172,18 @@ def test_collisions_and_unknown_columns_are_reported(load):
         ("x__csv", f"code,title\n{'1' * 65},a\n", "x.csv:2: code"),
         ("x__csv", f"code,title,cause\n1,a,{';'.join('abc' for _ in range(33))}\n", "x.csv:2: en.causes"),
         ("x__csv", f"code,title,cause\n1,a,{'b' * 2001}\n", "x.csv:2: en.causes"),
-        ("x__csv", "code,title\n1,a\n2,\xe9\n".encode("latin-1"), "x.csv:3: byte 17 is not UTF-8"),
+        (
+            "x__csv",
+            "code,title\n1,a\n2,\xe9\n".encode("latin-1"),
+            "x.csv: line 3: byte 17 is not UTF-8; name the file's encoding",
+        ),
         ("x__csv", "code,title\n1,a\n2,b\n01,c\n1,d\n", "x.csv:5: code: x::1 stands at x.csv:2 already"),
-        ("x__txt", "hello", "the ending is not one of"),
-        ("x__md", "# nothing here\n\n| a |\n|---|\n| b |\n", "x.md: has no pipe table"),
+        ("x__exe", "hello", "the ending is not one of"),
+        (
+            "x__md",
+            "# nothing here\n\n| a |\n|---|\n| b |\n",
+            "no running text of codes; its first table has: a",
+        ),
         ("x__jsonl", '{"code": "1"\n', "x.jsonl:1: is not JSON"),
         ("x__jsonl", "[1]\n", "x.jsonl:1: an entry is an object"),
         (
@@ -204,8 +212,12 @@ def test_collisions_and_unknown_columns_are_reported(load):
             "x.yaml:4: an entry is an object",
         ),
         ("x__yaml", "entries:\n  - code: 1\n\n  - code: 2\n", "x.yaml:4: title"),
-        ("x__yaml", "entries:\n  - code: 1\n    title: a\n", "x.yaml:2: title: put it under `en:` or `zh:`"),
-        ("x__jsonl", '{"code":"1","causes":["a"]}\n', "x.jsonl:1: causes: put it under `en:` or `zh:`"),
+        ("x__jsonl", '{"code":"1","causes":["a"]}\n', "x.jsonl:1: en.title: is empty, and"),
+        ("x__json", '{"entries": 5}', "x.json: entries: is missing"),
+        ("x__json", "[1, 2", "x.json: is not JSON"),
+        ("x__json", '[{"code": "1"}]', "x.json: entry 1: title: is empty"),
+        ("x__yaml", "source: plant\nentries: [{code: 1, en: {title: a}}]", "`plant` is kept"),
+        ("x__csv", "code,title,firmware\n1,a,new\n", "x.csv:2: firmware: `new` is no range"),
         ("x__yaml", "a: [1\n", "is not usable YAML"),
         ("x__yaml", "a: &a {b: c}\nentries: [*a]\n", "x.yaml:1: is not usable YAML: an alias is used"),
         ("x__yaml", "entries: " + "[" * 30 + "]" * 30, "nested too deeply"),
@@ -242,12 +254,12 @@ def test_no_file_at_all(store):
 
 
 def test_the_size_of_a_file_is_bounded(load, monkeypatch):
-    monkeypatch.setattr(run, "MAX_FILE_BYTES", 20)
+    monkeypatch.setattr(files, "MAX_FILE_BYTES", 20)
     assert "at most 20 are taken" in failing(load, x__csv=CSV)
 
 
 def test_the_number_of_entries_is_bounded(load, monkeypatch):
-    monkeypatch.setattr(run, "MAX_FILE_ENTRIES", 1)
+    monkeypatch.setattr(files, "MAX_FILE_ENTRIES", 1)
     assert "2 entries, at most 1" in failing(load, x__csv="code,title\n1,a\n2,b\n")
 
 

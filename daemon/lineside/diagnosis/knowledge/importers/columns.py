@@ -16,10 +16,14 @@ _HEADINGS = {
         |faultnumber|number|no|id|displaycode|报警号|报警代码|报警码|报警编号|警报号|警报代码|故障号|故障代码|故障码
         |故障编号|错误号|错误代码|错误码|代码|编号|显示代码""",
     "title": """title|name|alarm|alarmname|alarmtext|alarmmessage|message|fault|faultname|error|errorname
-        |errormessage|text|名称|标题|报警名称|报警内容|报警信息|报警文本|报警|警报名称|故障名称|故障|故障内容
+        |errormessage|text|alarmtexts|eventtext|事件文本|名称|标题|报警名称|报警内容|报警信息|报警文本|报警|警报名称|故障名称|故障|故障内容
         |故障信息|错误名称|错误信息|错误内容""",
     "meaning": """meaning|description|details|detail|explanation|含义|说明|描述|详细说明|故障说明|报警说明
-        |故障描述|故障现象|现象""",
+        |故障描述|故障现象|现象|infotext|helptext|信息文本|帮助文本|tooltip""",
+    # An HMI's alarm list: the bit that raises the alarm is its key.
+    "trigger_tag": """triggertag|triggervariable|alarmword|wordtag|alarmtag|触发变量|触发器变量|触发标签
+        |报警字|报警变量|触发变量名称""",
+    "trigger_bit": "triggerbit|triggerbitnumber|alarmbit|bit|bitnumber|触发位|触发器位|报警位|位|位号",
     "causes": """cause|causes|possiblecause|possiblecauses|probablecause|reason|reasons|原因|可能原因
         |故障原因|报警原因|产生原因|原因分析""",
     "actions": """action|actions|remedy|remedies|solution|solutions|correctiveaction|countermeasure
@@ -41,7 +45,18 @@ _FIELDS = {
     for heading in re.sub(r"\s", "", headings).split("|")
 }
 _SUFFIXES: dict[str, Language] = {"en": "en", "english": "en", "英文": "en", "英语": "en"}
-_SUFFIXES |= {"zh": "zh", "cn": "zh", "zhcn": "zh", "chinese": "zh", "中文": "zh"}
+_SUFFIXES |= {
+    "zh": "zh",
+    "cn": "zh",
+    "zhcn": "zh",
+    "zhhans": "zh",
+    "enus": "en",
+    "engb": "en",
+    "chinese": "zh",
+    "中文": "zh",
+}
+# TIA Portal: `Alarm text [zh-CN], Alarm text 1`; the part behind only repeats.
+_LOCALE = re.compile(r"(.+?)\s*\[([a-z]{2,3})(?:-[a-z]{2,4})*\](?:\s*,.*)?")
 _SPLIT = re.compile(r"[\s_\-/.(（\[]+")
 _SEVERITIES = {
     "critical": "critical|emergency|fatal|紧急|严重|致命|危急",
@@ -61,17 +76,40 @@ class Column(NamedTuple):
 
 def column_of(heading: str) -> Column | None:
     """The meaning of a heading, such as `Alarm No.` or `处理方法（英文）`; None: not one of ours."""
+    plain = unicodedata.normalize("NFKC", heading).casefold().strip()
+    if found := _LOCALE.fullmatch(plain):
+        column, tongue = column_of(found[1]), _SUFFIXES.get(found[2])
+        known = column is not None and tongue is not None and column.field in TEXT_FIELDS
+        return Column(column.field, tongue) if column and known else None
     parts = [part for part in _SPLIT.split(_plain(heading)) if part]
     if not parts:
         return None
-    language = _SUFFIXES.get(parts[-1]) if len(parts) > 1 else None
-    name = "".join(parts[:-1] if language else parts)
+    language, rest = _language_suffix(parts)
+    name = "".join(rest)
     if language is None:
         name, language = _chinese_suffix(name)
     field = _FIELDS.get(name)
     if field is None:
         return None
     return Column(field, language if field in TEXT_FIELDS else None)
+
+
+def named_column(name: str) -> Column | None:
+    """What `--map NAME=heading` names: `code`, `causes`, `cause.zh`, `title_en`; None: no field."""
+    return column_of(name.replace(".", "_"))
+
+
+def language_of_name(name: str) -> Language | None:
+    """`zh_CN`, `English`, `中文`: the language that a key or a heading names and nothing else."""
+    language, rest = _language_suffix([part for part in _SPLIT.split(_plain(name)) if part])
+    return language if language and not rest else None
+
+
+def _language_suffix(parts: list[str]) -> tuple[Language | None, list[str]]:
+    for size in (2, 1):
+        if len(parts) >= size and (language := _SUFFIXES.get("".join(parts[-size:]))):
+            return language, parts[:-size]
+    return None, parts
 
 
 def _plain(heading: str) -> str:

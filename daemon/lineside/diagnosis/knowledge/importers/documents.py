@@ -1,4 +1,4 @@
-"""JSON lines and YAML: entries with a text object for each language. Knows nothing of storage."""
+"""JSON, JSON lines and YAML: entries with a text object for each language. Knows nothing of storage."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 import yaml
 
-from lineside.diagnosis.knowledge.entry import LANGUAGES
+from lineside.diagnosis.knowledge.importers.columns import TEXT_FIELDS, column_of, language_of_name
 from lineside.diagnosis.knowledge.importers.problems import Problem
 from lineside.diagnosis.knowledge.importers.records import Raw
+from lineside.diagnosis.knowledge.terms import has_cjk
 
 _FIELDS = ("source", "manual", "vendor", "model", "unit", "firmware", "code", "severity")
-_SINGULAR = {"cause": "causes", "action": "actions"}
-_TEXT = ("title", "meaning", "causes", "actions", "safety", *_SINGULAR)
+_BITS = ("trigger_tag", "trigger_bit")
 # BaseLoader: every scalar stays text. Else 0x10032 would become 65586, and 010 eight.
 _Loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 MAX_DEPTH = 8
@@ -34,6 +34,27 @@ def jsonl_raws(text: str, where: str, problems: list[Problem]) -> tuple[list[Raw
             problems.append(Problem(here, "", f"is not JSON: {error}"))
             continue
         raws.extend(_raws(document, here, {}, ignored, problems))
+    return raws, list(ignored)
+
+
+def json_raws(text: str, where: str, problems: list[Problem]) -> tuple[list[Raw], list[str]]:
+    """One document: a list of entries, or the manual's facts and `entries`."""
+    try:
+        document = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        problems.append(Problem(where, "", f"is not JSON: {error}"))
+        return [], []
+    shared: dict[str, Any] = {}
+    if isinstance(document, dict):
+        shared = {name: value for name, value in document.items() if name != "entries"}
+        document = document.get("entries")
+    if not isinstance(document, list):
+        problems.append(Problem(where, "entries", "is missing, or is no list"))
+        return [], []
+    ignored: dict[str, None] = dict.fromkeys(name for name in shared if name not in _FIELDS)
+    raws: list[Raw] = []
+    for number, entry in enumerate(document, 1):
+        raws.extend(_raws(entry, f"{where}: entry {number}", shared, ignored, problems))
     return raws, list(ignored)
 
 
@@ -66,24 +87,46 @@ def _raws(
     if not isinstance(document, dict):
         problems.append(Problem(here, "", "an entry is an object with `code` and `en` or `zh`"))
         return
-    ignored.update(dict.fromkeys(name for name in document if name not in (*_FIELDS, "sev", *LANGUAGES)))
-    fields = {name: document.get(name, shared.get(name)) for name in _FIELDS}
+    fields = {name: shared.get(name) for name in _FIELDS}
     texts: dict[str, dict[str, Any]] = {}
-    for language in LANGUAGES:
-        given = document.get(language)
-        if given in (None, ""):
-            continue
-        if not isinstance(given, dict):
-            problems.append(Problem(here, language, "is no object with a title"))
-            continue
-        ignored.update(dict.fromkeys(f"{language}.{name}" for name in given if name not in _TEXT))
-        texts[language] = {
-            _SINGULAR.get(str(name), str(name)): value for name, value in given.items() if value
-        }
-    if not texts and (misplaced := [name for name in _TEXT if name in document]):
-        problems.extend(Problem(here, name, "put it under `en:` or `zh:`") for name in misplaced)
-        return
+    plain: dict[str, Any] = {}
+    for name, value in document.items():
+        language, column = language_of_name(name), column_of(name)
+        if language is not None:
+            texts.setdefault(language, {}).update(
+                _text(value, Problem(here, language, ""), ignored, problems)
+            )
+        elif column is None or column.field in _BITS:
+            ignored.update({} if name == "sev" else {name: None})
+        elif column.field not in TEXT_FIELDS:
+            fields[column.field] = value
+        elif value:
+            target = texts.setdefault(column.language, {}) if column.language else plain
+            target.setdefault(column.field, value)
+    if plain:
+        language = "zh" if has_cjk(str(plain.get("title", ""))) else "en"
+        texts[language] = plain | texts.get(language, {})
     yield Raw(here, fields, texts)
+
+
+def _text(given: Any, place: Problem, ignored: dict[str, None], problems: list[Problem]) -> dict[str, Any]:
+    """The fields of one language's object."""
+    if given in (None, ""):
+        return {}
+    if not isinstance(given, dict):
+        problems.append(place._replace(message="is no object with a title"))
+        return {}
+    text: dict[str, Any] = {}
+    for name, value in given.items():
+        column = column_of(name)
+        if column is None or column.field not in TEXT_FIELDS:
+            ignored[f"{place.field}.{name}"] = None
+        elif value:
+            text[column.field] = value
+    if "title" not in text and isinstance(text.get("meaning"), str):
+        # Controllers' own tables often have one text, under the name of a description.
+        text["title"] = text.pop("meaning")
+    return text
 
 
 def _entry_lines(root: yaml.Node) -> Iterator[int]:

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from lineside.diagnosis.knowledge import curation, drafts
 from lineside.diagnosis.knowledge.codes import EXACT, code_keys
 from lineside.diagnosis.knowledge.entry import Entry, Language
-from lineside.diagnosis.knowledge.importers.documents import jsonl_raws, yaml_raws
+from lineside.diagnosis.knowledge.importers.files import FileContent, HowToRead, read_file
 from lineside.diagnosis.knowledge.importers.problems import Problem, failure
 from lineside.diagnosis.knowledge.importers.records import Raw, entry_of
-from lineside.diagnosis.knowledge.importers.tables import csv_tables, markdown_tables, raws_of
+from lineside.diagnosis.knowledge.importers.tables import Corrections, Mapping
 from lineside.diagnosis.knowledge.writing import locked, read_all
 
-MAX_FILE_BYTES = 64 * 1024 * 1024
-MAX_FILE_ENTRIES = 100_000
 MAX_COLLISIONS_SHOWN = 20
-
-_TABLES = {".csv": csv_tables, ".tsv": csv_tables, ".md": markdown_tables, ".markdown": markdown_tables}
-_DOCUMENTS = {".jsonl": jsonl_raws, ".ndjson": jsonl_raws, ".yaml": yaml_raws, ".yml": yaml_raws}
+MAX_VARIANT = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +28,7 @@ class ImportOptions:
     """What a file does not say itself; its own fields win. `source` empty: the file's name without ending.
 
     `leave_out_duplicates`: keys that stand twice are left out and reported, instead of refusing the file.
+    `encoding` of text files, `corrections` to what a heading was taken for, where the guess is wrong.
     `approve_by`: the person who has read the files already, so that no draft has to wait.
     """
 
@@ -41,6 +41,8 @@ class ImportOptions:
     language: Language | None = None
     approve_by: str = ""
     leave_out_duplicates: bool = False
+    encoding: str = ""
+    corrections: Corrections = ()
 
 
 class Collision(NamedTuple):
@@ -67,7 +69,10 @@ class ImportResult:
     without_cause: int
     without_action: int
     without_severity: int
+    mappings: tuple[Mapping, ...]
+    notes: tuple[str, ...]
     ignored_fields: tuple[str, ...]
+    repeated: int
     duplicates: tuple[str, ...]
     colliding_codes: int
     collisions: tuple[Collision, ...]
@@ -76,8 +81,9 @@ class ImportResult:
 @dataclass(frozen=True, slots=True)
 class _Read:
     entries: list[Entry]
-    ignored: list[str]
+    files: list[FileContent]
     duplicates: tuple[str, ...]
+    repeated: int
 
 
 def import_files(store: Path, files: Sequence[Path], options: ImportOptions | None = None) -> ImportResult:
@@ -108,7 +114,10 @@ def import_files(store: Path, files: Sequence[Path], options: ImportOptions | No
         without_cause=sum(not any(text.causes for text in entry.texts) for entry in read.entries),
         without_action=sum(not any(text.actions for text in entry.texts) for entry in read.entries),
         without_severity=sum(entry.severity is None for entry in read.entries),
-        ignored_fields=tuple(read.ignored),
+        mappings=tuple(mapping for file in read.files for mapping in file.mappings),
+        notes=tuple(note for file in read.files for note in file.notes),
+        ignored_fields=tuple(dict.fromkeys(name for file in read.files for name in file.ignored)),
+        repeated=read.repeated,
         duplicates=read.duplicates,
         colliding_codes=len(collisions),
         collisions=tuple(collisions[:MAX_COLLISIONS_SHOWN]),
@@ -129,69 +138,65 @@ def _drafts_of(entries: Sequence[Entry], files: Sequence[Path]) -> list[drafts.D
 def _read_files(files: Sequence[Path], options: ImportOptions) -> _Read:
     problems: list[Problem] = []
     placed: list[tuple[str, Entry]] = []
-    ignored: dict[str, None] = {}
+    contents = []
+    how = HowToRead(options.language, options.encoding, options.corrections)
     for path in files:
-        raws, unknown = _raws_of_file(path, options, problems)
-        ignored.update(dict.fromkeys(unknown))
-        entries = ((raw.where, entry_of(_with_defaults(raw, path, options), problems)) for raw in raws)
+        content = read_file(path, how, problems)
+        contents.append(content)
+        entries = (
+            (raw.where, entry_of(_with_defaults(raw, path, options), problems)) for raw in content.raws
+        )
         placed.extend((where, entry) for where, entry in entries if entry is not None)
+    placed, repeated = _unrepeated(_parted(placed))
     duplicates = _duplicates(placed, problems, refuse=not options.leave_out_duplicates)
     if problems:
         raise failure(problems)
     kept = [entry for _, entry in placed if entry.id not in duplicates]
     if not kept:
         named = ", ".join(path.name for path in files) or "no file"
-        raise failure([Problem(named, "", "holds no entry")])
-    return _Read(kept, list(ignored), duplicates)
+        notes = "; ".join(note for content in contents for note in content.notes)
+        raise failure([Problem(named, "", f"holds no entry{'; ' if notes else ''}{notes}")])
+    return _Read(kept, contents, duplicates, repeated)
 
 
-def _raws_of_file(path: Path, options: ImportOptions, problems: list[Problem]) -> tuple[list[Raw], list[str]]:
-    suffix = path.suffix.lower()
-    if suffix not in _TABLES and suffix not in _DOCUMENTS:
-        known = " ".join(sorted((*_TABLES, *_DOCUMENTS)))
-        problems.append(Problem(path.name, "", f"the ending is not one of {known}"))
-        return [], []
-    text = _text_of(path, problems)
-    if text is None:
-        return [], []
-    raws: list[Raw] = []
-    ignored: list[str] = []
-    if reader := _DOCUMENTS.get(suffix):
-        raws, ignored = reader(text, path.name, problems)
-    else:
-        for table in _TABLES[suffix](text, path.name, problems):
-            more, unknown = raws_of(table, path.name, options.language, problems)
-            raws, ignored = raws + more, ignored + unknown
-    if len(raws) > MAX_FILE_ENTRIES:
-        problems.append(Problem(path.name, "", f"{len(raws)} entries, at most {MAX_FILE_ENTRIES} are taken"))
-        return [], []
-    return raws, ignored
+def _unrepeated(placed: Sequence[tuple[str, Entry]]) -> tuple[list[tuple[str, Entry]], int]:
+    """What stands twice word for word is one entry."""
+    seen: dict[str, Entry] = {}
+    kept = [
+        (where, entry)
+        for where, entry in placed
+        if seen.setdefault(entry.id, entry) is entry or seen[entry.id] != entry
+    ]
+    return kept, len(placed) - len(kept)
 
 
-def _text_of(path: Path, problems: list[Problem]) -> str | None:
-    try:
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            problems.append(Problem(path.name, "", f"{size} bytes, at most {MAX_FILE_BYTES} are taken"))
-            return None
-        return path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        message = (
-            f"byte {error.start} is not UTF-8; convert the file, for example with `iconv -f GB18030 -t UTF-8`"
+def _parted(placed: Sequence[tuple[str, Entry]]) -> list[tuple[str, Entry]]:
+    """One code for several models or firmware ranges is several entries, each with its variant."""
+    scopes: dict[str, set[tuple[str, str, str]]] = {}
+    for _, entry in placed:
+        scopes.setdefault(entry.id, set()).add((entry.vendor, entry.model, entry.firmware))
+    return [
+        (
+            where,
+            replace(entry, variant=_variant(entry, scopes[entry.id])) if len(scopes[entry.id]) > 1 else entry,
         )
-        problems.append(Problem(f"{path.name}:{line}", "", message))
-    except OSError as error:
-        hint = "name an existing file that can be read"
-        problems.append(Problem(str(path), "", error.strerror or str(error), hint))
-    return None
+        for where, entry in placed
+    ]
+
+
+def _variant(entry: Entry, scopes: set[tuple[str, str, str]]) -> str:
+    own = (entry.vendor, entry.model, entry.firmware)
+    telling = [
+        value for value, values in zip(own, zip(*scopes, strict=True), strict=True) if len(set(values)) > 1
+    ]
+    return " ".join(value for value in telling if value)[:MAX_VARIANT]
 
 
 def _with_defaults(raw: Raw, path: Path, options: ImportOptions) -> Raw:
     names = ("manual", "vendor", "model", "unit", "firmware")
     fields = {**raw.fields, "source": raw.fields.get("source") or options.source or path.stem}
     fields |= {name: getattr(options, name) for name in names if not raw.fields.get(name)}
-    return replace(raw, fields=fields)
+    return dataclasses.replace(raw, fields=fields)
 
 
 def _duplicates(
