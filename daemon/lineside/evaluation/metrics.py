@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Sequence
 
@@ -70,19 +71,16 @@ def _row(kind: str, lang: str, outcomes: Sequence[Outcome]) -> Row:
 def curve_of(outcomes: Sequence[Outcome]) -> list[Point]:
     """Risk against coverage, over the reports that were answered, the most confident first."""
     answered = sorted((one for one in outcomes if one.status == "ok"), key=lambda one: -one.conf)
-    points = []
-    for coverage in COVERAGES:
-        count = round(coverage * len(outcomes))
-        if 0 < count <= len(answered):
-            wrong = sum(not one.right for one in answered[:count])
-            points.append(
-                Point(coverage=coverage, risk=round(wrong / count, 4), conf=answered[count - 1].conf)
-            )
-    if answered:
-        wrong = sum(not one.right for one in answered)
-        share = round(len(answered) / len(outcomes), 4)
-        points.append(Point(coverage=share, risk=round(wrong / len(answered), 4), conf=answered[-1].conf))
-    return sorted(points, key=lambda point: point.coverage)
+    counts = {math.ceil(coverage * len(outcomes) - 1e-9) for coverage in COVERAGES} | {len(answered)}
+    return [
+        Point(
+            coverage=round(count / len(outcomes), 4),
+            risk=round(sum(not one.right for one in answered[:count]) / count, 4),
+            conf=answered[count - 1].conf,
+        )
+        for count in sorted(counts)
+        if 0 < count <= len(answered)
+    ]
 
 
 def goals_of(outcomes: Sequence[Outcome]) -> dict[str, float]:

@@ -20,6 +20,16 @@ from lineside.evaluation.suites import SAMPLE_FIELDS, Result
 
 # Which suite and mode the goals are set for; the others' figures carry their names in front.
 _PLAIN_SUITE = "reports"
+_HEADINGS = {
+    "reports": "n",
+    "abstained": "abst.",
+    "citation_precision": "cit.",
+    "unsupported": "unsup.",
+    "statements": "stat.",
+    "latency_p50_ms": "p50 ms",
+    "latency_p95_ms": "p95 ms",
+}
+_NAMES = ("kind", "lang", "asset")
 
 
 def document_of(results: Sequence[Result], command: str, facts: dict[str, Any]) -> dict[str, Any]:
@@ -55,7 +65,7 @@ def write_document(path: Path, document: dict[str, Any]) -> None:
 def print_results(console: Console, results: Sequence[Result]) -> None:
     """A table for each suite and mode."""
     for result in results:
-        console.print(_table(result))
+        console.print(_table(result), soft_wrap=True)
         if result.suite == "sensoriq":
             figures = ", ".join(f"{name} {value:g}" for name, value in result.metrics.items())
             console.print(f"  {figures}", highlight=False)
@@ -65,10 +75,16 @@ def _table(result: Result) -> Table:
     table = Table(title=f"{result.suite}, {result.mode}", title_justify="left", box=None)
     names = list(result.table[0]) if result.table else []
     for name in names:
-        table.add_column(name.replace("_", " "), justify="right")
+        table.add_column(_HEADINGS.get(name, name), justify="left" if name in _NAMES else "right")
     for row in result.table:
-        table.add_row(*("" if row[name] is None else f"{row[name]}" for name in names))
+        table.add_row(*(_shown(row[name]) for name in names))
     return table
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _name(result: Result, name: str) -> str:
