@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lineside.diagnosis.knowledge.vectors import Embedder
     from lineside.evaluation.suites import Plan, Progress, Result
 
+_PIPE_COLUMNS = 120
 _SUITES = ("plant", "reports", "sensoriq")
 
 
@@ -79,7 +80,8 @@ def _run(arguments: argparse.Namespace) -> None:
         _calibrate(plan, arguments.calibrate)
         return
     results = anyio.run(_evaluate, arguments, plan)
-    print_results(Console(), results)
+    # What reads a pipe wants columns whole.
+    print_results(Console() if sys.stdout.isatty() else Console(width=_PIPE_COLUMNS), results)
     if arguments.json:
         facts = {"embedder": plan.embedder.key if plan.embedder else "", "seed": plan.seed}
         command = " ".join(["lineside", *sys.argv[1:]])

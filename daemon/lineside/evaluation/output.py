@@ -65,7 +65,7 @@ def write_document(path: Path, document: dict[str, Any]) -> None:
 def print_results(console: Console, results: Sequence[Result]) -> None:
     """A table for each suite and mode."""
     for result in results:
-        console.print(_table(result), soft_wrap=True)
+        console.print(_table(result))
         if result.suite == "sensoriq":
             figures = ", ".join(f"{name} {value:g}" for name, value in result.metrics.items())
             console.print(f"  {figures}", highlight=False)
