@@ -139,6 +139,7 @@ def run(model: str, work: Path) -> dict[str, object]:
     config, log = work / "lineside.toml", work / "daemon.log"
     config.write_text(
         f'state_dir = "{work / "state"}"\n[bundle]\npath = "{bundle}"\n'
+        '[diagnosis]\nmode = "model"\n'
         f"[grpc]\nport = {grpc_port}\n[mqtt]\nport = {mqtt_port}\n"
     )
     say("importing the demo plant's manuals")

@@ -193,7 +193,7 @@ class App:
         config, model = self._config, self._model
         searcher = Searcher(self._store, config.knowledge.max_entries, self._vectors)
         writer = None if model is None else EngineWriter(model.service, model.loaded.bundle.manifest)
-        pipeline = Pipeline(searcher, writer, locale=config.plant.locale, mode=config.diagnosis.mode)
+        pipeline = Pipeline(searcher, writer, locale=config.plant.locale, mode=config.diagnosis.by)
         return RecordingDiagnoser(pipeline, self._verdicts, self._status.count)
 
     def _make_desk(self, diagnoser: Diagnoser) -> Desk:

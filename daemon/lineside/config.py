@@ -92,9 +92,18 @@ class KnowledgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DiagnosisConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[diagnosis]. `mode` rules: from retrieval and rules alone; no bundle is loaded."""
+    """[diagnosis]. `mode` model: the bundle's model ranks what was retrieved. rules: no bundle is loaded.
 
-    mode: Literal["model", "rules"] = "model"
+    auto: the model serves generations, and diagnoses are by rules, which no measured model beat
+    (docs/evaluation.md).
+    """
+
+    mode: Literal["auto", "model", "rules"] = "auto"
+
+    @property
+    def by(self) -> Literal["model", "rules"]:
+        """What makes diagnoses."""
+        return "model" if self.mode == "model" else "rules"
 
 
 class FeedbackConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -51,6 +51,7 @@ class Daemon:
         self.log = directory / "daemon.log"
         values: dict[str, dict[str, object]] = {
             "bundle": {"path": str(bundle)},
+            "diagnosis": {"mode": "model"},
             "engine": {"threads": 2},
             "grpc": {"port": self.grpc_port},
             "mqtt": {"port": self.mqtt_port},

@@ -1,0 +1,65 @@
+"""The daemon with a bundle that carries an embedder: an English report, a Chinese manual."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+from tests.support.bundles import recipe_bundle
+from tests.support.daemon import Daemon, lineside
+
+MANUAL = """entries:
+- {source: robot, unit: arm, code: "11", zh: {title: 关节电流过大, actions: [检查负载是否超过额定值]}}
+- {source: robot, unit: arm, code: "12", zh: {title: 急停按钮被按下, actions: [确认安全后松开急停按钮]}}
+- {source: robot, unit: arm, code: "13", zh: {title: 编码器电池电压低, actions: [更换编码器电池]}}
+"""
+REPORT = {"dev": {"id": "L3/R1"}, "alarm": {"text": "Encoder battery voltage is low"}}
+
+
+@pytest.fixture
+def start(tmp_path):
+    """start(**sections): a daemon without a broker, that knows the manual."""
+    started = []
+
+    def run(**sections) -> Daemon:
+        bundle = recipe_bundle("smollm2-135m-instruct", embedder="multilingual-e5-small")
+        daemon = Daemon(tmp_path / "d", bundle, mqtt={"broker": "off"}, **sections)
+        started.append(daemon)
+        manual = tmp_path / "robot.yaml"
+        manual.write_text(MANUAL, "utf-8")
+        done = lineside("kb", "--config", daemon.config, "import", "--approve-by", "tests", manual)
+        assert done.returncode == 0, done.stderr.decode()
+        daemon.start()
+        return daemon
+
+    yield run
+    for daemon in started:
+        daemon.end()
+
+
+def diagnose(daemon: Daemon) -> dict:
+    command = ("diagnose", "-", "--json", "--config", daemon.config)
+    done = lineside(*command, stdin=json.dumps(REPORT).encode())
+    assert done.returncode == 0, done.stderr.decode()
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("mode", ["auto", "rules"])
+def test_an_english_report_finds_the_chinese_entry(start, mode) -> None:
+    daemon = start(diagnosis={"mode": mode})
+    end_s = time.monotonic() + 30
+    # Vectors are made after the start, while reports are already served.
+    while (found := diagnose(daemon))["status"] != "ok" and time.monotonic() < end_s:
+        time.sleep(0.2)
+    assert (found["status"], found["mode"]) == ("ok", "rules")
+    assert found["evidence"][0]["src"] == "robot#13"
+    assert list((daemon.directory / "state").glob("knowledge.db.multilingual-e5-small-*.npy"))
+    assert "embedder ready" in daemon.log.read_text()
+
+
+def test_vectors_can_be_left_out(start) -> None:
+    daemon = start(diagnosis={"mode": "rules"}, knowledge={"vectors": "off"})
+    assert diagnose(daemon)["status"] == "abstain"
+    assert not list((daemon.directory / "state").glob("*.npy"))
+    assert "embedder ready" not in daemon.log.read_text()
