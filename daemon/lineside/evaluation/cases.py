@@ -100,9 +100,7 @@ def _build(kind: str, lines: Sequence[Line], vendors: dict[str, str], directory:
         path = directory / f"{kind}.{source}.jsonl"
         own = [_cut(line, kind) for line in lines if line["source"] == source]
         path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in own), "utf-8")
-        options = ImportOptions(
-            vendor=vendors.get(source, ""), leave_out_duplicates=True, approve_by=APPROVER
-        )
+        options = ImportOptions(vendor=vendors.get(source, ""), approve_by=APPROVER)
         import_files(base, [path], options)
     return base
 
@@ -119,9 +117,9 @@ def _cut(line: Line, kind: str) -> Line:
 
 
 def _entries(data: Path) -> list[Line]:
-    """The manuals' entries, without those that are held back for reports that nothing answers."""
+    """The manuals' entries, without those that are held back and without keys that stand twice."""
     held = set(_text_lines(data / HELD)) if (data / HELD).exists() else set()
-    lines = []
+    lines: list[tuple[str, Line]] = []
     for number, line in enumerate(lines_of(data / ENTRIES), 1):
         try:
             entry = json.loads(line)
@@ -131,9 +129,9 @@ def _entries(data: Path) -> list[Line]:
             raise EvaluationError(
                 "read entries", f"{data / ENTRIES}, line {number}: {error}", hint
             ) from error
-        if key not in held:
-            lines.append(entry)
-    return lines
+        lines.append((key, entry))
+    counts = Counter(key for key, _ in lines)
+    return [entry for key, entry in lines if key not in held and counts[key] == 1]
 
 
 def _vendors(cases: Sequence[Case], sources: set[str]) -> dict[str, str]:
