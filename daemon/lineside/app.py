@@ -13,6 +13,8 @@ import anyio
 import msgspec
 
 from lineside.config import Config, MqttConfig
+from lineside.devices.enrich import EnrichingDiagnoser
+from lineside.devices.file import DeviceStore
 from lineside.diagnosis.knowledge.search import Searcher
 from lineside.diagnosis.knowledge.store import Store
 from lineside.diagnosis.knowledge.vectors import Vectors
@@ -89,6 +91,7 @@ class App:
         stack.callback(self._verdicts.close)
         self._feedback = FeedbackDesk(self._verdicts, self._status.count)
         stack.callback(self._feedback.close)
+        self._devices = DeviceStore(config.devices_path)
         self._store = Store(config.knowledge_path)
         stack.callback(self._store.close)
         if not self._store.entries:
@@ -194,7 +197,9 @@ class App:
         searcher = Searcher(self._store, config.knowledge.max_entries, self._vectors)
         writer = None if model is None else EngineWriter(model.service, model.loaded.bundle.manifest)
         pipeline = Pipeline(searcher, writer, locale=config.plant.locale, mode=config.diagnosis.by)
-        return RecordingDiagnoser(pipeline, self._verdicts, self._status.count)
+        recording = RecordingDiagnoser(pipeline, self._verdicts, self._status.count)
+        # Outermost, so that a verdict is on the report as it was understood.
+        return EnrichingDiagnoser(recording, self._devices)
 
     def _make_desk(self, diagnoser: Diagnoser) -> Desk:
         engine = self._config.engine

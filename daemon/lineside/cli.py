@@ -11,6 +11,7 @@ from pathlib import Path
 import anyio
 
 from lineside import __version__
+from lineside.cli_devices import add_devices
 from lineside.cli_eval import add_eval
 from lineside.cli_feedback import add_feedback
 from lineside.cli_kb import add_kb
@@ -132,6 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     schema.set_defaults(run=_schema)
 
     add_kb(commands, common)
+    add_devices(commands, common)
     add_eval(commands, common)
     add_feedback(commands, common)
     return parser

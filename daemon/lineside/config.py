@@ -91,6 +91,12 @@ class KnowledgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     vectors: Literal["auto", "off"] = "auto"
 
 
+class DevicesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[devices]. `path` empty: `devices.json` in the state directory."""
+
+    path: str = ""
+
+
 class DiagnosisConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[diagnosis]. `mode` model: the bundle's model ranks what was retrieved. rules: no bundle is loaded.
 
@@ -147,6 +153,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mqtt: MqttConfig = MqttConfig()
     plant: PlantConfig = PlantConfig()
     knowledge: KnowledgeConfig = KnowledgeConfig()
+    devices: DevicesConfig = DevicesConfig()
     diagnosis: DiagnosisConfig = DiagnosisConfig()
     feedback: FeedbackConfig = FeedbackConfig()
     journal: JournalConfig = JournalConfig()
@@ -169,6 +176,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def knowledge_path(self) -> Path:
         """The knowledge base's SQLite file."""
         return self.state_path(self.knowledge.path, "knowledge.db")
+
+    @property
+    def devices_path(self) -> Path:
+        """The device registry's file."""
+        return self.state_path(self.devices.path, "devices.json")
 
     @property
     def feedback_path(self) -> Path:

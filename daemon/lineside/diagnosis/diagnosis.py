@@ -12,10 +12,11 @@ CheckKind = Literal["inspect", "measure", "reset", "replace"]
 EvidenceKind = Literal["manual", "sensor", "log", "confirmed"]
 
 
-class DeviceRef(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose fault it is."""
+class DeviceRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Whose fault it is, and where it stands, as far as the plant's registry says."""
 
     id: str
+    location: str = ""
 
 
 class AlarmRef(msgspec.Struct, frozen=True, kw_only=True):

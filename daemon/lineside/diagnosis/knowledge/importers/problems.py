@@ -27,10 +27,10 @@ class Problem(NamedTuple):
         )
 
 
-def failure(problems: list[Problem]) -> ImportFailedError:
+def failure(problems: list[Problem], operation: str = "import manuals") -> ImportFailedError:
     """The first problems, how many more there are, and what to do about any of them."""
     lines = [str(problem) for problem in problems[:MAX_SHOWN]]
     if len(problems) > MAX_SHOWN:
         lines.append(f"and {len(problems) - MAX_SHOWN} more")
     hints = ["nothing was imported", *dict.fromkeys(problem.hint for problem in problems)]
-    return ImportFailedError("import manuals", "\n  ".join(lines), "; ".join(hints))
+    return ImportFailedError(operation, "\n  ".join(lines), "; ".join(hints))
