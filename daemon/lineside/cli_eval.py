@@ -45,6 +45,13 @@ def add_eval(commands: Any, common: argparse.ArgumentParser) -> None:
         metavar="N",
         help="ask models about so many reports only (default: all)",
     )
+    command.add_argument(
+        "--questions",
+        type=int,
+        default=0,
+        metavar="N",
+        help="and so many of sensoriq's (default: as --sample)",
+    )
     command.add_argument("--seed", type=int, default=1, help="of the sample (default: 1)")
     command.add_argument(
         "--timeout", type=float, default=120.0, metavar="S", help="a model's answer (default: 120)"
@@ -73,6 +80,7 @@ def _run(arguments: argparse.Namespace) -> None:
         plant=arguments.plant,
         embedder=_embedder(arguments.bundle),
         sample=arguments.sample,
+        questions=arguments.questions,
         seed=arguments.seed,
         timeout_s=arguments.timeout,
     )

@@ -35,12 +35,13 @@ Progress = Callable[[str, int], Callable[[], None]]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is asked: where the data is, of how many reports a model is asked, by what vectors are made."""
+    """Where the data is, about how many reports and questions models are asked (0: all), and the embedder."""
 
     data: Path
     plant: Path
     embedder: Embedder | None = None
     sample: int = 0
+    questions: int = 0
     seed: int = 1
     timeout_s: float = 120.0
 
@@ -125,7 +126,7 @@ async def _sensoriq(plan: Plan, writer: EngineWriter | None, mode: str, progress
     result.table = [{"asset": asset, "prior": score} for asset, score in by_asset.items()]
     if writer is None:
         return result
-    asked = sensoriq.sample_questions(questions, plan.sample, plan.seed)
+    asked = sensoriq.sample_questions(questions, plan.questions or plan.sample, plan.seed)
     advance = progress(f"sensoriq, {mode}", len(asked))
     chooser = ModelChooser(writer, plan.timeout_s)
     async for question, right in sensoriq.asked(asked, chooser, advance):
