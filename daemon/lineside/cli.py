@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,8 @@ from lineside.telemetry import log
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. 0: done; 1: it failed, with the reason and what to do on standard error; 2: usage."""
+    # numpy's threads would wait for the engine's, on the same cores, far longer than our products take.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     parsed = _parser().parse_args(arguments)
     try:
         return int(parsed.run(parsed) or 0)

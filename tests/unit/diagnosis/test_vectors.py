@@ -39,8 +39,8 @@ def opened(path):
 
 def nearest(vectors, store, query, facets=None):
     with store.snapshot() as snapshot:
-        found = vectors.index(snapshot.version).nearest(vectors.embedder.query(query), facets)
-        return [snapshot.by_rows([row])[0].entry.id for row in sorted(found, key=lambda row: -found[row])]
+        cosines = vectors.index(snapshot.version).cosines(vectors.embedder.query(query), facets)
+        return [one.entry.id for one in snapshot.by_rows(cosines.nearest(9))]
 
 
 def test_an_entry_is_near_in_either_language(opened):
@@ -64,10 +64,29 @@ def test_eight_bits_are_close_to_the_vectors(opened):
     assert vectors.wait(10)
     expected = module.passage_vectors(vectors.embedder, [STUCK.en])[0]
     query = vectors.embedder.query("brake")
-    found = vectors.index(store.version).nearest(query, None)
+    cosines = vectors.index(store.version).cosines(query, None)
     with store.snapshot() as snapshot:
         row = next(row for row, _, one in snapshot.rows() if one.id == STUCK.id)
-    assert found[row] == pytest.approx(float(expected @ query), abs=0.01)
+    assert cosines.of(row) == pytest.approx(float(expected @ query), abs=0.01)
+    assert cosines.of(99) == 0.0
+
+
+@pytest.mark.parametrize("facets", [None, [1, 3]])
+def test_blocks_of_rows_are_as_one(monkeypatch, facets):
+    rng = np.random.default_rng(5)
+    vectors = rng.integers(-127, 128, (100, 8)).astype(np.int8)
+    index = module.VectorIndex(
+        "1", np.repeat(np.arange(50), 2), np.repeat(np.arange(50) % 5, 2), vectors, np.full(100, 0.01, "f4")
+    )
+    query = rng.normal(size=8).astype(np.float32)
+    whole = index.cosines(query, facets)
+    monkeypatch.setattr(module, "BLOCK_ROWS", 7)
+    parts = index.cosines(query, facets)
+    expected = (vectors.astype(np.float32) @ query * 0.01).reshape(50, 2).max(axis=1)
+    assert whole.nearest(99) == parts.nearest(99)
+    assert len(whole.nearest(99)) == (50 if facets is None else 20)
+    for row in whole.nearest(99):
+        assert whole.of(row) == pytest.approx(max(float(expected[row]), 0.0), abs=1e-5)
 
 
 def test_what_was_computed_is_kept_in_a_file(opened):

@@ -22,7 +22,7 @@ from lineside.diagnosis.knowledge.fusion import (
 from lineside.diagnosis.knowledge.scope import scope_of
 from lineside.diagnosis.knowledge.store import Found, Snapshot, Store
 from lineside.diagnosis.knowledge.text_search import TextSearch, comparable
-from lineside.diagnosis.knowledge.vectors import Vectors
+from lineside.diagnosis.knowledge.vectors import Cosines, Vectors
 from lineside.diagnosis.report import Report
 
 Verdict = Literal["hit", "conflict", "none"]
@@ -181,14 +181,14 @@ class _Search:
         return Candidate(other.entry, self._worth(score, other), "text")
 
     def _by_text(self) -> Retrieval:
-        nearest = self._nearest()
-        return self._by_words() if nearest is None else self._by_fusion(self._text.fused(nearest))
+        cosines = self._cosines()
+        return self._by_words() if cosines is None else self._by_fusion(self._text.fused(cosines))
 
     def ranking(self) -> list[Fused]:
-        nearest = self._nearest()
-        return [] if nearest is None else self._text.fused(nearest)
+        cosines = self._cosines()
+        return [] if cosines is None else self._text.fused(cosines)
 
-    def _nearest(self) -> dict[int, float] | None:
+    def _cosines(self) -> Cosines | None:
         """Cosines of the text with the entries in scope; None where there are no vectors."""
         vectors = self._searcher.vectors
         if vectors is None or not self._query.text or not self._scope.facets:
@@ -197,7 +197,7 @@ class _Search:
         if index is None:
             return None
         facets = None if self._scope.whole else self._scope.facets
-        return index.nearest(vectors.embedder.query(self._query.text), facets)
+        return index.cosines(vectors.embedder.query(self._query.text), facets)
 
     def _by_fusion(self, ranked: list[Fused]) -> Retrieval:
         """By words and vectors: the first where that is likely enough right, or all that fit it equally."""
@@ -208,7 +208,9 @@ class _Search:
         weights = self._searcher.calibration.weights(kind)
         share = probability(features_of(ranked, code=bool(self._query.code)), weights)
         candidates = [
-            Candidate(one.found.entry, self._worth(share * one.score / first.score, one.found), "text")
+            Candidate(
+                one.found.entry, self._worth(share * one.score / max(first.score, 1e-6), one.found), "text"
+            )
             for one in ranked
         ]
         if share < weights.threshold:

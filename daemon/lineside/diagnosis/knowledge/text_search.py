@@ -10,6 +10,7 @@ from lineside.diagnosis.knowledge.scope import Scope
 from lineside.diagnosis.knowledge.similarity import Probe
 from lineside.diagnosis.knowledge.store import Found, Snapshot
 from lineside.diagnosis.knowledge.terms import has_cjk, query_terms, sayings
+from lineside.diagnosis.knowledge.vectors import Cosines
 
 MAX_TERMS = 16
 MAX_CANDIDATES = 32
@@ -51,13 +52,13 @@ class TextSearch:
         scored = [(self.similarity(one.entry), one) for one in self._found]
         return sorted(scored, key=lambda pair: (-pair[0], -pair[1].weight, pair[1].row))
 
-    def fused(self, nearest: dict[int, float]) -> list[Fused]:
-        """Entries by their words and by their vectors (`nearest`, by row), best first."""
+    def fused(self, cosines: Cosines) -> list[Fused]:
+        """Entries by their words and by their vectors, best first."""
         found = {one.row: one for one in self._found}
-        rows = sorted(nearest, key=lambda row: -nearest[row])[:MAX_CANDIDATES]
+        rows = cosines.nearest(MAX_CANDIDATES)
         for one in self._snapshot.by_rows([row for row in rows if row not in found]):
             found[one.row] = one
-        fused = [Fused(one, self._words_in(one.entry), nearest.get(one.row, 0.0)) for one in found.values()]
+        fused = [Fused(one, self._words_in(one.entry), cosines.of(one.row)) for one in found.values()]
         return sorted(fused, key=lambda one: (-one.score, one.found.row))
 
     def _words_in(self, entry: Entry) -> float:

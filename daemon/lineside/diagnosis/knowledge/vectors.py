@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 # About 50 MB of 384 wide vectors; texts beyond are found by their words alone.
 MAX_TEXTS = 131_072
 # Rows that are turned into float32 at a time.
-BLOCK_ROWS = 8192
+BLOCK_ROWS = 2048
 # A crash loses at most what was computed since the last writing.
 SAVE_TEXTS, SAVE_SHARE = 1024, 0.25
 STEP_TEXTS = 64
@@ -62,20 +62,37 @@ class VectorIndex:
     vectors: NDArray[np.int8]
     scales: NDArray[np.float32]
 
-    def nearest(self, query: NDArray[np.float32], facets: Sequence[int] | None) -> dict[int, float]:
-        """Cosine by entry row, the better of an entry's languages; in all facets where none are named."""
+    def cosines(self, query: NDArray[np.float32], facets: Sequence[int] | None) -> Cosines:
+        """With the texts in these facets; in all where none are named."""
         if facets is None:
             chosen = np.arange(len(self.rows))
         else:
             chosen = np.flatnonzero(np.isin(self.facets, np.asarray(facets, np.int64)))
-        found: dict[int, float] = {}
+        values = np.empty(len(chosen), np.float32)
         for start in range(0, len(chosen), BLOCK_ROWS):
             block = chosen[start : start + BLOCK_ROWS]
-            cosines = self.vectors[block].astype(np.float32) @ query * self.scales[block]
-            for row, cosine in zip(self.rows[block].tolist(), cosines.tolist(), strict=True):
-                if cosine > found.get(row, -1.0):
-                    found[row] = cosine
-        return found
+            # A run of rows needs no copy before it is widened.
+            rows = slice(block[0], block[-1] + 1) if block[-1] - block[0] + 1 == len(block) else block
+            values[start : start + BLOCK_ROWS] = self.vectors[rows].astype(np.float32) @ query
+        best = np.full(int(self.rows.max(initial=0)) + 1, -np.inf, np.float32)
+        np.maximum.at(best, self.rows[chosen], values * self.scales[chosen])
+        return Cosines(best)
+
+
+class Cosines:
+    """How near entries are to a query, the better of their languages, by row."""
+
+    def __init__(self, by_row: NDArray[np.float32]) -> None:
+        self._by_row = by_row
+
+    def of(self, row: int) -> float:
+        """Of one entry; 0 where it has no vector."""
+        return max(float(self._by_row[row]), 0.0) if row < len(self._by_row) else 0.0
+
+    def nearest(self, count: int) -> list[int]:
+        """Rows of the nearest entries, the nearest first."""
+        near = np.argsort(-self._by_row, kind="stable")[:count]
+        return [int(row) for row in near if np.isfinite(self._by_row[row])]
 
 
 class Vectors:
@@ -165,8 +182,8 @@ class Vectors:
             version,
             np.array([row for row, _, _ in texts], np.int64),
             np.array([facet for _, facet, _ in texts], np.int64),
-            table["vector"],
-            table["scale"],
+            np.ascontiguousarray(table["vector"]),
+            np.ascontiguousarray(table["scale"]),
         )
 
     def _compute(self, table: NDArray[Any], missing: Sequence[int], texts: Sequence[Text]) -> bool:
