@@ -100,7 +100,7 @@ class DevicesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class DiagnosisConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[diagnosis]. `mode` model: the bundle's model ranks what was retrieved. rules: no bundle is loaded.
 
-    auto: the model serves generations, and diagnoses are by rules, which no measured model beat
+    auto: the model serves generations, and diagnoses are by rules, which no measured model clearly beat
     (docs/evaluation.md).
     """
 
