@@ -4,7 +4,8 @@ import pytest
 from tests.unit.diagnosis.diagnosis_builders import entry
 
 from lineside.diagnosis.knowledge.search import Query, Searcher
-from lineside.diagnosis.knowledge.store import Store
+from lineside.diagnosis.knowledge.store import Snapshot, Store
+from lineside.diagnosis.knowledge.terms import query_terms
 from lineside.diagnosis.knowledge.writing import read_all, write_all
 from lineside.errors import LinesideError
 
@@ -124,3 +125,26 @@ def test_terms_cannot_break_the_query_language(path):
     searcher = Searcher(Store(path))
     for text in ('" OR title:*', "NEAR(a b)", "a AND NOT b", "') --", '急停" *', "\x00motor"):
         assert searcher.search(Query(text=text)).verdict in ("hit", "none")
+
+
+def test_a_term_is_counted_in_how_many_entries_it_stands(path):
+    write_all(
+        path, [entry("F1", "Motor motor hot"), entry("F2", "Motor"), entry("F3", "Fan", causes=("motor",))]
+    )
+    with Store(path).snapshot() as snapshot:
+        (motor,) = query_terms("motor")
+        assert snapshot.document_counts([motor, "hot", "nothing"]) == {motor: 3, "hot": 1}
+
+
+def test_a_search_looks_at_a_bounded_number_of_places(path, monkeypatch):
+    entries = [entry(f"F{n}", f"Motor hot {'Pump' if n % 2 else 'Fan'}") for n in range(40)]
+    write_all(path, [*entries, entry("X1", "Valve stuck hot")])
+    asked = []
+    monkeypatch.setattr(Snapshot, "by_terms", lambda _, terms, *__: asked.append(terms) or [])
+    searcher = Searcher(Store(path))
+    searcher.search(Query(text="valve stuck hot motor pump"))
+    monkeypatch.setattr("lineside.diagnosis.knowledge.text_search.MAX_POSTINGS", 21)
+    searcher.search(Query(text="valve stuck hot motor pump"))
+    searcher.search(Query(text="motor hot"))
+    assert [len(terms) for terms in asked] == [5, 2, 2]
+    assert asked[1] == asked[0][:2]

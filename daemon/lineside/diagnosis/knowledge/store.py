@@ -22,7 +22,7 @@ from lineside.errors import LinesideError
 
 log = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 EMPTY_VERSION = "0"
 # A code that means more than this many things is resolved by nobody; the bound keeps a query short.
 MAX_ROWS = 512
@@ -134,7 +134,7 @@ class Snapshot:
         """How many entries hold each term; absent: none."""
         counts: dict[str, int] = {}
         for term in terms:
-            row = self._db.execute("SELECT doc FROM vocabulary WHERE term = ?", (term,)).fetchone()
+            row = self._db.execute("SELECT documents FROM term WHERE term = ?", (term,)).fetchone()
             if row is not None:
                 counts[term] = row[0]
         return counts

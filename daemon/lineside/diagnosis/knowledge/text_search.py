@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import cached_property
 
 from lineside.diagnosis.knowledge.entry import Entry
@@ -19,6 +20,8 @@ MAX_CANDIDATES = 32
 MIN_COVER, MIN_WEIGHT, MIN_WORDS, MIN_PAIRS, MAX_OTHER = 0.25, 2.2, 3, 4, 0.65
 # In a large base a term of more than this share of the entries costs the most and finds the least.
 COMMON_SHARE, COMMON_FLOOR = 0.05, 500
+# Each place where a chosen term stands is looked at; with the rarest terms first, the last ones tell little.
+MAX_POSTINGS, MIN_TERMS = 4000, 2
 
 
 class TextSearch:
@@ -92,8 +95,10 @@ class TextSearch:
         """The rarest terms that stand anywhere, common ones only where there is nothing else."""
         known = sorted((self._counts[term], term) for term in self._terms if term in self._counts)
         common = max(COMMON_FLOOR, self._snapshot.entries * COMMON_SHARE)
-        rare = [term for count, term in known if count <= common]
-        return (rare or [term for _, term in known[:2]])[:MAX_TERMS]
+        rare = [pair for pair in known if pair[0] <= common] or known[:MIN_TERMS]
+        postings = itertools.accumulate(count for count, _ in rare)
+        within = sum(total <= MAX_POSTINGS for total in postings)
+        return [term for _, term in rare[: min(max(within, MIN_TERMS), MAX_TERMS)]]
 
 
 def comparable(entry: Entry, text: str) -> bool:

@@ -36,6 +36,7 @@ CREATE TABLE code_key (key TEXT, facet INTEGER, rank INTEGER, entry INTEGER,
     PRIMARY KEY (key, facet, rank, entry)) WITHOUT ROWID;
 CREATE VIRTUAL TABLE text USING fts5(title, body, scope, content='', tokenize='ascii');
 CREATE VIRTUAL TABLE vocabulary USING fts5vocab(text, 'row');
+CREATE TABLE term (term TEXT PRIMARY KEY, documents INTEGER) WITHOUT ROWID;
 """
 
 
@@ -126,6 +127,8 @@ def _fill(path: Path, entries: Sequence[Entry], version: str, ledger: Ledger) ->
         facts["ledger"] = msgspec.json.encode(ledger).decode()
         db.executemany("INSERT INTO fact VALUES (?, ?)", facts.items())
         db.execute("INSERT INTO text(text) VALUES ('optimize')")
+        # fts5vocab counts a term by walking all its places, once for each query; here it is looked up.
+        db.execute("INSERT INTO term SELECT term, doc FROM vocabulary")
         db.execute("COMMIT")
 
 
