@@ -265,7 +265,7 @@ def _stats(arguments: argparse.Namespace) -> None:
 
     content = read_all(load_config(arguments.config).knowledge_path)
     for name, value in facts_of(content).items():
-        print(f"{name:24}{value}")
+        print(f"{name:26}{value}")
     for change in content.ledger.history[-20:]:
         print(f"  version {change.number}  {change.at}  {change.by}: {change.what}")
 

@@ -8,6 +8,7 @@ from lineside.diagnosis.knowledge import curation, drafts
 from lineside.diagnosis.knowledge.curation import approve, confirm, remove
 from lineside.diagnosis.knowledge.drafts import Draft
 from lineside.diagnosis.knowledge.entry import Confirmation
+from lineside.diagnosis.knowledge.importers import ImportOptions, import_files
 from lineside.diagnosis.knowledge.search import Query, Searcher
 from lineside.diagnosis.knowledge.store import Store
 from lineside.diagnosis.knowledge.writing import read_all
@@ -156,6 +157,14 @@ def test_a_damaged_draft_is_named(path):
     file.write_bytes(b"{")
     with pytest.raises(LinesideError, match=file.name):
         drafts.load(path, "drive")
+
+
+def test_an_import_that_is_approved_at_once_makes_a_draft_obsolete(path, tmp_path):
+    drafts.save(path, draft("F1", source="a"))
+    table = tmp_path / "a.csv"
+    table.write_text("code,title\nF2,x\n")
+    import_files(path, [table], ImportOptions(approve_by=BY))
+    assert drafts.load(path, "a") is None
 
 
 def test_a_variant_parts_entries_of_one_code(path):

@@ -154,6 +154,11 @@ def test_collisions_and_unknown_columns_are_reported(load):
     assert result.ignored_fields == ("colour",)
 
 
+def test_collisions_elsewhere_are_not_this_imports(load):
+    load(a__csv="code,title\nE-1,x\n", b__csv="code,title\nE01,y\n")
+    assert load(c__csv="code,title\nF1,z\n")[0].colliding_codes == 0
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

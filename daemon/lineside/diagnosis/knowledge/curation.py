@@ -42,14 +42,11 @@ def approve(store: Path, sources: Sequence[str], by: str, digest: str = "") -> C
         if digest and [draft.digest for draft in waiting] != [digest]:
             message = f"the draft of {waiting[0].source} is {waiting[0].digest} now, not {digest}"
             raise LinesideError("approve draft", message, "look at it again: lineside kb show --draft SOURCE")
-        changed = put(store, waiting, by)
-        for draft in waiting:
-            drafts.discard(store, draft.source)
-    return changed
+        return put(store, waiting, by)
 
 
 def put(store: Path, waiting: Sequence[Draft], by: str) -> Changed:
-    """As `approve`, for drafts that were never kept. The caller holds the lock."""
+    """As `approve`, for drafts at hand; kept ones of their sources are out of date. The caller has the lock."""
     person = named(by, "approve draft")
     content = read_all(store)
     sources = {draft.source for draft in waiting}
@@ -64,6 +61,8 @@ def put(store: Path, waiting: Sequence[Draft], by: str) -> Changed:
     }
     what = f"approved {', '.join(sorted(sources))}"
     version = _write(store, content, entries, content.ledger.approvals | approvals, (at, person, what))
+    for source in sources:
+        drafts.discard(store, source)
     return Changed(version, len(entries), len(content.entries) - len(kept))
 
 

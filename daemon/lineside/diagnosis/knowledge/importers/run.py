@@ -103,7 +103,8 @@ def import_files(store: Path, files: Sequence[Path], options: ImportOptions | No
             changed = curation.Changed(present.version, len(present.entries), 0)
             for draft in waiting:
                 drafts.save(store, draft)
-    collisions = _collisions(others + read.entries)
+    imported = {entry.id for entry in read.entries}
+    collisions = [one for one in _collisions(others + read.entries) if not imported.isdisjoint(one.entries)]
     return ImportResult(
         approved=bool(options.approve_by),
         version=changed.version,
