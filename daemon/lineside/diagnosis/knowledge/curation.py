@@ -46,7 +46,7 @@ def approve(store: Path, sources: Sequence[str], by: str, digest: str = "") -> C
 
 
 def put(store: Path, waiting: Sequence[Draft], by: str) -> Changed:
-    """As `approve`, for drafts at hand; kept ones of their sources are out of date. The caller has the lock."""
+    """As `approve`, for drafts at hand; kept ones of their sources are obsolete. The caller has the lock."""
     person = named(by, "approve draft")
     content = read_all(store)
     sources = {draft.source for draft in waiting}
