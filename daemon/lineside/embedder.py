@@ -21,7 +21,7 @@ from lineside.engine.bundle import EMBEDDER_MODEL, EMBEDDER_TOKENIZER, Bundle, B
 MAX_CHARACTERS = 2000
 # Longer passages cost more than their ends tell.
 MAX_TOKENS = 192
-BATCH = 16
+BATCH = 4
 
 
 class OnnxEmbedder:

@@ -7,6 +7,7 @@ It is stored in 8 bits under a digest of the text, so that an import computes on
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import logging
 import os
@@ -146,6 +147,9 @@ class Vectors:
             index = self._make(version, texts)
         except Exception:
             log.exception("no vectors: the knowledge base is searched by words alone")
+        # Batches of long texts leave tens of megabytes free, which glibc would keep.
+        with contextlib.suppress(AttributeError, OSError):
+            ctypes.CDLL(None).malloc_trim(0)
         with self._wanted:
             self._index = index or self._index
             self._failed = "" if index else version
