@@ -33,6 +33,8 @@ from lineside.journal_file import Limits
 from lineside.loading import Loaded, load, load_embedder
 from lineside.once import Once, OnceDiagnoser, OnceGenerator
 from lineside.ports import Diagnoser, EngineFacts, ModelFacts
+from lineside.power.pacer import Pacer
+from lineside.power.start import start_governor
 from lineside.serving.no_model import NoModel
 from lineside.serving.schema_check import CheckedGenerator, SchemaChecker
 from lineside.serving.service import GenerationService
@@ -78,6 +80,7 @@ class App:
         self._stack = stack
         self._status = Status()
         self._engine_choice = self._engine_trouble = ""
+        self._pacer = Pacer()
         self._stopping = anyio.Event()
         self._drain_s = config.drain_timeout_ms / 1000
 
@@ -98,6 +101,8 @@ class App:
             log.warning(
                 "no manual has been imported: every report will be abstained from; lineside kb import"
             )
+        self._governor = start_governor(config, self._pacer)
+        stack.callback(self._governor.stop)
         self._broker, mqtt = await self._start_broker()
         self._model = await self._load_model()
         self._vectors = await self._load_vectors()
@@ -177,6 +182,7 @@ class App:
             loaded.grammars,
             max_waiting=config.engine.max_waiting,
             on_failure=self._engine_failed,
+            pacer=self._pacer,
         )
         # What runs has had its time in _drain by then.
         self._stack.push_async_callback(service.drain, ABORT_S)
@@ -241,6 +247,7 @@ class App:
             journal=lambda: (desk.pending, desk.unpublished),
             trouble=lambda: "; ".join(filter(None, (desk.trouble, self._engine_trouble))),
             engine_choice=lambda: self._engine_choice,
+            power=self._governor.facts,
         )
 
     def _engine_facts(self) -> EngineFacts | None:

@@ -16,6 +16,7 @@ from lineside.cli_devices import add_devices
 from lineside.cli_eval import add_eval
 from lineside.cli_feedback import add_feedback
 from lineside.cli_kb import add_kb
+from lineside.cli_power import add_power
 from lineside.config import load_config
 from lineside.errors import LinesideError
 from lineside.telemetry import log
@@ -137,6 +138,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add_kb(commands, common)
     add_devices(commands, common)
+    add_power(commands, common)
     add_eval(commands, common)
     add_feedback(commands, common)
     return parser

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from lineside.errors import LinesideError
+from lineside.power.schedule import Period, Watts
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -129,7 +130,14 @@ class JournalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PowerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[power]. Takes no keys yet."""
+    """[power]. `limit_w` 0: no limit. `root`: where /sys and /proc are found."""
+
+    limit_w: Watts = 0.0
+    temperature_max_c: Annotated[float, msgspec.Meta(ge=40, le=100)] = 85.0
+    schedule: Annotated[tuple[Period, ...], msgspec.Meta(max_length=16)] = ()
+    helper_socket: str = "/run/lineside/power.sock"
+    jtop: bool = False
+    root: str = "/"
 
 
 class TelemetryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -191,6 +199,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def journal_path(self) -> Path:
         """The journal's SQLite file."""
         return self.state_path(self.journal.path, "journal.db")
+
+    @property
+    def power_originals_path(self) -> Path:
+        """What the daemon found before it changed the board's settings."""
+        return self.state_path("", "power-originals.json")
 
     @property
     def managed_broker_path(self) -> Path:

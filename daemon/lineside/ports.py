@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 from lineside.diagnosis.diagnosis import Diagnosis
 from lineside.diagnosis.report import Report
 from lineside.feedback.verdict import Receipt
+from lineside.power.facts import PowerFacts
 from lineside.serving.request import Event, Principal, Priority, Sampling
 
 
@@ -186,6 +187,7 @@ class StatusFacts:
     journal_pending: int
     journal_unpublished: int
     counters: Mapping[str, int]
+    power: PowerFacts | None = None
     engine_choice: str = ""
 
 

@@ -50,6 +50,7 @@ class Frame:
     mode: Literal["model", "rules"] = "rules"
     model: str = ""
     message: str = ""
+    energy_j: float | None = None
 
 
 def language_of(locale: str, default: Language) -> Language:
@@ -86,6 +87,7 @@ def diagnosis_of(
         model=frame.model,
         kb=frame.kb,
         timings=dict(timings),
+        energy_j=frame.energy_j,
     )
 
 

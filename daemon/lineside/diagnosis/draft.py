@@ -33,6 +33,7 @@ class Draft:
     first_token_ms: float = 0.0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    energy_j: float | None = None
     _done: bool = field(default=False, repr=False)
 
     def take(self, event: Event) -> None:
@@ -48,6 +49,7 @@ class Draft:
         self.first_token_ms = event.timings.first_token_ms
         self.prompt_tokens = event.usage.prompt_tokens
         self.completion_tokens = event.usage.completion_tokens
+        self.energy_j = event.energy_j
         if event.finish is FinishReason.ABORTED:
             self.refusal = event.message or (
                 event.reason.value if event.reason else "the generation was aborted"

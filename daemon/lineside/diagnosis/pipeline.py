@@ -58,6 +58,7 @@ class _Task:
     retrieval: Retrieval = dataclasses.field(default_factory=lambda: Retrieval("none"))
     options: tuple[Option, ...] = ()
     timings: dict[str, float] = dataclasses.field(default_factory=dict)
+    energy_j: float | None = None
 
 
 class Pipeline:
@@ -148,6 +149,10 @@ class Pipeline:
         task.timings["first_token_ms"] = round(draft.first_token_ms, 3)
         task.timings["prompt_tokens"] = draft.prompt_tokens
         task.timings["completion_tokens"] = draft.completion_tokens
+        if draft.energy_j:
+            task.energy_j = round(draft.energy_j, 3)
+            task.timings["energy_j"] = task.energy_j
+            task.timings["tokens_per_j"] = round(draft.completion_tokens / draft.energy_j, 3)
 
     def _by_model(self, task: _Task, assignment: Assignment, draft: Draft) -> Diagnosis:
         if draft.refusal:
@@ -180,6 +185,7 @@ class Pipeline:
             mode="model" if model else "rules",
             model=model,
             message=message,
+            energy_j=task.energy_j,
         )
         return diagnosis_of(task.report, answer, frame, task.timings, self._clock)
 

@@ -1,10 +1,10 @@
 """The power governor's decisions. Pure: time and measurements in, a decision out; no clock, no files.
 
 Two loops share the work. Pacing (the engine's share of time) acts at every sample and holds the limit: a cut
-at once when power is well over it, and a slow PI loop in proportion. The GPU's clock and then the batch follow
-within seconds: they take over what pacing would have to do for long, because a lower clock does the same work
-for less energy. A lower clock is chosen only where pacing would still be needed there, so that going down can
-never be the reason to go up again.
+at once when power is well over it, and a slow PI loop in proportion. The GPU's clock and then the batch
+follow within seconds: they take over what pacing would have to do for long, because a lower clock does the
+same work for less energy. A lower clock is chosen only where pacing would still be needed there, so that
+going down can never be the reason to go up again.
 """
 
 from __future__ import annotations

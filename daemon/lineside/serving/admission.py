@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from lineside.engine.base import Capabilities
 from lineside.errors import Reason, RejectedError
+from lineside.power.limit import UNLIMITED, Limit
 from lineside.serving.request import Request
 
 NS_PER_MS = 1_000_000
+# A hot board takes this long to become clearly cooler.
+HEAT_RETRY_MS = 30_000
 
 
 @dataclass(slots=True)
@@ -33,6 +36,7 @@ class Admission:
 
     capabilities: Capabilities
     max_waiting: int
+    limit: Callable[[], Limit] = lambda: UNLIMITED
 
     def check(self, request: Request, live: Collection[Live], now_ns: int) -> None:
         """Return for a yes; raise RejectedError with the reason for a no."""
@@ -44,11 +48,15 @@ class Admission:
             raise RejectedError(Reason.TOO_LONG, message, field="prompt")
         if request.deadline_ns <= now_ns:
             raise RejectedError(Reason.EXPIRED, "the deadline had passed on arrival")
+        limit = self.limit()
+        if limit.refusal:
+            raise RejectedError(Reason.POWER, limit.refusal, retry_after_ms=HEAT_RETRY_MS)
         if len(live) >= self.capabilities.slots + self.max_waiting:
             wait_ms = max(self.wait_ns(live) // NS_PER_MS, 1)
             message = f"{len(live)} requests are running or waiting"
             raise RejectedError(Reason.OVERLOAD, message, retry_after_ms=wait_ms)
-        needed_ns = self.predict_ns(request, live)
+        # Paced, everything takes as much longer as the engine rests.
+        needed_ns = round(self.predict_ns(request, live) / limit.duty)
         left_ns = request.deadline_ns - now_ns
         if needed_ns > left_ns:
             message = f"needs about {needed_ns // NS_PER_MS} ms, {left_ns // NS_PER_MS} ms are left"

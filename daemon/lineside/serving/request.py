@@ -93,13 +93,18 @@ class TokenEvent:
 
 @dataclass(frozen=True, slots=True)
 class EndEvent:
-    """The one terminal event. `reason` is set exactly when `finish` is ABORTED."""
+    """The one terminal event. `reason` is set exactly when `finish` is ABORTED.
+
+    `energy_j`: what the machine drew during this request's steps, shared with the others in the same steps;
+    None where power is not measured.
+    """
 
     finish: FinishReason
     usage: Usage
     timings: Timings
     reason: Reason | None = None
     message: str = ""
+    energy_j: float | None = None
 
 
 Event = TokenEvent | EndEvent

@@ -74,13 +74,17 @@ class Scheduler:
         """Ids of sequences whose deadline has passed."""
         return [s.id for s in self._sequences.values() if s.deadline_ns <= now_ns]
 
-    def plan(self) -> list[Extension]:
-        """Give free slots to the most urgent, then choose what each running sequence extends by."""
+    def plan(self, max_batch: int | None = None) -> list[Extension]:
+        """Give free slots to the most urgent, then choose what each running sequence extends by.
+
+        No more than `max_batch` sequences take part; the others keep their slots and wait.
+        """
         for sequence in self._by_urgency(s for s in self._sequences.values() if s.slot is None):
             if not self._free:
                 break
             sequence.slot = self._free.pop(0)
         running = self._by_urgency(s for s in self._sequences.values() if s.slot is not None)
+        running = running[:max_batch]
         budget = self.capabilities.max_chunk_tokens
         singles = sum(len(s.pending) == 1 for s in running)
         batch = []

@@ -39,6 +39,7 @@ class Generation:
     first_token_ns: int = 0
     completion_tokens: int = 0
     forced_tokens: int = 0
+    energy_j: float | None = None
     _sampler: Sampler = field(init=False)
     _stops: StopStrings = field(init=False)
     _text: TextStream = field(init=False)
@@ -126,4 +127,4 @@ class Generation:
             first_token_ms=((self.first_token_ns or now_ns) - self.admitted_ns) / NS_PER_MS,
             total_ms=(now_ns - self.admitted_ns) / NS_PER_MS,
         )
-        return EndEvent(finish, usage, timings, reason, message)
+        return EndEvent(finish, usage, timings, reason, message, self.energy_j)

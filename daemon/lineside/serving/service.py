@@ -21,6 +21,7 @@ from anyio.streams.memory import MemoryObjectSendStream
 from lineside.engine.base import Engine
 from lineside.errors import Reason, RejectedError
 from lineside.ports import GenerateJob
+from lineside.power.pacer import Pacer
 from lineside.serving.admission import Admission, Live
 from lineside.serving.grammar import GrammarCompiler
 from lineside.serving.request import Event, Priority, Request, TokenEvent
@@ -40,7 +41,7 @@ class _Waiter:
 class GenerationService:
     """Implements ports.Generator. Every method belongs to the event loop that made it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 the last three have names
         self,
         engine: Engine,
         tokenizer: Tokenizer,
@@ -48,11 +49,13 @@ class GenerationService:
         *,
         max_waiting: int,
         on_failure: Callable[[Exception], None],
+        pacer: Pacer | None = None,
     ) -> None:
+        pacer = pacer or Pacer()
         self._capabilities = engine.capabilities
         self._tokenizer = tokenizer
         self._grammars = grammars
-        self._admission = Admission(self._capabilities, max_waiting)
+        self._admission = Admission(self._capabilities, max_waiting, pacer.limit)
         self._loop = asyncio.get_running_loop()
         self._waiters: dict[str, _Waiter] = {}
         self._delivered: list[tuple[str, Event]] = []
@@ -61,7 +64,7 @@ class GenerationService:
         self._idle = anyio.Event()
         self._failed = False
         self._on_failure = on_failure
-        self._worker = Worker(engine, self._after_step, self._worker_failed)
+        self._worker = Worker(engine, self._after_step, self._worker_failed, pacer)
         self._worker.start()
 
     @property

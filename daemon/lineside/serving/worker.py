@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lineside.engine.base import Engine, EngineFaultError, Extension
 from lineside.errors import Reason, RejectedError
+from lineside.power.pacer import Pacer
 from lineside.serving.scheduler import Scheduler, Sequence
 from lineside.serving.sequence import Generation
 
@@ -56,8 +57,10 @@ class Worker:
         engine: Engine,
         after_step: Callable[[], None],
         on_failure: Callable[[Exception], None],
+        pacer: Pacer | None = None,
     ) -> None:
         self._engine = engine
+        self._pacer = pacer or Pacer()
         self._after_step = after_step
         self._on_failure = on_failure
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
@@ -92,18 +95,26 @@ class Worker:
             self._on_failure(error)
 
     def _take_commands(self) -> bool:
-        """Apply what was sent; wait only while nothing runs. False to stop."""
+        """Apply what was sent; wait while nothing runs, or until the next step may begin. False to stop."""
         try:
-            command = self._commands.get(block=not self._generations)
             while True:
+                command = self._commands.get(timeout=self._patience_s())
                 if isinstance(command, Stop):
                     self._end_all(Reason.DRAINING, "the daemon is stopping")
                     self._after_step()
                     return False
                 self._apply(command)
-                command = self._commands.get_nowait()
+                if not self._generations:
+                    return True  # what it ended is delivered before the next is waited for
         except queue.Empty:
             return True
+
+    def _patience_s(self) -> float | None:
+        """How long to wait for a command: for ever where there is nothing else to do."""
+        if self._generations:
+            return self._pacer.pause_s()
+        self._pacer.rest()
+        return None
 
     def _apply(self, command: Submit | Abort) -> None:
         if isinstance(command, Submit):
@@ -123,7 +134,7 @@ class Worker:
             self._end(request_id, Reason.DEADLINE, "the deadline passed before the answer was complete")
 
     def _step(self) -> None:
-        batch = self._scheduler.plan()
+        batch = self._scheduler.plan(self._pacer.limit().max_batch)
         if not batch:
             return
         by_slot = self._scheduler.by_slot()
@@ -138,8 +149,16 @@ class Worker:
             for extension in batch:
                 self._end(by_slot[extension.slot].id, Reason.ENGINE_FAULT, error.message)
             return
+        self._charge(begun_ns, [(self._generations[by_slot[e.slot].id], bool(e.rows)) for e in batch])
         for extension, logits in zip(batch, results, strict=True):
             self._take(by_slot[extension.slot], extension, logits)
+
+    def _charge(self, begun_ns: int, taking: list[tuple[Generation, bool]]) -> None:
+        """What the step drew goes to the requests in it, in equal parts."""
+        joules = self._pacer.stepped(begun_ns, sum(picks for _, picks in taking))
+        if joules is not None:
+            for generation, _ in taking:
+                generation.energy_j = (generation.energy_j or 0.0) + joules / len(taking)
 
     def _take(self, sequence: Sequence, extension: Extension, logits: NDArray[np.float32]) -> None:
         self._scheduler.advance(extension, sequence.id)

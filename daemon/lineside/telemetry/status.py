@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from lineside import __version__
 from lineside.ports import EngineFacts, ModelFacts, StatusFacts
+from lineside.power.facts import PowerFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class Sources:
     journal: Callable[[], tuple[int, int]]
     trouble: Callable[[], str]
     engine_choice: Callable[[], str]
+    power: Callable[[], PowerFacts | None] = lambda: None
 
 
 @dataclass(slots=True)
@@ -69,4 +71,5 @@ class Status:
             journal_unpublished=journal[1],
             counters=counters,
             engine_choice=sources.engine_choice() if sources else "",
+            power=sources.power() if sources else None,
         )

@@ -25,7 +25,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("version", "state", "detail", "uptime_s", "engine", "knowledge", "broker", "journal", "counters", "engine_choice")
+    __slots__ = ("version", "state", "detail", "uptime_s", "engine", "knowledge", "broker", "journal", "counters", "engine_choice", "power")
     class CountersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -43,6 +43,7 @@ class GetStatusResponse(_message.Message):
     JOURNAL_FIELD_NUMBER: _ClassVar[int]
     COUNTERS_FIELD_NUMBER: _ClassVar[int]
     ENGINE_CHOICE_FIELD_NUMBER: _ClassVar[int]
+    POWER_FIELD_NUMBER: _ClassVar[int]
     version: str
     state: ServiceState
     detail: str
@@ -53,7 +54,58 @@ class GetStatusResponse(_message.Message):
     journal: JournalStatus
     counters: _containers.ScalarMap[str, int]
     engine_choice: str
-    def __init__(self, version: _Optional[str] = ..., state: _Optional[_Union[ServiceState, str]] = ..., detail: _Optional[str] = ..., uptime_s: _Optional[float] = ..., engine: _Optional[_Union[EngineStatus, _Mapping]] = ..., knowledge: _Optional[_Union[KnowledgeStatus, _Mapping]] = ..., broker: _Optional[_Union[BrokerStatus, _Mapping]] = ..., journal: _Optional[_Union[JournalStatus, _Mapping]] = ..., counters: _Optional[_Mapping[str, int]] = ..., engine_choice: _Optional[str] = ...) -> None: ...
+    power: PowerStatus
+    def __init__(self, version: _Optional[str] = ..., state: _Optional[_Union[ServiceState, str]] = ..., detail: _Optional[str] = ..., uptime_s: _Optional[float] = ..., engine: _Optional[_Union[EngineStatus, _Mapping]] = ..., knowledge: _Optional[_Union[KnowledgeStatus, _Mapping]] = ..., broker: _Optional[_Union[BrokerStatus, _Mapping]] = ..., journal: _Optional[_Union[JournalStatus, _Mapping]] = ..., counters: _Optional[_Mapping[str, int]] = ..., engine_choice: _Optional[str] = ..., power: _Optional[_Union[PowerStatus, _Mapping]] = ...) -> None: ...
+
+class PowerStatus(_message.Message):
+    __slots__ = ("state", "detail", "limit_w", "limit_source", "power_w", "total", "rails_w", "temperatures_c", "gpu_load", "gpu_hz", "gpu_max_hz", "duty", "max_batch", "floor_w", "energy_j", "tokens_per_j", "over_current_events")
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_W_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_SOURCE_FIELD_NUMBER: _ClassVar[int]
+    POWER_W_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    RAILS_W_FIELD_NUMBER: _ClassVar[int]
+    TEMPERATURES_C_FIELD_NUMBER: _ClassVar[int]
+    GPU_LOAD_FIELD_NUMBER: _ClassVar[int]
+    GPU_HZ_FIELD_NUMBER: _ClassVar[int]
+    GPU_MAX_HZ_FIELD_NUMBER: _ClassVar[int]
+    DUTY_FIELD_NUMBER: _ClassVar[int]
+    MAX_BATCH_FIELD_NUMBER: _ClassVar[int]
+    FLOOR_W_FIELD_NUMBER: _ClassVar[int]
+    ENERGY_J_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_PER_J_FIELD_NUMBER: _ClassVar[int]
+    OVER_CURRENT_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    state: str
+    detail: str
+    limit_w: float
+    limit_source: str
+    power_w: float
+    total: str
+    rails_w: _containers.RepeatedCompositeFieldContainer[PowerSensor]
+    temperatures_c: _containers.RepeatedCompositeFieldContainer[PowerSensor]
+    gpu_load: float
+    gpu_hz: float
+    gpu_max_hz: float
+    duty: float
+    max_batch: int
+    floor_w: float
+    energy_j: float
+    tokens_per_j: float
+    over_current_events: int
+    def __init__(self, state: _Optional[str] = ..., detail: _Optional[str] = ..., limit_w: _Optional[float] = ..., limit_source: _Optional[str] = ..., power_w: _Optional[float] = ..., total: _Optional[str] = ..., rails_w: _Optional[_Iterable[_Union[PowerSensor, _Mapping]]] = ..., temperatures_c: _Optional[_Iterable[_Union[PowerSensor, _Mapping]]] = ..., gpu_load: _Optional[float] = ..., gpu_hz: _Optional[float] = ..., gpu_max_hz: _Optional[float] = ..., duty: _Optional[float] = ..., max_batch: _Optional[int] = ..., floor_w: _Optional[float] = ..., energy_j: _Optional[float] = ..., tokens_per_j: _Optional[float] = ..., over_current_events: _Optional[int] = ...) -> None: ...
+
+class PowerSensor(_message.Message):
+    __slots__ = ("name", "value", "state", "detail")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    value: float
+    state: str
+    detail: str
+    def __init__(self, name: _Optional[str] = ..., value: _Optional[float] = ..., state: _Optional[str] = ..., detail: _Optional[str] = ...) -> None: ...
 
 class EngineStatus(_message.Message):
     __slots__ = ("name", "device", "model", "precision", "slots", "max_seq_len", "cache_bytes", "running", "waiting", "step_ms", "prefill_tokens_per_s")

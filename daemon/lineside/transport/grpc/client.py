@@ -9,6 +9,8 @@ import grpc
 
 from lineside.errors import LinesideError
 from lineside.ports import EngineFacts, StatusFacts
+from lineside.power.facts import PowerFacts
+from lineside.power.readings import Reading, State
 from lineside.v1 import admin_pb2, admin_pb2_grpc, diagnosis_pb2, diagnosis_pb2_grpc
 
 T = TypeVar("T")
@@ -104,8 +106,43 @@ def status_facts(response: admin_pb2.GetStatusResponse) -> StatusFacts:
         journal_pending=response.journal.pending,
         journal_unpublished=response.journal.unpublished,
         counters=dict(response.counters),
+        power=power_facts(response.power) if response.HasField("power") else None,
         engine_choice=response.engine_choice,
     )
+
+
+def power_facts(power: admin_pb2.PowerStatus) -> PowerFacts:
+    """Power and heat."""
+
+    def given(name: str) -> float | None:
+        return getattr(power, name) if power.HasField(name) else None
+
+    return PowerFacts(
+        state=power.state,
+        detail=power.detail,
+        limit_w=power.limit_w,
+        limit_source=power.limit_source,
+        power_w=given("power_w"),
+        total=power.total,
+        rails_w=tuple(reading(sensor) for sensor in power.rails_w),
+        temperatures_c=tuple(reading(sensor) for sensor in power.temperatures_c),
+        gpu_load=given("gpu_load"),
+        gpu_hz=given("gpu_hz"),
+        gpu_max_hz=given("gpu_max_hz"),
+        duty=power.duty,
+        max_batch=power.max_batch,
+        floor_w=given("floor_w"),
+        energy_j=given("energy_j"),
+        tokens_per_j=given("tokens_per_j"),
+        over_current_events=power.over_current_events,
+    )
+
+
+def reading(sensor: admin_pb2.PowerSensor) -> Reading:
+    """A sensor with its state; one that this version does not know counts as missing."""
+    state: State = "ok" if sensor.state == "ok" else "stale" if sensor.state == "stale" else "missing"
+    value = sensor.value if sensor.HasField("value") else None
+    return Reading(sensor.name, value, state, sensor.detail)
 
 
 def engine_facts(engine: admin_pb2.EngineStatus) -> EngineFacts:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from lineside.diagnosis.diagnosis import Diagnosis, encode_diagnosis
 from lineside.errors import Reason
 from lineside.ports import EngineFacts, ModelFacts, Retrieved, StatusFacts
+from lineside.power.facts import PowerFacts
+from lineside.power.readings import Reading
 from lineside.serving.request import EndEvent, TokenEvent
 from lineside.v1 import admin_pb2, common_pb2, diagnosis_pb2, generation_pb2
 
@@ -83,7 +85,23 @@ def status_message(facts: StatusFacts) -> admin_pb2.GetStatusResponse:
         ),
         journal=admin_pb2.JournalStatus(pending=facts.journal_pending, unpublished=facts.journal_unpublished),
         counters=facts.counters,
+        power=power_message(facts.power) if facts.power else None,
         engine_choice=facts.engine_choice,
+    )
+
+
+def power_message(facts: PowerFacts) -> admin_pb2.PowerStatus:
+    """Power and heat. What is None stays unset."""
+    fields = {name: getattr(facts, name) for name in PowerFacts.__slots__}
+    fields["rails_w"] = [sensor_message(reading) for reading in facts.rails_w]
+    fields["temperatures_c"] = [sensor_message(reading) for reading in facts.temperatures_c]
+    return admin_pb2.PowerStatus(**fields)
+
+
+def sensor_message(reading: Reading) -> admin_pb2.PowerSensor:
+    """A sensor with its state."""
+    return admin_pb2.PowerSensor(
+        name=reading.name, value=reading.value, state=reading.state, detail=reading.detail
     )
 
 

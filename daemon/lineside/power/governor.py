@@ -1,0 +1,192 @@
+"""The governor's thread: sample, decide, publish, act. Knows no engine; what it publishes, others read."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from lineside.power.board import Board, HeatSample, PowerSample
+from lineside.power.controller import Controller, Decision, Plant, Sensed, Setting
+from lineside.power.facts import PowerFacts
+from lineside.power.gpu_cap import GpuCap
+from lineside.power.limit import UNLIMITED, Limit
+from lineside.power.pacer import Pacer
+from lineside.power.readings import Reading
+from lineside.power.thermal import first_acting_trip
+
+log = logging.getLogger(__name__)
+
+SAMPLE_S = 0.1
+HEAT_EVERY = 10
+REPORT_EVERY = 600
+# After this without a new decision, what was published does not count any more.
+VALID_NS = 2_000_000_000
+STOP_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the operator asks at this moment, and where that stands."""
+
+    limit_w: float
+    source: str
+    temperature_max_c: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Snapshot:
+    power: PowerSample
+    heat: HeatSample
+    wish: Wish
+    decision: Decision
+    smooth_mw: float | None
+
+
+@dataclass(slots=True)
+class Governor:
+    """Runs from `start` to `stop`. `facts` may be asked from any thread."""
+
+    board: Board
+    pacer: Pacer
+    wish: Callable[[], Wish]
+    cap: GpuCap | None
+    max_batch: int
+    _controller: Controller = field(init=False)
+    _stopping: threading.Event = field(default_factory=threading.Event, init=False)
+    _thread: threading.Thread | None = field(default=None, init=False)
+    _snapshot: _Snapshot | None = field(default=None, init=False)
+    _heat: HeatSample | None = field(default=None, init=False)
+    _tick: int = field(default=0, init=False)
+    _last: tuple[int, int] | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        frequencies = self.cap.frequencies_hz if self.cap else ()
+        trip_c = first_acting_trip(self.board.zones, self.wish().temperature_max_c)
+        self._controller = Controller(Plant(frequencies, self.max_batch, trip_c))
+
+    def start(self) -> None:
+        """Begin to sample."""
+        self._thread = threading.Thread(target=self._run, name="power", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, and put back what was changed."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(STOP_S)
+        self.pacer.published.publish(UNLIMITED)
+        if self.cap is not None:
+            self.cap.restore()
+        self.board.close()
+
+    def facts(self) -> PowerFacts | None:
+        """The state as of the last sample; None before the first."""
+        snapshot = self._snapshot
+        return None if snapshot is None else self._facts(snapshot)
+
+    def step(self, now_ns: int) -> Decision:
+        """One round."""
+        if self._heat is None or self._tick % HEAT_EVERY == 0:
+            self._heat = self.board.sample_heat(now_ns)
+        power, heat, wish = self.board.sample_power(now_ns), self._heat, self.wish()
+        self.pacer.meter.add(power.total.usable, now_ns)
+        sensed = Sensed(
+            now_s=now_ns / 1e9,
+            power_mw=power.total.usable,
+            temperature_c=heat.hottest.usable,
+            demand=self._demand(now_ns),
+            over_current_events=_sum(heat.over_current),
+            has_power_sensor=power.total.state != "missing",
+        )
+        decision = self._controller.step(sensed, Setting(wish.limit_w * 1000, wish.temperature_max_c))
+        self._publish(decision, now_ns)
+        if self.cap is not None:
+            self._act(self.cap, decision, wish.limit_w > 0)
+        self._snapshot = _Snapshot(power, heat, wish, decision, self._controller.power_mw)
+        self._tick += 1
+        return decision
+
+    def _run(self) -> None:
+        state = ""
+        while not self._stopping.is_set():
+            try:
+                decision = self.step(time.monotonic_ns())
+            except Exception:  # what was published expires: the careful limit holds
+                log.exception("the power governor failed in a round")
+            else:
+                if decision.state != state or self._tick % REPORT_EVERY == 0:
+                    state = decision.state
+                    self._report()
+            self._stopping.wait(SAMPLE_S)
+
+    def _publish(self, decision: Decision, now_ns: int) -> None:
+        limit = Limit(decision.duty, decision.max_batch, decision.refusal, now_ns + VALID_NS)
+        self.pacer.published.publish(limit)
+
+    def _act(self, cap: GpuCap, decision: Decision, limited: bool) -> None:
+        if limited or cap.changed:
+            cap.apply(decision.gpu_max_hz)
+        if cap.trouble and self._controller.plant.frequencies_hz:
+            self._controller = Controller(Plant((), self.max_batch, self._controller.plant.trip_c))
+
+    def _demand(self, now_ns: int) -> float:
+        active_ns = self.pacer.active_ns()
+        last, self._last = self._last, (active_ns, now_ns)
+        if last is None or now_ns <= last[1]:
+            return 0.0
+        return min(max((active_ns - last[0]) / (now_ns - last[1]), 0.0), 1.0)
+
+    def _report(self) -> None:
+        facts = self.facts()
+        if facts is None:
+            return
+        names = ("state", "power_w", "limit_w", "duty", "max_batch", "energy_j", "tokens_per_j", "floor_w")
+        values = {name: getattr(facts, name) for name in names}
+        fields = {k: round(v, 3) if isinstance(v, float) else v for k, v in values.items() if v is not None}
+        level = logging.INFO if facts.state in ("unlimited", "ok", "limiting") else logging.WARNING
+        log.log(level, "power %s", facts.detail, extra=fields)
+
+    def _facts(self, snapshot: _Snapshot) -> PowerFacts:
+        power, heat, decision = snapshot.power, snapshot.heat, snapshot.decision
+        total_mw = snapshot.smooth_mw if snapshot.smooth_mw is not None else power.total.usable
+        return PowerFacts(
+            state=decision.state,
+            detail=self._detail(snapshot),
+            limit_w=snapshot.wish.limit_w,
+            limit_source=snapshot.wish.source,
+            power_w=_watts(total_mw),
+            total=self.board.total.explanation,
+            rails_w=tuple(Reading(r.name, _watts(r.value), r.state, r.detail) for r in power.rails),
+            temperatures_c=heat.zones,
+            gpu_load=heat.gpu_load.usable,
+            gpu_hz=heat.gpu_hz.usable,
+            gpu_max_hz=decision.gpu_max_hz if snapshot.wish.limit_w else None,
+            duty=decision.duty,
+            max_batch=decision.max_batch,
+            floor_w=_watts(decision.floor_mw),
+            energy_j=self.pacer.meter.total_j,
+            tokens_per_j=self.pacer.tokens_per_j,
+            over_current_events=_sum(heat.over_current),
+        )
+
+    def _detail(self, snapshot: _Snapshot) -> str:
+        decision, total = snapshot.decision, snapshot.power.total
+        parts = [decision.refusal]
+        if decision.state == "cap_unreachable" and decision.floor_mw is not None:
+            parts.append(f"at the lowest setting the machine draws {decision.floor_mw / 1000:.1f} W")
+        if decision.state in ("sensor_stale", "no_sensor"):
+            parts.append(f"the limit cannot be measured: {total.detail}")
+        if self.cap is not None:
+            parts.append(self.cap.trouble)
+        return "; ".join(filter(None, parts))
+
+
+def _watts(milliwatts: float | None) -> float | None:
+    return None if milliwatts is None else milliwatts / 1000
+
+
+def _sum(readings: tuple[Reading, ...]) -> int:
+    return int(sum(reading.value or 0 for reading in readings))

@@ -1,0 +1,133 @@
+"""The privileged helper: two verbs on a Unix socket, every value from the board's own table, nothing else.
+
+It runs as root beside a daemon that does not. Peers are told by the kernel (SO_PEERCRED): root, and one user.
+The socket comes from systemd (LISTEN_FDS), or is made here.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pwd
+import shutil
+import socket
+import struct
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from lineside.errors import LinesideError
+from lineside.power.gpu import find_gpu
+from lineside.power.gpu_cap import write_cap
+from lineside.power.nvpmodel import current_mode_id, read_modes
+
+log = logging.getLogger(__name__)
+
+MAX_REQUEST = 256
+PEER_TIMEOUT_S = 2.0
+COMMAND_S = 20.0
+LISTEN_FD = 3
+_PEER = struct.Struct("3i")
+
+
+class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All that the helper understands: a frequency in hertz, or a mode's ID."""
+
+    set: Literal["gpu_max_freq", "mode"]
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Helper:
+    """Answers one peer after another. `allowed`: the user IDs that may ask."""
+
+    root: Path
+    allowed: frozenset[int]
+
+    def serve(self, listener: socket.socket, go_on: Callable[[], bool] = lambda: True) -> None:
+        """Until the socket is closed, or `go_on` says no."""
+        while go_on():
+            connection, _ = listener.accept()
+            with connection:
+                connection.settimeout(PEER_TIMEOUT_S)
+                try:
+                    self._answer(connection)
+                except OSError as error:
+                    log.warning("a peer went away: %s", error)
+
+    def _answer(self, connection: socket.socket) -> None:
+        _pid, uid, _gid = _PEER.unpack(
+            connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+        )
+        try:
+            if uid not in self.allowed:
+                raise PermissionError(f"user {uid} may not ask")
+            line = connection.makefile("rb").readline(MAX_REQUEST)
+            done = self.carry_out(msgspec.json.decode(line, type=Request))
+        except (OSError, ValueError, LinesideError, msgspec.DecodeError) as error:
+            log.warning("refused", extra={"uid": uid, "error": str(error)})
+            connection.sendall(msgspec.json.encode({"error": str(error)}) + b"\n")
+        else:
+            log.info("%s", done, extra={"uid": uid})
+            connection.sendall(msgspec.json.encode({"done": done}) + b"\n")
+
+    def carry_out(self, request: Request) -> str:
+        """One verb. Raises ValueError, OSError or LinesideError with the reason."""
+        if request.set == "mode":
+            return self._set_mode(request.value)
+        gpu = find_gpu(self.root)
+        if gpu is None:
+            raise ValueError("this board has no GPU whose clock can be capped")
+        write_cap(gpu, request.value)
+        return f"gpu_max_freq is {request.value}"
+
+    def _set_mode(self, mode_id: int) -> str:
+        mode = read_modes(self.root).choose(str(mode_id), current_mode_id(self.root))
+        program = shutil.which("nvpmodel", path=f"{self.root / 'usr/sbin'}:{self.root / 'usr/bin'}")
+        if program is None:
+            raise ValueError("there is no nvpmodel on this machine")
+        # Its exit status says little: what counts is the mode afterwards. Asked to reboot, it hears no.
+        command = [program, "-m", str(mode.id)]
+        try:
+            subprocess.run(command, input=b"no\n", capture_output=True, timeout=COMMAND_S, check=False)
+        except subprocess.TimeoutExpired:
+            raise ValueError("nvpmodel does not come back") from None
+        if current_mode_id(self.root) != mode.id:
+            raise ValueError(f"nvpmodel did not take mode {mode.name}")
+        return f"mode is {mode.name}"
+
+
+def run_helper(path: str, user: str, root: Path) -> None:
+    """Serve for ever, for root and `user`."""
+    try:
+        allowed = frozenset({0, pwd.getpwnam(user).pw_uid})
+    except KeyError:
+        hint = "create the daemon's user, or name another with --user"
+        raise LinesideError("start power helper", f"there is no user {user}", hint) from None
+    with _listener(path, user) as listener:
+        Helper(root, allowed).serve(listener)
+
+
+def _listener(path: str, user: str) -> socket.socket:
+    if os.environ.get("LISTEN_PID") == str(os.getpid()) and os.environ.get("LISTEN_FDS") == "1":
+        return socket.socket(fileno=LISTEN_FD)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        Path(path).unlink(missing_ok=True)
+        before = os.umask(0o177)
+        try:
+            listener.bind(path)
+        finally:
+            os.umask(before)
+        if os.geteuid() == 0:
+            os.chown(path, pwd.getpwnam(user).pw_uid, -1)
+        listener.listen(4)
+    except OSError as error:
+        listener.close()
+        hint = "name a path that can be written with --socket"
+        raise LinesideError("start power helper", f"{path}: {error.strerror or error}", hint) from error
+    return listener

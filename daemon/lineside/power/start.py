@@ -1,0 +1,72 @@
+"""From the configuration to a running governor, and the way back from one that crashed."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import time
+from pathlib import Path
+
+from lineside.config import Config, PowerConfig
+from lineside.power.board import Board, discover
+from lineside.power.governor import Governor, Wish
+from lineside.power.gpu import Gpu
+from lineside.power.gpu_cap import GpuCap, SetCap, restore, write_cap
+from lineside.power.helper_client import set_through_helper
+from lineside.power.originals import OriginalsFile
+from lineside.power.pacer import Pacer
+from lineside.power.schedule import limit_at
+
+log = logging.getLogger(__name__)
+
+
+def start_governor(config: Config, pacer: Pacer) -> Governor:
+    """Discover, put back what a crash left, begin to sample."""
+    power = config.power
+    board = discover(Path(power.root), jtop=power.jtop)
+    cap = _cap(board, config)
+    restore_originals(config, board)
+    governor = Governor(board, pacer, lambda: wish_of(power), cap, config.engine.slots)
+    governor.start()
+    log.info(
+        "power is measured" if board.total.rails else "power cannot be measured",
+        extra={"board": board.model, "total": board.total.explanation, "notes": "; ".join(board.notes)},
+    )
+    return governor
+
+
+def restore_originals(config: Config, board: Board) -> str:
+    """Put back what a daemon left that did not stop in order; says what was done."""
+    if board.gpu is None:
+        setter: SetCap = _no_gpu
+    else:
+        setter = setter_of(board.gpu, config.power.helper_socket)
+    done = restore(board.gpu, OriginalsFile(config.power_originals_path), setter)
+    if done:
+        log.warning("%s", done)
+    return done
+
+
+def setter_of(gpu: Gpu, helper_socket: str) -> SetCap:
+    """By its file where the daemon may write that, else through the helper."""
+    if os.access(gpu.max_freq, os.W_OK):
+        return functools.partial(write_cap, gpu)
+    return functools.partial(set_through_helper, helper_socket)
+
+
+def wish_of(power: PowerConfig) -> Wish:
+    """What the configuration asks at this time of day."""
+    limit_w, source = limit_at(power.schedule, time.strftime("%H:%M"), power.limit_w)
+    return Wish(limit_w, source, power.temperature_max_c)
+
+
+def _cap(board: Board, config: Config) -> GpuCap | None:
+    if board.gpu is None:
+        return None
+    setter = setter_of(board.gpu, config.power.helper_socket)
+    return GpuCap(board.gpu, OriginalsFile(config.power_originals_path), setter)
+
+
+def _no_gpu(_hz: int) -> None:
+    raise OSError("there is no GPU")

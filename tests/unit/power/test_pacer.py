@@ -1,0 +1,117 @@
+import pytest
+
+from lineside.power.energy import EnergyMeter
+from lineside.power.limit import Limit, PublishedLimit
+from lineside.power.pacer import Pacer
+
+MS, S = 1_000_000, 1_000_000_000
+
+
+class Time:
+    """A clock that only moves when told."""
+
+    now_ns = 0
+
+    def __call__(self):
+        return self.now_ns
+
+
+@pytest.fixture
+def clock():
+    return Time()
+
+
+def pacer_at(clock, duty):
+    published = PublishedLimit(clock)
+    published.publish(Limit(duty=duty))
+    return Pacer(published, clock_ns=clock)
+
+
+def run_steps(pacer, clock, steps, step_ns=10 * MS, oversleep_ns=0):
+    """Busy nanoseconds of so many steps, each after the pause that the pacer asks for."""
+    for _ in range(steps):
+        while pause_s := pacer.pause_s():
+            clock.now_ns += round(pause_s * S) + oversleep_ns
+        begun_ns = clock.now_ns
+        clock.now_ns += step_ns
+        pacer.stepped(begun_ns, 1)
+    return steps * step_ns
+
+
+@pytest.mark.parametrize("duty", [1.0, 0.8, 0.5, 0.1])
+def test_the_engine_runs_for_its_share_of_the_time(clock, duty):
+    pacer = pacer_at(clock, duty)
+    busy_ns = run_steps(pacer, clock, 200)
+    assert busy_ns / clock.now_ns == pytest.approx(duty, rel=0.02)
+
+
+def test_rests_that_take_too_long_are_made_up_for(clock):
+    pacer = pacer_at(clock, 0.5)
+    busy_ns = run_steps(pacer, clock, 200, oversleep_ns=3 * MS)
+    assert busy_ns / clock.now_ns == pytest.approx(0.5, rel=0.02)
+
+
+def test_time_without_work_earns_no_burst(clock):
+    pacer = pacer_at(clock, 0.1)
+    run_steps(pacer, clock, 5)
+    pacer.rest()
+    clock.now_ns += 3600 * S
+    begun_ns = clock.now_ns
+    busy_ns = run_steps(pacer, clock, 50)
+    assert busy_ns / (clock.now_ns - begun_ns) == pytest.approx(0.1, rel=0.15)
+
+
+def test_a_pause_is_bounded(clock):
+    pacer = pacer_at(clock, 0.05)
+    pacer.pause_s()
+    clock.now_ns += 10 * S
+    pacer.stepped(0, 1)
+    assert pacer.pause_s() == 1.0
+
+
+def test_work_is_told_apart_from_rest(clock):
+    pacer = pacer_at(clock, 0.5)
+    run_steps(pacer, clock, 10)
+    active_ns = clock.now_ns
+    assert pacer.active_ns() == active_ns
+    pacer.rest()
+    clock.now_ns += S
+    assert pacer.active_ns() == active_ns
+
+
+def test_energy_is_the_integral_of_power_without_gaps():
+    meter = EnergyMeter()
+    assert meter.joules(0) is None
+    for tenth in range(11):
+        meter.add(1000.0 * tenth, tenth * S // 10)
+    assert meter.total_j == pytest.approx(5.0)
+    meter.add(10_000.0, 10 * S)
+    assert meter.total_j == pytest.approx(5.0), "nobody knows what was drawn in nine seconds"
+    assert meter.joules(10 * S + S // 2) == pytest.approx(10.0)
+    assert meter.joules(12 * S) is None
+    meter.add(None, 11 * S)
+    assert meter.total_j == pytest.approx(5.0)
+
+
+def test_a_step_is_charged_with_the_rest_before_it(clock):
+    pacer = pacer_at(clock, 0.5)
+    pacer.meter.add(10_000.0, 0)
+    assert pacer.pause_s() == 0
+    clock.now_ns = 100 * MS
+    assert pacer.stepped(0, 4) == pytest.approx(1.0)
+    begun_ns = clock.now_ns = 200 * MS
+    clock.now_ns = 300 * MS
+    assert pacer.stepped(begun_ns, 6) == pytest.approx(2.0)
+    assert pacer.tokens_per_j == pytest.approx(10 / 3)
+    pacer.rest()
+    clock.now_ns = 800 * MS
+    pacer.pause_s()
+    clock.now_ns = 900 * MS
+    assert pacer.stepped(800 * MS, 1) == pytest.approx(1.0), "nobody pays for the time without work"
+
+
+def test_without_a_meter_nothing_is_charged(clock):
+    pacer = pacer_at(clock, 1.0)
+    pacer.pause_s()
+    assert pacer.stepped(0, 1) is None
+    assert pacer.tokens_per_j is None
