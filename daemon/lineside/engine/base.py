@@ -9,12 +9,24 @@ from typing import TYPE_CHECKING, Protocol
 from lineside.errors import LinesideError
 
 if TYPE_CHECKING:  # the scheduler reads this module, and knows no arrays
+    from typing import TypeAlias
+
     import numpy as np
     from numpy.typing import NDArray
 
+    Logits: TypeAlias = "NDArray[np.float32] | DeviceLogits"
+    Rows: TypeAlias = "NDArray[np.float32] | Sequence[Logits]"
+
 
 class EngineFaultError(LinesideError):
-    """A step failed inside the engine: its sequences are lost, the engine may still serve others."""
+    """A step failed inside the engine: its sequences are lost, the engine may still serve others.
+
+    `caches_lost`: so is what every other slot had cached.
+    """
+
+    def __init__(self, operation: str, message: str, hint: str = "", *, caches_lost: bool = False) -> None:
+        super().__init__(operation, message, hint)
+        self.caches_lost = caches_lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +41,19 @@ class Extension:
     past_len: int
     tokens: Sequence[int]
     rows: tuple[int, ...]
+
+
+class DeviceLogits(Protocol):
+    """One position's logits that have stayed on a device; what is asked for comes to the host."""
+
+    def best(self) -> tuple[int, float]:
+        """The likeliest token and its probability among all."""
+
+    def __getitem__(self, ids: NDArray[np.intp], /) -> NDArray[np.float32]:
+        """The logits of some ids."""
+
+    def __array__(self) -> NDArray[np.float32]:
+        """All of them, [vocab_size]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +110,10 @@ class Engine(Protocol):
     def warm_up(self) -> None:
         """Run every kind of call once and measure its cost. Called once, before the first request."""
 
-    def forward(self, batch: Sequence[Extension]) -> list[NDArray[np.float32]]:
-        """Extend every sequence of the batch; logits of shape [len(rows), vocab_size] for each extension.
+    def forward(self, batch: Sequence[Extension]) -> Sequence[Rows]:
+        """Extend every sequence of the batch; for each extension the logits [vocab_size] of each of its rows.
 
-        The arrays are views that are valid until the next call. Each slot appears at most once.
+        They are views that are valid until the next call. Each slot appears at most once.
         Raises EngineFaultError when the device call fails.
         """
 

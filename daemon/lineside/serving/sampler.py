@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
 from lineside.serving.request import Sampling
+
+if TYPE_CHECKING:
+    from lineside.engine.base import Logits
 
 
 class Sampler:
@@ -15,9 +20,14 @@ class Sampler:
         self._sampling = sampling
         self._random = np.random.default_rng(sampling.seed)
 
-    def pick(self, logits: NDArray[np.float32], allowed: NDArray[np.intp] | None = None) -> tuple[int, float]:
-        """A token of logits [vocab_size] and its probability; `allowed` limits the choice to those ids."""
-        candidates = logits if allowed is None else logits[allowed]
+    def pick(self, logits: Logits, allowed: NDArray[np.intp] | None = None) -> tuple[int, float]:
+        """A token of logits [vocab_size] and its probability; `allowed` limits the choice to those ids.
+
+        Of logits on a device no more comes to the host than the choice needs.
+        """
+        if allowed is None and self._sampling.temperature == 0.0 and not isinstance(logits, np.ndarray):
+            return logits.best()
+        candidates = np.asarray(logits) if allowed is None else logits[allowed]
         if self._sampling.temperature == 0.0:
             index = int(candidates.argmax())
             probability = 1.0 / float(np.exp(candidates - candidates[index]).sum())

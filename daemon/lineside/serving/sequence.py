@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from lineside.errors import Reason
 from lineside.serving.grammar import Grammar
@@ -21,6 +19,9 @@ from lineside.serving.request import (
 )
 from lineside.serving.sampler import Sampler
 from lineside.serving.tokenizer import StopStrings, TextStream, Tokenizer
+
+if TYPE_CHECKING:
+    from lineside.engine.base import Logits
 
 NS_PER_MS = 1e6
 
@@ -57,7 +58,7 @@ class Generation:
             return self._finish(FinishReason.STOP, now_ns)
         return [*self.request.prompt, *forced] if self._goes_on(now_ns) else []
 
-    def take(self, logits: NDArray[np.float32], now_ns: int) -> list[int]:
+    def take(self, logits: Logits, now_ns: int) -> list[int]:
         """Pick from logits [vocab_size]; the tokens to go on with, empty when the sequence has ended."""
         allowed = self.grammar.allowed() if self.grammar else None
         token, probability = self._sampler.pick(logits, allowed)

@@ -8,15 +8,16 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from lineside.engine.base import Engine, EngineFaultError, Extension
 from lineside.errors import Reason, RejectedError
 from lineside.power.pacer import Pacer
 from lineside.serving.scheduler import Scheduler, Sequence
 from lineside.serving.sequence import Generation
+
+if TYPE_CHECKING:
+    from lineside.engine.base import Rows
 
 log = logging.getLogger(__name__)
 
@@ -146,8 +147,9 @@ class Worker:
             results = self._engine.forward(batch)
         except EngineFaultError as error:
             log.error("engine fault: %s", error)  # noqa: TRY400  (the message holds what ONNX Runtime said)
-            for extension in batch:
-                self._end(by_slot[extension.slot].id, Reason.ENGINE_FAULT, error.message)
+            lost = by_slot if error.caches_lost else [extension.slot for extension in batch]
+            for slot in lost:
+                self._end(by_slot[slot].id, Reason.ENGINE_FAULT, error.message)
             return
         self._charge(begun_ns, [(self._generations[by_slot[e.slot].id], bool(e.rows)) for e in batch])
         for extension, logits in zip(batch, results, strict=True):
@@ -160,12 +162,12 @@ class Worker:
             for generation, _ in taking:
                 generation.energy_j = (generation.energy_j or 0.0) + joules / len(taking)
 
-    def _take(self, sequence: Sequence, extension: Extension, logits: NDArray[np.float32]) -> None:
+    def _take(self, sequence: Sequence, extension: Extension, rows: Rows) -> None:
         self._scheduler.advance(extension, sequence.id)
         if not extension.rows:
             return
         generation = self._generations[sequence.id]
-        self._extend(sequence, lambda: generation.take(logits[-1], time.monotonic_ns()))
+        self._extend(sequence, lambda: generation.take(rows[-1], time.monotonic_ns()))
 
     def _extend(self, sequence: Sequence, tokens_of: Callable[[], list[int]]) -> None:
         """Let a generation say how it goes on. Whatever goes wrong in one ends that one alone."""

@@ -19,7 +19,7 @@ from lineside_models.safetensors_file import read_safetensors
 from lineside_models.toml import to_toml
 from lineside_models.trt.builder import Job
 from lineside_models.trt.child import Task, run_apart
-from lineside_models.trt.decide import CompileOptions, Decision
+from lineside_models.trt.decide import CompileOptions, Decision, shares_weights
 
 _GRAPH, _CACHE = "plan.onnx", "timing"
 
@@ -93,8 +93,7 @@ def _lower(
     store = WeightStore(read_safetensors(graph.with_name(WEIGHTS)))
     architecture = stored_architecture(bundle.manifest, store)
     precision = cast("Precision", decision.precision)
-    # What a calibration scales is no longer what the store has: it goes into the plan.
-    weights: WeightsAs = "constants" if calibration else "inputs"
+    weights: WeightsAs = "inputs" if shares_weights(decision.precision, decision.offer) else "constants"
     if decision.lowering == "native":
         lower_trt_native(
             architecture, store, shape, precision, graph, weights=weights, calibration=calibration

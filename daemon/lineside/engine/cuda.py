@@ -1,0 +1,144 @@
+"""Device memory, a stream, captured graphs and our two kernels, through pycuda. Knows no TensorRT.
+
+pycuda has no CUDA graphs: cuda-bindings captures what a pycuda stream is given, where it is installed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pycuda import driver
+
+try:
+    from cuda.bindings import driver as bindings
+except ImportError:  # the engine then launches each kernel anew
+    bindings = None
+
+log = logging.getLogger(__name__)
+
+_GATHER_THREADS = 256
+_KERNELS = Path(__file__).with_name("kernels.ptx")
+
+
+class Device:
+    """The first GPU's primary context, made current for the length of each `active()` block.
+
+    Every other method is called inside such a block, by one thread at a time.
+    """
+
+    # What a call that fails raises; TensorRT's own refusals are RuntimeErrors of ours.
+    faults = (driver.Error, RuntimeError)
+    out_of_memory = driver.MemoryError
+
+    def __init__(self) -> None:
+        driver.init()
+        self._gpu = driver.Device(0)
+        self._context = self._gpu.retain_primary_context()
+        with self.active():
+            self.stream = driver.Stream()
+            module = driver.module_from_buffer(_KERNELS.read_bytes())
+            self._append = module.get_function("append").prepare("PPPPiiiiiii")
+            self._gather = module.get_function("gather").prepare("PPPi")
+
+    @contextlib.contextmanager
+    def active(self) -> Iterator[None]:
+        """Make the context current in the calling thread."""
+        self._context.push()
+        try:
+            yield
+        finally:
+            self._context.pop()
+
+    def allocate(self, size: int) -> driver.DeviceAllocation:
+        """`size` bytes of zeros. Raises `out_of_memory`."""
+        memory = driver.mem_alloc(max(size, 1))
+        driver.memset_d8(memory, 0, max(size, 1))
+        return memory
+
+    def free_bytes(self) -> int:
+        """Device memory that is not in use."""
+        free: int = driver.mem_get_info()[0]
+        return free
+
+    @staticmethod
+    def pinned(count: int, kind: type[np.generic]) -> NDArray[Any]:
+        """Zeros in memory of the host that the device copies from and to by itself."""
+        values: NDArray[Any] = driver.pagelocked_zeros(count, kind)
+        return values
+
+    def upload(self, target: int, values: NDArray[Any]) -> None:
+        """Queue a copy to the device; `values` are pinned, and unchanged until `wait`."""
+        driver.memcpy_htod_async(target, values, self.stream)
+
+    def upload_now(self, target: int, values: NDArray[Any]) -> None:
+        """Copy ordinary memory to the device."""
+        driver.memcpy_htod(target, values)
+
+    def download(self, values: NDArray[Any], source: int) -> None:
+        """Queue a copy from the device into pinned `values`."""
+        driver.memcpy_dtoh_async(values, source, self.stream)
+
+    def download_now(self, values: NDArray[Any], source: int) -> None:
+        """Copy from the device, after all that was queued."""
+        self.wait()
+        driver.memcpy_dtoh(values, source)
+
+    def wait(self) -> None:
+        """Until everything queued has run. Raises one of `faults` where some of it failed."""
+        self.stream.synchronize()
+
+    def append(self, grid: tuple[int, int, int], vectors: int, *arguments: int) -> None:
+        """Queue kernels.cu's `append`."""
+        self._append.prepared_async_call(grid, (vectors, 1, 1), self.stream, *arguments)
+
+    def gather(self, logits: int, ids: int, found: int, count: int) -> None:
+        """Queue kernels.cu's `gather`."""
+        blocks = -(-count // _GATHER_THREADS)
+        self._gather.prepared_async_call(
+            (blocks, 1), (_GATHER_THREADS, 1, 1), self.stream, logits, ids, found, count
+        )
+
+    def captured(self, work: Callable[[], None]) -> Callable[[], None]:
+        """`work`, which only queues on the stream, as one launch. Run it once before.
+
+        Without cuda-bindings, or where the driver refuses, `work` itself.
+        """
+        if bindings is None:
+            log.warning("cuda-bindings is not installed: steps run without CUDA graphs, and slower")
+            return work
+        stream = bindings.CUstream(self.stream.handle)
+        mode = bindings.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
+        try:
+            _checked(bindings.cuStreamBeginCapture(stream, mode))
+            try:
+                work()
+            finally:
+                graph = _checked(bindings.cuStreamEndCapture(stream))
+            executable = _checked(bindings.cuGraphInstantiate(graph, 0))
+            _checked(bindings.cuGraphDestroy(graph))
+        except self.faults as error:
+            log.warning("CUDA graphs cannot be used: %s", error)
+            return work
+
+        def launch() -> None:
+            _checked(bindings.cuGraphLaunch(executable, stream))
+
+        return launch
+
+    def reset(self) -> None:
+        """Throw the context away, with all that lives in it: after an error that it does not survive."""
+        self._context.detach()
+        if bindings is not None:
+            bindings.cuDevicePrimaryCtxReset(bindings.cuDeviceGet(0)[1])
+
+
+def _checked(result: tuple[Any, ...]) -> Any:
+    if int(result[0]):
+        raise RuntimeError(f"CUDA error {result[0]}")
+    return result[1] if len(result) > 1 else None

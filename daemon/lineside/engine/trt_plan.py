@@ -1,0 +1,236 @@
+"""One TensorRT plan: its buffers bound, run, its cache appended to. Knows no scheduling and no text.
+
+Graphs come in two forms (lineside_models.graph): `plain` reads the cache and gives the new keys and values as
+outputs, which we append; `native` writes the cache in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lineside.engine.bundle import Geometry, Plan
+
+if TYPE_CHECKING:
+    from lineside.engine.cuda import Device
+
+_INT = 4
+_HALF = 2
+_VECTOR_BYTES = 16
+_ALIGNMENT = 256
+_PER_ALIGNMENT = _ALIGNMENT // _INT
+
+
+def aligned(size: int) -> int:
+    """`size` bytes, rounded up to where TensorRT lets the next buffer begin."""
+    return -(-size // _ALIGNMENT) * _ALIGNMENT
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """All keys and values in one allocation, FP16 [2 * layers, slots, kv_heads, max_seq_len, head_dim]."""
+
+    address: int
+    geometry: Geometry
+    slots: int
+    max_seq_len: int
+
+    @property
+    def slot_bytes(self) -> int:
+        """One slot's keys, or values, of one layer."""
+        return self.geometry.kv_heads * self.max_seq_len * self.geometry.head_dim * _HALF
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole."""
+        return 2 * self.geometry.layers * self.slots * self.slot_bytes
+
+    def place(self, layer: int, part: str, slot: int) -> int:
+        """Address of `slot` in the keys (part "key") or values of a layer."""
+        index = 2 * layer + (part == "value")
+        return self.address + (index * self.slots + slot) * self.slot_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a call runs on: sequence i extends slot `first_slot + i` by `counts[i]` of its tokens."""
+
+    first_slot: int
+    tokens: Sequence[Sequence[int]]
+    past_lens: Sequence[int]
+    counts: Sequence[int]
+    rows: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedPlan:
+    """A deserialised plan, and what runs it in activation memory of ours, so that plans can share it."""
+
+    plan: Plan
+    engine: Any
+    execution_context: Any
+
+
+def tensor_names(engine: Any) -> list[str]:
+    """Inputs and outputs of a plan."""
+    return [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+
+
+def open_plan(api: Any, engine: Any, plan: Plan) -> OpenedPlan:
+    """Make an execution context without memory, in the way that this TensorRT has."""
+    if hasattr(engine, "create_execution_context_without_device_memory"):
+        made = engine.create_execution_context_without_device_memory()
+    else:
+        made = engine.create_execution_context(api.ExecutionContextAllocationStrategy.USER_MANAGED)
+    return OpenedPlan(plan, engine, made)
+
+
+class PlanRunner:
+    """A deserialised plan with its inputs and outputs; all of it lives in `device`.
+
+    `weights` maps the names of weight inputs to device addresses, `logits` is where the logits go.
+    """
+
+    def __init__(self, device: Device, opened: OpenedPlan, cache: Cache, weights: dict[str, int]) -> None:
+        self.plan, self._device, self._cache = opened.plan, device, cache
+        self._engine, self._execution_context = opened.engine, opened.execution_context
+        names = tensor_names(self._engine)
+        self.rows = int(self._engine.get_tensor_shape("logits")[0])
+        self._in_place = any(name.startswith("present.") for name in names)
+        keys = cache.geometry.kv_heads * cache.geometry.head_dim
+        self._fresh_bytes = aligned(_HALF * opened.plan.batch * opened.plan.chunk * keys)
+        self._make_buffers()
+        self._launches: dict[int, Callable[[], None]] = {}
+        for name in names:
+            if name.startswith("weights."):
+                self._bind(name, weights[name])
+        for name, place in self._places.items():
+            if name in names:
+                self._bind(name, place)
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Activation memory that the plan wants; plans that run one after another can share it."""
+        return int(getattr(self._engine, "device_memory_size_v2", 0) or self._engine.device_memory_size)
+
+    def use_scratch(self, address: int, size: int) -> None:
+        """Give the plan its activation memory."""
+        if hasattr(self._execution_context, "set_device_memory"):
+            self._execution_context.set_device_memory(address, size)
+        else:
+            self._execution_context.device_memory = address
+
+    def fits(self, past_len: int) -> bool:
+        """Whether a call may begin at `past_len`: one that writes in place writes all its tokens."""
+        return not self._in_place or past_len + self.plan.chunk <= self.plan.max_seq_len
+
+    def run(self, job: Job, logits: int) -> list[tuple[int, float]]:
+        """Run the call; the likeliest token of each row and the logarithm of its probability.
+
+        Raises one of `device.faults`.
+        """
+        self._fill(job)
+        self._device.upload(self._inputs_address, self._inputs)
+        if self.plan.role == "step":
+            self._step(job.first_slot, logits)
+        else:
+            self._bind("logits", logits)
+            self._queue(job.first_slot)
+        self._device.download(self._outputs, self._outputs_address)
+        self._device.wait()
+        ids, logprobs = self._outputs[: self.rows], self._outputs[self._logprob_index :].view(np.float32)
+        return [(int(ids[row]), float(logprobs[row])) for row in range(len(job.rows))]
+
+    def _step(self, first_slot: int, logits: int) -> None:
+        """The step on these slots, captured at its second run: addresses are part of what is captured."""
+        if first_slot in self._launches:
+            self._launches[first_slot]()
+            return
+        self._bind("logits", logits)
+        self._queue(first_slot)
+        self._device.wait()
+        self._launches[first_slot] = self._device.captured(lambda: self._queue(first_slot))
+
+    def _queue(self, first_slot: int) -> None:
+        """Queue the graph, and the appending that it leaves to us."""
+        for layer in range(self._cache.geometry.layers):
+            for part in ("key", "value"):
+                place = self._cache.place(layer, part, first_slot)
+                self._bind(f"cache.{layer}.{part}", place)
+                if self._in_place:
+                    self._bind(f"present.{layer}.{part}", place)
+        if not self._execution_context.execute_async_v3(self._device.stream.handle):
+            raise RuntimeError(f"TensorRT did not run {self.plan.file}")
+        if not self._in_place:
+            self._append(first_slot)
+
+    def _append(self, first_slot: int) -> None:
+        geometry, plan = self._cache.geometry, self.plan
+        vectors = geometry.head_dim * _HALF // _VECTOR_BYTES
+        self._device.append(
+            (plan.chunk, plan.batch * geometry.kv_heads, 2 * geometry.layers),
+            vectors,
+            self._fresh_address,
+            self._cache.address,
+            self._places["past_lens"],
+            self._counts_address,
+            geometry.kv_heads,
+            plan.chunk,
+            vectors,
+            self._cache.slots,
+            first_slot,
+            self._cache.max_seq_len,
+            self._fresh_bytes // _VECTOR_BYTES,
+        )
+
+    def _make_buffers(self) -> None:
+        """Inputs in one pinned array that goes up in one copy; outputs likewise; fresh keys and values."""
+        plan, device = self.plan, self._device
+        sizes = {"input_ids": plan.batch * plan.chunk, "past_lens": plan.batch, "counts": plan.batch}
+        sizes["rows"] = self.rows
+        self._at: dict[str, int] = {}
+        total = 0
+        for name, count in sizes.items():
+            self._at[name] = total
+            total += -(-count // _PER_ALIGNMENT) * _PER_ALIGNMENT
+        self._inputs = device.pinned(total, np.int32)
+        self._inputs_memory = device.allocate(total * _INT)
+        self._inputs_address = int(self._inputs_memory)
+        self._logprob_index = -(-self.rows // _PER_ALIGNMENT) * _PER_ALIGNMENT
+        self._outputs = device.pinned(2 * self._logprob_index, np.int32)
+        self._outputs_memory = device.allocate(2 * self._logprob_index * _INT)
+        self._outputs_address = int(self._outputs_memory)
+        self._places = {name: self._inputs_address + _INT * at for name, at in self._at.items()}
+        self._counts_address = self._places.pop("counts")
+        if plan.role == "step":
+            del self._places["rows"]
+        self._places |= {
+            "next_ids": self._outputs_address,
+            "top_logprob": self._outputs_address + _INT * self._logprob_index,
+        }
+        if self._in_place:
+            return
+        parts = 2 * self._cache.geometry.layers
+        self._fresh_memory = device.allocate(parts * self._fresh_bytes)
+        self._fresh_address = int(self._fresh_memory)
+        for part in range(parts):
+            name = f"new.{part // 2}.{'value' if part % 2 else 'key'}"
+            self._places[name] = self._fresh_address + part * self._fresh_bytes
+
+    def _fill(self, job: Job) -> None:
+        plan, at, inputs = self.plan, self._at, self._inputs
+        inputs[:] = 0
+        for index, tokens in enumerate(job.tokens):
+            start = at["input_ids"] + index * plan.chunk
+            inputs[start : start + len(tokens)] = tokens
+        for name, values in (("past_lens", job.past_lens), ("counts", job.counts)):
+            inputs[at[name] : at[name] + len(values)] = values
+        if plan.role == "chunk":
+            inputs[at["rows"] : at["rows"] + len(job.rows)] = job.rows
+
+    def _bind(self, name: str, address: int) -> None:
+        if not self._execution_context.set_tensor_address(name, address):
+            raise RuntimeError(f"TensorRT refuses the address of {name}")

@@ -1,0 +1,176 @@
+"""TensorRtEngine on the real graphs, run by ONNX Runtime: slots, rows, bounds, refusals, faults."""
+
+import os
+
+import msgspec
+import numpy as np
+import pytest
+from tests.support.contract import EngineContract
+from tests.support.host_device import GPU, VERSION, HostDevice, OutOfMemoryError, host_parts
+
+from lineside.engine.base import EngineFaultError, Extension
+from lineside.engine.bundle import WEIGHTS, Bundle, BundleError, Plan, open_bundle, sha256_file
+from lineside.engine.tensorrt import TensorRtEngine
+from lineside_models.graph import TrtShape, lower_trt_native, lower_trt_plain
+from lineside_models.graph.store import WeightStore, stored_architecture
+from lineside_models.safetensors_file import read_safetensors
+
+SEQ_LEN = 64
+CHUNKS = (8, 32)
+
+
+def with_plans(source, directory, batches, lowering):
+    """The bundle with a graph in the place of each plan, chunks of 8 and 32 tokens."""
+    bundle = open_bundle(source)
+    directory.mkdir()
+    os.link(source / WEIGHTS, directory / WEIGHTS)
+    store = WeightStore(read_safetensors(directory / WEIGHTS))
+    architecture = stored_architecture(bundle.manifest, store)
+    shapes = [TrtShape.step(batch, SEQ_LEN) for batch in batches]
+    shapes += [TrtShape.chunk(tokens, SEQ_LEN, rows=2) for tokens in CHUNKS]
+    plans = []
+    for shape in shapes:
+        graph = directory / f"{shape.role}{shape.batch}x{shape.tokens}.onnx"
+        lowering(architecture, store, shape, "fp16", graph)
+        file = directory / f"{graph.stem}.plan"
+        file.write_bytes(str(graph).encode())
+        plan = Plan(
+            file=file.name,
+            role=shape.role,
+            batch=shape.batch,
+            chunk=shape.tokens,
+            max_seq_len=SEQ_LEN,
+            precision="fp16",
+            tensorrt_version=VERSION,
+            sm=GPU.sm,
+            sha256=sha256_file(file),
+        )
+        plans.append(plan)
+    return Bundle(directory, msgspec.structs.replace(bundle.manifest, plan=tuple(plans)))
+
+
+def constants(*arguments):
+    lower_trt_plain(*arguments, weights="constants")
+
+
+@pytest.fixture(scope="module")
+def buckets(tiny_fp32_bundle, tmp_path_factory):
+    """Weights as inputs, a step for 1, 2 and 4 sequences."""
+    return with_plans(tiny_fp32_bundle, tmp_path_factory.mktemp("trt") / "inputs", (1, 2, 4), lower_trt_plain)
+
+
+@pytest.fixture(scope="module")
+def one_step(tiny_fp32_bundle, tmp_path_factory):
+    """Weights as constants, one step for 6."""
+    return with_plans(tiny_fp32_bundle, tmp_path_factory.mktemp("trt") / "constants", (6,), constants)
+
+
+@pytest.fixture(scope="module")
+def native(tiny_fp32_bundle, tmp_path_factory):
+    """The cache in place."""
+    return with_plans(tiny_fp32_bundle, tmp_path_factory.mktemp("trt") / "native", (1, 4), lower_trt_native)
+
+
+def open_engine(bundle, slots=4, device=HostDevice):
+    return TensorRtEngine(bundle, slots=slots, max_chunk_tokens=32, parts=host_parts(device))
+
+
+class TestBuckets(EngineContract):
+    tolerance = 0.02
+
+    @pytest.fixture
+    def engine(self, buckets):
+        return open_engine(buckets)
+
+
+class TestNative(EngineContract):
+    tolerance = 0.02
+
+    @pytest.fixture
+    def engine(self, native):
+        return open_engine(native)
+
+
+class TestOneStepLargerThanTheSlots(EngineContract):
+    """As on TensorRT 8.6: weights as constants, one step for more sequences than there are slots."""
+
+    tolerance = 0.02
+
+    @pytest.fixture
+    def engine(self, one_step):
+        return open_engine(one_step)
+
+
+def test_a_row_answers_what_it_is_asked(buckets):
+    engine = open_engine(buckets)
+    ((row,),) = engine.forward([Extension(0, 0, [3, 4, 5], (2,))])
+    token, probability = row.best()
+    some = row[np.array([7, token, 2])]
+    whole = np.asarray(row)
+    assert token == whole.argmax()
+    assert probability == pytest.approx(1 / np.exp(whole - whole.max()).sum(), rel=1e-2)
+    assert some.tolist() == whole[[7, token, 2]].tolist() == row[np.array([7, token, 2])].tolist()
+
+
+def test_more_rows_than_a_call_gives_and_more_tokens_than_it_takes(buckets):
+    engine = open_engine(buckets)
+    tokens = np.random.default_rng(1).integers(5, 60, 40).tolist()
+    wanted = (0, 3, 9, 31, 32, 39)
+    (rows,) = engine.forward([Extension(1, 0, tokens, wanted)])
+    for row, index in zip([np.array(row) for row in rows], wanted, strict=True):
+        ((alone,),) = engine.forward([Extension(0, 0, tokens[: index + 1], (index,))])
+        assert np.linalg.norm(row - np.asarray(alone)) < 0.02 * np.linalg.norm(row), index
+
+
+def test_a_fault_loses_every_cache_once_and_is_the_end_twice(buckets):
+    engine = open_engine(buckets)
+    before = np.array(engine.forward([Extension(0, 0, [3, 4, 5], (2,))])[0][0])
+    opened = HostDevice.opened
+    HostDevice.fail_next = 1
+    with pytest.raises(EngineFaultError, match="illegal memory access") as caught:
+        engine.forward([Extension(0, 3, [6], (0,))])
+    assert caught.value.caches_lost
+    assert HostDevice.opened == opened + 1
+    again = np.array(engine.forward([Extension(0, 0, [3, 4, 5], (2,))])[0][0])
+    assert np.allclose(before, again)
+    HostDevice.fail_next = 1
+    with pytest.raises(HostDevice.faults[0]):
+        engine.forward([Extension(0, 3, [6], (0,))])
+
+
+def test_more_slots_than_the_plans_hold_is_refused(buckets):
+    with pytest.raises(BundleError, match="for 4 sequences") as caught:
+        open_engine(buckets, slots=5)
+    assert "slots to 4" in caught.value.hint
+
+
+def test_too_little_memory_is_refused_with_the_numbers(buckets):
+    class Small(HostDevice):
+        capacity = 1000
+
+    with pytest.raises(BundleError, match="0 MiB are free"):
+        open_engine(buckets, device=Small)
+
+    class Full(HostDevice):
+        def allocate(self, size):
+            raise OutOfMemoryError(f"{size} bytes")
+
+    with pytest.raises(BundleError, match="out of device memory") as caught:
+        open_engine(buckets, device=Full)
+    assert "slots" in caught.value.hint
+
+
+def test_a_plan_that_tensorrt_refuses(buckets, tmp_path):
+    plan = buckets.manifest.plan[0]
+    damaged = tmp_path / "bundle"
+    damaged.mkdir()
+    for entry in buckets.path.iterdir():
+        os.link(entry, damaged / entry.name)
+    (damaged / plan.file).unlink()
+    (damaged / plan.file).write_bytes(b"/nowhere")
+    plans = (
+        msgspec.structs.replace(plan, sha256=sha256_file(damaged / plan.file)),
+        *buckets.manifest.plan[1:],
+    )
+    with pytest.raises(BundleError, match="TensorRT refuses"):
+        open_engine(Bundle(damaged, msgspec.structs.replace(buckets.manifest, plan=plans)))
