@@ -56,7 +56,7 @@ class TensorRtEngine:
         self, bundle: Bundle, *, slots: int, max_chunk_tokens: int, parts: Parts | None = None
     ) -> None:
         self._bundle = bundle
-        self._parts = parts or _find_parts(bundle)
+        self._parts = parts or find_parts(bundle)
         gpu, trt = self._parts.gpu, self._parts.trt
         plans = usable_plans(bundle, Target(gpu, trt.name, trt.version))
         self._plans = _fitting(plans, slots)
@@ -80,6 +80,11 @@ class TensorRtEngine:
     def capabilities(self) -> Capabilities:
         """Static facts, and the costs that `warm_up` measured."""
         return self._capabilities
+
+    @property
+    def bundle(self) -> Bundle:
+        """What it serves."""
+        return self._bundle
 
     @property
     def device_bytes(self) -> int:
@@ -311,7 +316,7 @@ def _fitting(plans: Sequence[Plan], slots: int) -> list[Plan]:
     return [plan for plan in steps if plan.batch <= largest] + chunks
 
 
-def _find_parts(bundle: Bundle) -> Parts:
+def find_parts(bundle: Bundle) -> Parts:
     """Those of this machine. Raises BundleError naming what is missing."""
     trt = find_tensorrt(*{plan.builder for plan in bundle.manifest.plan})
     gpu = find_gpu()

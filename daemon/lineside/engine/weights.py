@@ -26,6 +26,10 @@ class Weights:
         self._entries: dict[str, Any] = json.loads(bytes(data[8 : 8 + header_len]))
         self._data = data[8 + header_len :]
 
+    def __contains__(self, name: str) -> bool:
+        """Whether there is a vector or float32 matrix of exactly this name."""
+        return name in self._entries
+
     def shape(self, name: str) -> tuple[int, ...]:
         """Rows and columns of a matrix, or the length of a vector."""
         if name in self._entries:

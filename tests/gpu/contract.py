@@ -1,0 +1,53 @@
+"""The engine contract on a real GPU: LINESIDE_GPU_BUNDLE=BUNDLE python -m pytest tests/gpu/contract.py
+
+And a real fault: a kernel that writes where nothing is.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.support.contract import EngineContract
+
+from lineside.engine.base import EngineFaultError, Extension
+from lineside.engine.bundle import open_bundle
+from lineside.engine.tensorrt import TensorRtEngine
+
+
+@pytest.fixture(scope="module")
+def gpu_engine():
+    bundle = open_bundle(Path(os.environ["LINESIDE_GPU_BUNDLE"]))
+    engine = TensorRtEngine(bundle, slots=8, max_chunk_tokens=32)
+    yield engine
+    engine.close()
+
+
+class TestOnTheDevice(EngineContract):
+    tolerance = 0.05
+
+    @pytest.fixture
+    def engine(self, gpu_engine):
+        return gpu_engine
+
+
+def test_rows_answer_what_they_are_asked(gpu_engine):
+    ((row,),) = gpu_engine.forward([Extension(0, 0, [300, 400, 500], (2,))])
+    token, probability = row.best()
+    some = row[np.array([7, token, 2])]
+    whole = np.asarray(row)
+    assert token == whole.argmax()
+    assert probability == pytest.approx(1 / np.exp(whole - whole.max()).sum(), rel=0.02)
+    assert some.tolist() == whole[[7, token, 2]].tolist()
+
+
+def test_the_engine_comes_back_from_a_cuda_error_once(gpu_engine):
+    before = np.array(gpu_engine.forward([Extension(0, 0, [300, 400, 500], (2,))])[0][0])
+    device = gpu_engine._device
+    with device.active():
+        device.gather(8, 8, 8, 64)  # an address that is nobody's
+    with pytest.raises(EngineFaultError) as caught:
+        gpu_engine.forward([Extension(0, 3, [600], (0,))])
+    assert caught.value.caches_lost
+    again = np.array(gpu_engine.forward([Extension(0, 0, [300, 400, 500], (2,))])[0][0])
+    assert np.linalg.norm(again - before) < 1e-3 * np.linalg.norm(before)
