@@ -196,7 +196,7 @@ def shapes_of(bundle: Bundle, options: CompileOptions, shared: bool) -> tuple[Tr
 
 
 def needs_of(bundle: Bundle, options: CompileOptions, precision: str, offer: Offer) -> Needs:
-    """See Needs; the cache is for --max-batch sequences. Embedding and head stay in FP16 in every precision."""
+    """See Needs; the cache is for --max-batch sequences. Embedding and head stay in FP16 always."""
     manifest, geometry = bundle.manifest, bundle.manifest.geometry
     tables = geometry.vocab_size * geometry.hidden * (1 if geometry.tied_head else 2)
     weights = round((manifest.parameters - tables) * _BYTES[precision]) + 2 * tables
