@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lineside.config import load_config
+from lineside.errors import LinesideError
 from lineside.telemetry import log
 
 DAEMON_USER = "lineside"
@@ -19,6 +20,11 @@ def add_power(commands: Any, common: argparse.ArgumentParser) -> None:
     actions = power.add_subparsers(required=True, metavar="ACTION")
     sensors = actions.add_parser("sensors", parents=[common], help="what this machine has, without a daemon")
     sensors.set_defaults(run=_sensors)
+    setting = actions.add_parser("set", parents=[common], help="change a running daemon's limit (operators)")
+    setting.add_argument("--limit-w", type=float, metavar="W", help="watts; 0: no limit")
+    setting.add_argument("--temperature-max-c", type=float, metavar="C", help="less power from here on")
+    setting.add_argument("--reset", action="store_true", help="back to the configuration and its schedule")
+    setting.set_defaults(run=_set)
     restoring = actions.add_parser(
         "restore", parents=[common], help="put back what a daemon left that did not stop in order"
     )
@@ -58,6 +64,22 @@ def _sensors(arguments: argparse.Namespace) -> None:
     }
     board.close()
     print(json.dumps(shown, indent=2, ensure_ascii=False))
+
+
+def _set(arguments: argparse.Namespace) -> None:
+    from lineside.power.helper_client import ask  # noqa: PLC0415
+
+    wanted = {"limit_w": arguments.limit_w, "temperature_max_c": arguments.temperature_max_c}
+    given = {name: value for name, value in wanted.items() if value is not None}
+    if arguments.reset == bool(given):
+        hint = "name --limit-w or --temperature-max-c, or --reset alone"
+        raise LinesideError("set power", "nothing to set, or both values and --reset", hint)
+    path = str(load_config(arguments.config).power_control_path)
+    try:
+        print(ask(path, {"reset": True} if arguments.reset else given))
+    except OSError as error:
+        hint = "is the daemon running, and are you root, its user, or one of [power] operators?"
+        raise LinesideError("set power", str(error), hint) from None
 
 
 def _restore(arguments: argparse.Namespace) -> None:

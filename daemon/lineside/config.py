@@ -135,6 +135,7 @@ class PowerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limit_w: Watts = 0.0
     temperature_max_c: Annotated[float, msgspec.Meta(ge=40, le=100)] = 85.0
     schedule: Annotated[tuple[Period, ...], msgspec.Meta(max_length=16)] = ()
+    operators: tuple[str, ...] = ()
     helper_socket: str = "/run/lineside/power.sock"
     jtop: bool = False
     root: str = "/"
@@ -199,6 +200,16 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def journal_path(self) -> Path:
         """The journal's SQLite file."""
         return self.state_path(self.journal.path, "journal.db")
+
+    @property
+    def power_setting_path(self) -> Path:
+        """What an operator has set at run time."""
+        return self.state_path("", "power-setting.json")
+
+    @property
+    def power_control_path(self) -> Path:
+        """The socket that operators set it through."""
+        return self.state_path("", "power-control.sock")
 
     @property
     def power_originals_path(self) -> Path:

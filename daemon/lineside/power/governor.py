@@ -9,12 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from lineside.power.board import Board, HeatSample, PowerSample
+from lineside.power.control import Control
 from lineside.power.controller import Controller, Decision, Plant, Sensed, Setting
 from lineside.power.facts import PowerFacts
 from lineside.power.gpu_cap import GpuCap
 from lineside.power.limit import UNLIMITED, Limit
 from lineside.power.pacer import Pacer
 from lineside.power.readings import Reading
+from lineside.power.settings import Wish
 from lineside.power.thermal import first_acting_trip
 
 log = logging.getLogger(__name__)
@@ -25,15 +27,6 @@ REPORT_EVERY = 600
 # After this without a new decision, what was published does not count any more.
 VALID_NS = 2_000_000_000
 STOP_S = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What the operator asks at this moment, and where that stands."""
-
-    limit_w: float
-    source: str
-    temperature_max_c: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +47,7 @@ class Governor:
     wish: Callable[[], Wish]
     cap: GpuCap | None
     max_batch: int
+    control: Control | None = None
     _controller: Controller = field(init=False)
     _stopping: threading.Event = field(default_factory=threading.Event, init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
@@ -75,6 +69,8 @@ class Governor:
     def stop(self) -> None:
         """End, and put back what was changed."""
         self._stopping.set()
+        if self.control is not None:
+            self.control.stop()
         if self._thread is not None:
             self._thread.join(STOP_S)
         self.pacer.published.publish(UNLIMITED)

@@ -11,7 +11,6 @@ import os
 import pwd
 import shutil
 import socket
-import struct
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,14 +23,12 @@ from lineside.errors import LinesideError
 from lineside.power.gpu import find_gpu
 from lineside.power.gpu_cap import write_cap
 from lineside.power.nvpmodel import current_mode_id, read_modes
+from lineside.power.peers import Peers
 
 log = logging.getLogger(__name__)
 
-MAX_REQUEST = 256
-PEER_TIMEOUT_S = 2.0
 COMMAND_S = 20.0
 LISTEN_FD = 3
-_PEER = struct.Struct("3i")
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,31 +46,11 @@ class Helper:
     allowed: frozenset[int]
 
     def serve(self, listener: socket.socket, go_on: Callable[[], bool] = lambda: True) -> None:
-        """Until the socket is closed, or `go_on` says no."""
-        while go_on():
-            connection, _ = listener.accept()
-            with connection:
-                connection.settimeout(PEER_TIMEOUT_S)
-                try:
-                    self._answer(connection)
-                except OSError as error:
-                    log.warning("a peer went away: %s", error)
-
-    def _answer(self, connection: socket.socket) -> None:
-        _pid, uid, _gid = _PEER.unpack(
-            connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+        """See Peers.serve."""
+        peers = Peers(
+            self.allowed.__contains__, lambda line, _: self.carry_out(msgspec.json.decode(line, type=Request))
         )
-        try:
-            if uid not in self.allowed:
-                raise PermissionError(f"user {uid} may not ask")
-            line = connection.makefile("rb").readline(MAX_REQUEST)
-            done = self.carry_out(msgspec.json.decode(line, type=Request))
-        except (OSError, ValueError, LinesideError, msgspec.DecodeError) as error:
-            log.warning("refused", extra={"uid": uid, "error": str(error)})
-            connection.sendall(msgspec.json.encode({"error": str(error)}) + b"\n")
-        else:
-            log.info("%s", done, extra={"uid": uid})
-            connection.sendall(msgspec.json.encode({"done": done}) + b"\n")
+        peers.serve(listener, go_on)
 
     def carry_out(self, request: Request) -> str:
         """One verb. Raises ValueError, OSError or LinesideError with the reason."""

@@ -1,8 +1,9 @@
-"""Asks the privileged helper. Knows nothing of what it does."""
+"""Asks over a Unix socket: the privileged helper, or the daemon. Knows nothing of what is done."""
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 
 import msgspec
 
@@ -12,11 +13,14 @@ MAX_ANSWER = 4096
 
 def set_through_helper(path: str, hz: int) -> None:
     """Have the GPU's clock capped. Raises OSError with the helper's own reason, or that there is none."""
-    ask_helper(path, {"set": "gpu_max_freq", "value": hz})
+    try:
+        ask(path, {"set": "gpu_max_freq", "value": hz})
+    except OSError as error:
+        raise OSError(f"the power helper: {error}") from None
 
 
-def ask_helper(path: str, request: dict[str, object]) -> None:
-    """One request, one answer. Raises OSError."""
+def ask(path: str, request: Mapping[str, object]) -> str:
+    """One request, one answer: what was done. Raises OSError with the reason."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(TIMEOUT_S)
@@ -24,10 +28,11 @@ def ask_helper(path: str, request: dict[str, object]) -> None:
             connection.sendall(msgspec.json.encode(request) + b"\n")
             answer = connection.makefile("rb").readline(MAX_ANSWER)
     except OSError as error:
-        raise OSError(f"the power helper does not answer at {path}: {error.strerror or error}") from None
+        raise OSError(f"nobody answers at {path}: {error.strerror or error}") from None
     try:
         told = msgspec.json.decode(answer, type=dict[str, str])
     except msgspec.DecodeError:
-        raise OSError("the power helper's answer cannot be read") from None
+        raise OSError(f"the answer from {path} cannot be read") from None
     if error_text := told.get("error"):
-        raise OSError(f"the power helper refuses: {error_text}")
+        raise OSError(f"refused: {error_text}")
+    return told.get("done", "")

@@ -5,18 +5,18 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import time
 from pathlib import Path
 
-from lineside.config import Config, PowerConfig
+from lineside.config import Config
 from lineside.power.board import Board, discover
-from lineside.power.governor import Governor, Wish
+from lineside.power.control import start_control
+from lineside.power.governor import Governor
 from lineside.power.gpu import Gpu
 from lineside.power.gpu_cap import GpuCap, SetCap, restore, write_cap
 from lineside.power.helper_client import set_through_helper
 from lineside.power.originals import OriginalsFile
 from lineside.power.pacer import Pacer
-from lineside.power.schedule import limit_at
+from lineside.power.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,9 @@ def start_governor(config: Config, pacer: Pacer) -> Governor:
     board = discover(Path(power.root), jtop=power.jtop)
     cap = _cap(board, config)
     restore_originals(config, board)
-    governor = Governor(board, pacer, lambda: wish_of(power), cap, config.engine.slots)
+    settings = Settings(power, config.power_setting_path)
+    governor = Governor(board, pacer, settings.wish, cap, config.engine.slots)
+    governor.control = start_control(settings, config.power_control_path, power.operators)
     governor.start()
     log.info(
         "power is measured" if board.total.rails else "power cannot be measured",
@@ -53,12 +55,6 @@ def setter_of(gpu: Gpu, helper_socket: str) -> SetCap:
     if os.access(gpu.max_freq, os.W_OK):
         return functools.partial(write_cap, gpu)
     return functools.partial(set_through_helper, helper_socket)
-
-
-def wish_of(power: PowerConfig) -> Wish:
-    """What the configuration asks at this time of day."""
-    limit_w, source = limit_at(power.schedule, time.strftime("%H:%M"), power.limit_w)
-    return Wish(limit_w, source, power.temperature_max_c)
 
 
 def _cap(board: Board, config: Config) -> GpuCap | None:

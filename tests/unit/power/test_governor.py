@@ -4,11 +4,12 @@ from tests.support import boards
 
 from lineside.config import Config, PowerConfig
 from lineside.power.board import discover
-from lineside.power.governor import Governor, Wish
+from lineside.power.governor import Governor
 from lineside.power.gpu_cap import GpuCap
 from lineside.power.originals import Originals, OriginalsFile
 from lineside.power.pacer import Pacer
 from lineside.power.schedule import Period, limit_at
+from lineside.power.settings import Wish
 from lineside.power.start import restore_originals, setter_of
 
 NIGHT = Period(name="night", begin="22:00", end="06:00", limit_w=7.0)

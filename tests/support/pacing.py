@@ -1,0 +1,107 @@
+"""A real engine under full load, held to fractions of what it uses by pacing alone. Any engine, any meter."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import anyio
+
+from lineside.engine.base import Engine
+from lineside.ports import Call, GenerateJob
+from lineside.power.controller import Controller, Plant, Sensed, Setting
+from lineside.power.limit import Limit
+from lineside.power.pacer import Pacer
+from lineside.serving.grammar import GrammarCompiler
+from lineside.serving.request import Principal, Sampling, TokenEvent
+from lineside.serving.service import GenerationService
+from lineside.serving.tokenizer import Tokenizer
+
+SAMPLE_S = 0.1
+PROMPT = "A conveyor drive reports an alarm. "
+HOUR_NS = 3_600_000_000_000
+
+
+@dataclass(frozen=True)
+class Point:
+    """What was asked and what came of it; `use` is in the meter's unit a second (cores, or watts)."""
+
+    fraction: float
+    asked: float
+    use: float
+    tokens_per_s: float
+    tokens_per_unit: float
+    duty: float
+
+
+class Governed:
+    """The governor's loop with another meter in the place of a board's rails."""
+
+    def __init__(self, pacer: Pacer, used: Callable[[], float], max_batch: int) -> None:
+        self.pacer, self.limit = pacer, 0.0
+        self._used, self._controller = used, Controller(Plant((), max_batch))
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Governed:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        used, at_s = self._used(), time.monotonic()
+        while not self._stop.wait(SAMPLE_S):
+            now, now_s = self._used(), time.monotonic()
+            power_mw = (now - used) / (now_s - at_s) * 1000
+            used, at_s = now, now_s
+            decision = self._controller.step(Sensed(now_s, power_mw), Setting(self.limit * 1000))
+            self.pacer.published.publish(Limit(decision.duty, decision.max_batch))
+
+
+async def pacing_trial(
+    engine: Engine,
+    text: tuple[Tokenizer, GrammarCompiler],
+    used: Callable[[], float],
+    fractions: Sequence[float],
+    seconds: tuple[float, float] = (8.0, 10.0),
+) -> list[Point]:
+    """First unpaced (fraction 1), then each fraction of that: settle, measure. `used` counts without end."""
+    slots, pacer = engine.capabilities.slots, Pacer()
+    service = GenerationService(engine, *text, max_waiting=slots, on_failure=print, pacer=pacer)
+    points: list[Point] = []
+    with Governed(pacer, used, slots) as governed:
+        async with anyio.create_task_group() as group:
+            written = [0] * slots
+            for slot in range(slots):
+                group.start_soon(_load, service, written, slot)
+            for fraction in (1.0, *fractions):
+                asked = fraction * points[0].use if points else 0.0
+                governed.limit = asked if fraction < 1 else 0.0
+                await anyio.sleep(seconds[0])
+                points.append(await _measure(fraction, asked, used, written, pacer, seconds[1]))
+            group.cancel_scope.cancel()
+    await service.drain(5.0)
+    return points
+
+
+async def _load(service: GenerationService, written: list[int], slot: int) -> None:
+    while True:
+        call = Call(Principal("bench", "bench"), time.monotonic_ns() + HOUR_NS)
+        job = GenerateJob(call, prompt=PROMPT * 4, sampling=Sampling(max_tokens=128, temperature=1.0))
+        async for event in service.generate(job):
+            if isinstance(event, TokenEvent):
+                written[slot] += len(event.tokens)
+
+
+async def _measure(  # noqa: PLR0917 every one is of another type
+    fraction: float, asked: float, used: Callable[[], float], written: list[int], pacer: Pacer, for_s: float
+) -> Point:
+    before, tokens, begun_s = used(), sum(written), time.monotonic()
+    await anyio.sleep(for_s)
+    elapsed_s, unit, count = time.monotonic() - begun_s, used() - before, sum(written) - tokens
+    return Point(fraction, asked, unit / elapsed_s, count / elapsed_s, count / unit, pacer.limit().duty)
