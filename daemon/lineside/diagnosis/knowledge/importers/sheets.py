@@ -37,7 +37,8 @@ def xls_grids(data: bytes) -> Gathered:
     """A grid for each sheet of a file from before 2007."""
     xlrd = library("xlrd", ".xls")
     try:
-        book = xlrd.open_workbook(file_contents=data, formatting_info=True)
+        # Its own remarks go to standard output unless they are given a place.
+        book = xlrd.open_workbook(file_contents=data, formatting_info=True, logfile=io.StringIO())
     except Exception as error:
         raise UnreadableError(f"cannot be read: {error}") from error
     gathered = Gathered()
