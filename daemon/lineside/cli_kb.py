@@ -273,6 +273,8 @@ def _stats(arguments: argparse.Namespace) -> None:
 def _search(arguments: argparse.Namespace) -> int:
     from lineside.diagnosis.knowledge.search import Query, Searcher  # noqa: PLC0415
     from lineside.diagnosis.knowledge.store import Store  # noqa: PLC0415
+    from lineside.diagnosis.knowledge.vectors import Vectors  # noqa: PLC0415
+    from lineside.loading import load_embedder  # noqa: PLC0415
 
     if not (arguments.text or arguments.code):
         print("lineside: kb search: name a text or --code", file=sys.stderr)
@@ -286,8 +288,14 @@ def _search(arguments: argparse.Namespace) -> int:
         unit=arguments.unit,
         fw=arguments.fw,
     )
-    with contextlib.closing(Store(config.knowledge_path)) as store:
-        found = Searcher(store, config.knowledge.max_entries).search(query)
+    with contextlib.ExitStack() as stack:
+        store = stack.enter_context(contextlib.closing(Store(config.knowledge_path)))
+        vectors = None
+        # A code needs no vectors, and loading what makes them takes half a second.
+        if arguments.text and (embedder := load_embedder(config)):
+            vectors = stack.enter_context(contextlib.closing(Vectors(store, embedder)))
+            vectors.wait()
+        found = Searcher(store, config.knowledge.max_entries, vectors).search(query)
     print(f"{found.verdict} (version {found.version})")
     if found.candidates and found.verdict in _ADVICE:
         print(_ADVICE[found.verdict])
