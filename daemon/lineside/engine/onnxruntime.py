@@ -231,6 +231,8 @@ def _open_session(bundle: Bundle, threads: int, provider: str) -> ort.InferenceS
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    # Its threads would go on spinning while pacing lets the engine rest.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     model, providers = ONNX_MODEL, ["CPUExecutionProvider"]
     if provider == "cuda":
         model, providers = ONNX_CUDA_MODEL, [CUDA_PROVIDER, *providers]
