@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import anyio
@@ -38,6 +39,9 @@ from lineside.power.start import start_governor
 from lineside.serving.no_model import NoModel
 from lineside.serving.schema_check import CheckedGenerator, SchemaChecker
 from lineside.serving.service import GenerationService
+from lineside.supervision.notify import Notifier, from_environment
+from lineside.supervision.reload import reload
+from lineside.supervision.watchdog import Proof, feed, loading
 from lineside.telemetry.status import Sources, Status
 from lineside.transport.grpc.calls import CallDefaults
 from lineside.transport.grpc.server import GrpcServer, Served
@@ -50,12 +54,17 @@ log = logging.getLogger(__name__)
 ABORT_S = 2.0
 
 
-async def serve(config: Config) -> None:
-    """Run until SIGTERM or SIGINT. Raises LinesideError where the daemon cannot start or go on."""
+async def serve(config: Config, read_config: Callable[[], Config]) -> None:
+    """Run until SIGTERM or SIGINT; at SIGHUP, `read_config` again.
+
+    Raises LinesideError where the daemon cannot start or go on.
+    """
+    notifier = from_environment()
     async with contextlib.AsyncExitStack() as stack:
         app = App(config, stack)
-        await app.start()
-        await app.run()
+        async with loading(notifier):
+            await app.start()
+        await app.run(notifier, lambda: reload(config, read_config, notifier))
     if app.failure is not None:
         hint = "see the log above; a supervisor such as systemd starts the daemon again"
         raise LinesideError("run engine", repr(app.failure), hint)
@@ -112,10 +121,11 @@ class App:
         self._status.sources = self._sources()
         self._grpc = await self._start_grpc(diagnoser)
 
-    async def run(self) -> None:
+    async def run(self, notifier: Notifier, on_reload: Callable[[], None]) -> None:
         """Serve until told to stop, then drain."""
         async with anyio.create_task_group() as group:
-            group.start_soon(self._signals, name="signals")
+            group.start_soon(self._signals, on_reload, name="signals")
+            group.start_soon(feed, notifier, self._proofs(), name="watchdog")
             group.start_soon(self._desk.run, name="desk")
             if self._broker is not None:
                 group.start_soon(self._broker.watch, name="broker")
@@ -125,7 +135,9 @@ class App:
             if self._grpc is not None:
                 await self._grpc.set_serving(True)
             log.info("ready", extra={"seconds": round(time.monotonic() - self._begun_s, 2)})
+            notifier.send(READY=1, STATUS="serving")
             await self._stopping.wait()
+            notifier.send(STOPPING=1, STATUS="draining")
             self._status.state = "draining"
             log.info("stopping")
             await self._drain()
@@ -143,10 +155,24 @@ class App:
         if self._link is not None:
             await self._link.stop()
 
-    async def _signals(self) -> None:
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            async for _ in signals:
-                self._stopping.set()
+    async def _signals(self, on_reload: Callable[[], None]) -> None:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            async for received in signals:
+                if received == signal.SIGHUP:
+                    on_reload()
+                else:
+                    self._stopping.set()
+
+    def _proofs(self) -> dict[str, Proof]:
+        """Who has to go on for the daemon to be of use."""
+        proofs: dict[str, Proof] = {}
+        if self._model is not None:
+            proofs["engine"] = self._model.service.progress
+        if self._grpc is not None:
+            proofs["gRPC"] = self._grpc.progress
+        if self._link is not None:
+            proofs["MQTT"] = self._link.progress
+        return proofs
 
     def _engine_failed(self, error: Exception) -> None:
         self.failure = error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import json
 import os
 import sys
@@ -41,7 +42,15 @@ def _serve(arguments: argparse.Namespace) -> None:
 
     config = load_config(arguments.config)
     log.set_up(config.telemetry.log_level)
-    anyio.run(serve, config)
+    # A watchdog ends a stuck daemon with SIGABRT: where every thread was is then in the log.
+    faulthandler.enable()
+    anyio.run(serve, config, lambda: load_config(arguments.config))
+
+
+def _broker(arguments: argparse.Namespace) -> None:
+    from lineside.transport.mqtt.mosquitto import run_broker  # noqa: PLC0415
+
+    run_broker(load_config(arguments.config).mqtt, arguments.directory)
 
 
 def _diagnose(arguments: argparse.Namespace) -> None:
@@ -122,6 +131,14 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = commands.add_parser("serve", parents=[common], help="run the daemon")
     serve.set_defaults(run=_serve)
+
+    broker = commands.add_parser(
+        "broker", parents=[common], help="run the broker by itself, for a service manager"
+    )
+    broker.add_argument(
+        "--directory", type=Path, required=True, metavar="DIR", help="where it keeps its queues"
+    )
+    broker.set_defaults(run=_broker)
 
     diagnose = commands.add_parser("diagnose", parents=[remote], help="ask the daemon for a diagnosis")
     diagnose.add_argument("report", metavar="FILE", help="a report in JSON; - for standard input")

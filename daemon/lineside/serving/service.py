@@ -27,7 +27,7 @@ from lineside.serving.grammar import GrammarCompiler
 from lineside.serving.request import Event, Priority, Request, TokenEvent
 from lineside.serving.sequence import Generation
 from lineside.serving.tokenizer import Tokenizer
-from lineside.serving.worker import Abort, Submit, Worker
+from lineside.serving.worker import Abort, Ping, Submit, Worker
 
 log = logging.getLogger(__name__)
 
@@ -125,6 +125,17 @@ class GenerationService:
             receive.close()
             if request.id in self._waiters:
                 self._worker.send(Abort(request.id, Reason.CANCELLED, "the client has gone"))
+
+    async def progress(self) -> None:
+        """Returns once the engine's thread is between two steps; a stuck step never is."""
+        answered = anyio.Event()
+
+        def answer() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                self._loop.call_soon_threadsafe(answered.set)
+
+        self._worker.send(Ping(answer))
+        await answered.wait()
 
     async def drain(self, timeout_s: float) -> None:
         """Refuse new requests, let the admitted ones end, then end the thread."""

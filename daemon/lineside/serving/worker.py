@@ -43,7 +43,14 @@ class Stop:
     """End every sequence and leave the thread."""
 
 
-Command = Submit | Abort | Stop
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Asks whether the thread still takes commands: `answer` is called on it."""
+
+    answer: Callable[[], None]
+
+
+Command = Submit | Abort | Stop | Ping
 
 
 class Worker:
@@ -117,9 +124,11 @@ class Worker:
         self._pacer.rest()
         return None
 
-    def _apply(self, command: Submit | Abort) -> None:
+    def _apply(self, command: Submit | Abort | Ping) -> None:
         if isinstance(command, Submit):
             self._begin(command.generation)
+        elif isinstance(command, Ping):
+            command.answer()
         elif command.request_id in self._generations:
             self._end(command.request_id, command.reason, command.message)
 

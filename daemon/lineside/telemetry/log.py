@@ -30,6 +30,11 @@ class LineFormatter(logging.Formatter):
         return f"{instant}.{int(record.msecs):03d} {record.levelname:<7} {line}"
 
 
+def set_level(level: str) -> None:
+    """Log from `level` on."""
+    logging.getLogger().setLevel(level.upper())
+
+
 def set_up(level: str) -> None:
     """Install the formatter for the whole process."""
     handler = logging.StreamHandler()

@@ -51,6 +51,7 @@ HEADROOM = 64
 # For health watchers, which never end by themselves, to hear the last status before the server goes.
 FLUSH_S = 0.25
 CLEANUP_S = 2.0
+OWN_CHANNEL = (("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class GrpcServer:
         self._open_inference = OpenInferenceService(served.generator, admin, self._calls, defaults.max_tokens)
         self._health = health.aio.HealthServicer()
         self._server: grpc.aio.Server | None = None
+        self._address = ""
 
     async def start(self) -> int:
         """Listen; returns the port."""
@@ -94,8 +96,24 @@ class GrpcServer:
         port = self._bind(server)
         await server.start()
         self._server = server
+        # Whoever listens everywhere is reached here.
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._config.host, self._config.host)  # noqa: S104
+        self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         logger.info("gRPC listens", extra={"host": self._config.host, "port": port})
         return port
+
+    async def progress(self) -> None:
+        """Returns once the server has answered a call of our own, from its socket to its handler and back."""
+        if self._server is None:
+            return
+        async with grpc.aio.insecure_channel(self._address, OWN_CHANNEL) as channel:
+            stub = health_pb2_grpc.HealthStub(channel)
+            try:
+                await stub.Check(health_pb2.HealthCheckRequest(), wait_for_ready=True)
+            except grpc.aio.AioRpcError as error:
+                # A no for want of seats is an answer; a server that is being stopped has given its last.
+                if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED and self._server is not None:
+                    raise
 
     async def set_serving(self, serving: bool) -> None:
         """Tell health checks and their watchers."""

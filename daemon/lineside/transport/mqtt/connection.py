@@ -32,6 +32,8 @@ logger = logging.getLogger("lineside.transport.mqtt")
 OVERSHOOT = 64
 WINDOW = 16
 CLOSE_S = 2.0
+# paho's thread comes round at least once a second.
+BEAT_S = 0.5
 
 Acknowledge = Callable[[], None]
 OnMessage = Callable[[MQTTMessage, Acknowledge], None]
@@ -92,6 +94,14 @@ class Connection:
             raise ValueError(f"paho: {info.rc!s}")
         # The broker's answer reaches this loop later: it is posted.
         self._waiting[info.mid] = on_taken
+
+    async def progress(self) -> None:
+        """Returns once paho's thread has come round, or the connection is over."""
+        beats = self._client.beats
+        while self._client.beats == beats:
+            with anyio.move_on_after(BEAT_S):
+                await self.over.wait()
+                return
 
     async def close(self) -> None:
         """Wait for the broker's answers, say that the daemon stopped, disconnect."""

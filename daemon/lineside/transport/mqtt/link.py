@@ -47,6 +47,11 @@ class MqttLink:
         """The broker."""
         return f"{self._config.host}:{self._config.port}"
 
+    async def progress(self) -> None:
+        """Returns once the connection's thread goes on. Without one nothing can stick."""
+        if self._connection is not None and self.connected:
+            await self._connection.progress()
+
     async def run(self) -> None:
         """Connect, and again whenever a connection ends, until stopped."""
         backoff = Backoff()

@@ -8,6 +8,7 @@ import shutil
 import stat
 from pathlib import Path
 
+from lineside.config import MqttConfig
 from lineside.errors import LinesideError
 
 OPERATION = "start the managed broker"
@@ -68,6 +69,20 @@ def command(program: str) -> list[str]:
     user = ["--reuid", USER, "--regid", USER, "--clear-groups", "--no-new-privs"] if os.geteuid() == 0 else []
     # The configuration's path is relative: that user need not be able to enter the directories above.
     return [setpriv, *user, "--pdeathsig", "TERM", "--", program, "-c", CONFIG_NAME]
+
+
+def run_broker(config: MqttConfig, directory: Path) -> None:
+    """Become a Mosquitto that outlives the daemon, configured as the daemon's own is."""
+    program = find_mosquitto(config.mosquitto)
+    prepare_directory(directory)
+    try:
+        write_config(directory, config.port, config.max_pending_reports)
+        os.chdir(directory)
+        os.execv(program, [program, "-c", CONFIG_NAME])  # noqa: S606 - no shell, and nothing of a client's
+    except OSError as error:
+        raise LinesideError(
+            "start the broker", f"{directory}: {error.strerror}", "name another --directory"
+        ) from error
 
 
 def prepare_directory(directory: Path) -> None:

@@ -1,0 +1,1 @@
+"""What a service manager asks of the daemon: notifications, proof of progress, a reload."""

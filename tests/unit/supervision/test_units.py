@@ -1,0 +1,46 @@
+"""The units: systemd understands every line of them, and they open no more than they say."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+UNITS = Path(__file__).parents[3] / "systemd"
+SERVICES = sorted(path.name for path in UNITS.glob("*.service"))
+HELPER = "lineside-power.service"
+PROGRAM = "/opt/lineside/bin/lineside"
+
+
+def exposure(unit: Path) -> float:
+    command = ["systemd-analyze", "security", "--offline=yes", "--no-pager", unit]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    return float(re.search(r"Overall exposure level for \S+: ([\d.]+)", done.stdout)[1])
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_unit_is_exposed(name):
+    assert exposure(UNITS / name) <= (1.2 if name == HELPER else 1.6)
+
+
+def test_a_jetson_opens_little_more(tmp_path):
+    unit = tmp_path / "lineside.service"
+    unit.write_text((UNITS / "lineside.service").read_text() + (UNITS / "jetson.conf").read_text())
+    assert exposure(unit) <= 1.6
+
+
+def test_systemd_has_nothing_to_say_about_them(tmp_path):
+    """It exits with 0 after an unknown key, too: what counts is that it is silent."""
+    program = Path(sys.executable).parent / "lineside"
+    for path in UNITS.iterdir():
+        if path.suffix in (".service", ".socket", ".timer"):
+            (tmp_path / path.name).write_text(path.read_text().replace(PROGRAM, str(program)))
+    dropin = tmp_path / "lineside.service.d"
+    dropin.mkdir()
+    (dropin / "jetson.conf").write_text((UNITS / "jetson.conf").read_text())
+    units = [path for path in tmp_path.iterdir() if path.is_file()]
+    assert len(units) >= 4
+    done = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
