@@ -12,15 +12,18 @@ from lineside.diagnosis.knowledge.entry import Entry, Language
 from lineside.diagnosis.knowledge.terms import IDLE, query_terms
 from lineside.diagnosis.phrases import phrase
 from lineside.diagnosis.report import Report, Value, Window
+from lineside.diagnosis.work import addresses_reader
 
 MAX_SENSORS, MAX_LOGS = 4, 3
 MAX_LOG_QUOTE = 200
 # A limit that a trend reaches later than this is no part of the fault at hand.
 MAX_AHEAD_S = 3600.0
+# A signal without a limit has to leave its mean by that share of it to be worth a word.
+MOVED = 0.1
 # One shared word is met by chance; two, or one that a cause and an action share, or the code itself, seldom.
 MIN_SHARED = 2
 _GOOD = frozenset({"", "good", "ok", "192", "0"})
-_UNITS = {"Cel": "°C", "[degF]": "°F", "Ohm": "Ω"}
+_UNITS = {"1": "", "Cel": "°C", "[degF]": "°F", "Ohm": "Ω"}
 
 
 class Finding(NamedTuple):
@@ -32,7 +35,7 @@ class Finding(NamedTuple):
 
 
 def sensor_evidence(report: Report, language: Language) -> tuple[Evidence, ...]:
-    """Values beyond their limits, then trends towards one, then readings of bad quality."""
+    """Beyond a limit now, then on the way to one, then beyond it lately, then moving, then of bad quality."""
     findings = sorted(_findings(report, language), key=lambda finding: -finding.weight)[:MAX_SENSORS]
     return tuple(
         Evidence(ref=f"S{number}", kind="sensor", src=finding.signal, quote=finding.quote)
@@ -44,7 +47,8 @@ def log_evidence(report: Report, entries: Sequence[Entry]) -> tuple[Evidence, ..
     """The log lines that together say most of the entries, in the log's order."""
     weights = _weights(entries)
     codes = {key for entry in entries for key, _ in code_keys(entry.code)[:1]}
-    found = {index: _telling(line, weights) for index, line in enumerate(report.log)}
+    spoken = {index: line for index, line in enumerate(report.log) if not addresses_reader(line)}
+    found = {index: telling_terms(line) & weights.keys() for index, line in spoken.items()}
     open_lines = [
         index
         for index, terms in found.items()
@@ -74,6 +78,11 @@ def computed_quotes(report: Report, language: Language) -> frozenset[str]:
 def log_source(number: int) -> str:
     """Where a log line is found: its number in the report, from 1."""
     return f"log:{number}"
+
+
+def log_number(evidence: Evidence) -> int:
+    """Which line of the report a log's evidence is, from 1."""
+    return int(evidence.src.partition(":")[2])
 
 
 def quantity(value: float, unit: str) -> str:
@@ -109,24 +118,62 @@ def time_to_limit(window: Window, value: Value | None) -> tuple[float, float] | 
 
 
 def _findings(report: Report, language: Language) -> Iterable[Finding]:
+    """One for each signal at most: the weightiest."""
+    windows = {window.n: window for window in report.win}
     values = {value.n: value for value in report.values}
     for value in values.values():
         if beyond := beyond_limit(value):
-            yield Finding(2 + min(beyond, 1e6), value.n, _beyond(value, language))
+            yield Finding(2 + min(beyond, 1e6), value.n, _beyond(value, windows.get(value.n), language))
         elif not is_good(value):
             yield Finding(0.5, value.n, phrase("bad_quality", language, name=value.n, quality=value.q))
-    for window in report.win:
-        value_now = values.get(window.n)
-        ahead = time_to_limit(window, value_now)
-        if ahead is not None and value_now is not None and not beyond_limit(value_now):
-            yield Finding(2 - ahead[0] / MAX_AHEAD_S, window.n, _trend(window, value_now, ahead, language))
+        elif found := _in_window(value, windows.get(value.n), language):
+            yield found
+    for window in windows.values():
+        if window.n not in values and (moved := _moved(window, "", language)):
+            yield moved
 
 
-def _beyond(value: Value, language: Language) -> str:
+def _in_window(value: Value, window: Window | None, language: Language) -> Finding | None:
+    """What the recent past says of a reading that is within its limits now."""
+    if window is None:
+        return None
+    if (ahead := time_to_limit(window, value)) is not None:
+        return Finding(2 - ahead[0] / MAX_AHEAD_S, value.n, _trend(window, value, ahead, language))
+    stats = window.stats
+    for name, extreme, limit, sign in (
+        ("was_above", stats.max, value.hi, 1),
+        ("was_below", stats.min, value.lo, -1),
+    ):
+        if extreme is not None and limit is not None and (extreme - limit) * sign > 0:
+            reading, bound = quantity(extreme, value.u), quantity(limit, value.u)
+            return Finding(0.9, value.n, phrase(name, language, name=value.n, value=reading, limit=bound))
+    return _moved(window, value.u, language)
+
+
+def _moved(window: Window, unit: str, language: Language) -> Finding | None:
+    """A signal that left its mean in the direction of its slope, and by more than noise."""
+    last, mean, slope = window.stats.last, window.stats.mean, window.stats.slope
+    if last is None or mean is None or not slope or (last - mean) * slope <= 0:
+        return None
+    if abs(last - mean) < MOVED * abs(mean):
+        return None
+    shown = {"last": quantity(last, unit), "mean": quantity(mean, unit)}
+    name = "moving_up" if slope > 0 else "moving_down"
+    return Finding(0.7, window.n, phrase(name, language, name=window.n, **shown))
+
+
+def _beyond(value: Value, window: Window | None, language: Language) -> str:
     above = value.hi is not None and value.v > value.hi
-    limit = value.hi if above else value.lo
-    reading, bound = quantity(value.v, value.u), quantity(limit or 0.0, value.u)
-    return phrase("above" if above else "below", language, name=value.n, value=reading, limit=bound)
+    limit = (value.hi if above else value.lo) or 0.0
+    reading, bound = quantity(value.v, value.u), quantity(limit, value.u)
+    finding = phrase("above" if above else "below", language, name=value.n, value=reading, limit=bound)
+    mean = None if window is None else window.stats.mean
+    if mean is None:
+        return finding
+    lasting = mean > limit if above else mean < limit
+    return phrase(
+        "mean_too" if lasting else "peak_only", language, finding=finding, mean=quantity(mean, value.u)
+    )
 
 
 def _trend(window: Window, value: Value, ahead: tuple[float, float], language: Language) -> str:
@@ -149,10 +196,10 @@ def _weights(entries: Sequence[Entry]) -> dict[str, int]:
     return weights
 
 
-def _telling(line: str, weights: Mapping[str, int]) -> set[str]:
+def telling_terms(line: str) -> set[str]:
+    """The words of a line that can say something of a fault."""
     # Pairs of Latin signs are no words: those of two times of day meet by chance.
-    terms = (term for term in query_terms(line) if len(term) > 1 and term.isalpha() and term not in IDLE)
-    return {term for term in terms if term in weights}
+    return {term for term in query_terms(line) if len(term) > 1 and term.isalpha() and term not in IDLE}
 
 
 def _weigh(terms: set[str], weights: Mapping[str, int]) -> int:

@@ -17,8 +17,9 @@ import msgspec
 
 from lineside.diagnosis.diagnosis import SeverityName
 from lineside.diagnosis.knowledge.entry import Entry
+from lineside.diagnosis.options import Option
 from lineside.diagnosis.report import Report
-from lineside.diagnosis.rules import SEVERITIES, Choice, Option, severity_floor
+from lineside.diagnosis.rules import SEVERITIES, Choice, severity_floor
 
 NONE = "none"
 # Of up to three causes every order is offered, of more which two come first: so few orders compile in a
@@ -78,7 +79,8 @@ class Guide:
     def _shape(self, option: Option, allowed: tuple[SeverityName, ...]) -> dict[str, Any]:
         properties: dict[str, Any] = {
             "entry": {"const": option.ref},
-            "causes": _orders(option.cause_ids),
+            # What the report's own evidence has decided is not the model's to turn round.
+            "causes": {"const": _first(option.cause_ids)} if option.decided else _orders(option.cause_ids),
             "checks": _orders(option.action_ids),
             "severity": {"enum": list(allowed)},
         }
@@ -97,6 +99,11 @@ def allowed_severities(report: Report, entry: Entry) -> tuple[SeverityName, ...]
         return (floor,)
     at = SEVERITIES.index(floor)
     return SEVERITIES[at : at + 2]
+
+
+def _first(ids: Sequence[str]) -> list[str]:
+    """The beginning of the order that stands."""
+    return list(ids[: RANKED if len(ids) <= RANKED else RANKED_OF_MANY])
 
 
 def _orders(ids: Sequence[str]) -> dict[str, Any]:

@@ -65,7 +65,39 @@ _PHRASES: dict[str, tuple[str, str]] = {
     "no_choice": ("the entry leaves nothing to rank", "该条目无需排序"),
     "no_language": ("the model does not know the language {language}", "模型不懂此语言（{language}）"),
     "unreadable": ("the model's answer could not be read", "无法读取模型的回答"),
+    "was_above": (
+        "{name} went up to {value} within the window, above its limit of {limit}; it is back within.",
+        "{name} 在时间窗内最高达到 {value}，超过上限 {limit}，现已恢复。",
+    ),
+    "was_below": (
+        "{name} went down to {value} within the window, below its limit of {limit}; it is back within.",
+        "{name} 在时间窗内最低降到 {value}，低于下限 {limit}，现已恢复。",
+    ),
+    "mean_too": (
+        "{finding} So is its mean over the window, {mean}.",
+        "{finding}时间窗内的平均值 {mean} 也越限。",
+    ),
+    "peak_only": (
+        "{finding} Its mean over the window, {mean}, is within.",
+        "{finding}时间窗内的平均值 {mean} 未越限。",
+    ),
+    "moving_up": (
+        "{name} is rising: {last} now, {mean} on average over the window.",
+        "{name} 正在上升：当前 {last}，时间窗内平均 {mean}。",
+    ),
+    "moving_down": (
+        "{name} is falling: {last} now, {mean} on average over the window.",
+        "{name} 正在下降：当前 {last}，时间窗内平均 {mean}。",
+    ),
+    "order": ("Order of events: {events}.", "事件先后：{events}。"),
+    "comma": (", ", "，"),
+    "first": ("{ref} first", "{ref} 最先"),
+    "later": ("{ref} {time} later", "{ref} 在其后 {time}"),
+    "before_alarm": ("{ref} {time} before the alarm", "{ref} 在报警前 {time}"),
+    "with_alarm": ("{ref} with the alarm", "{ref} 与报警同时"),
+    "after_alarm": ("{ref} {time} after the alarm", "{ref} 在报警后 {time}"),
     "seconds": ("{n} s", "{n} 秒"),
+    "hours": ("{n} h", "{n} 小时"),
     "minutes": ("{n} min", "{n} 分钟"),
 }
 

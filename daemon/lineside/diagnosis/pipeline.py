@@ -19,17 +19,17 @@ from lineside.diagnosis.draft import NS_PER_MS, Assignment, Draft, confidence, w
 from lineside.diagnosis.guide import Guide, allowed_severities
 from lineside.diagnosis.knowledge.entry import Language
 from lineside.diagnosis.knowledge.search import Query, Retrieval, Searcher
+from lineside.diagnosis.options import Option
 from lineside.diagnosis.phrases import phrase
 from lineside.diagnosis.prompt import Data, fit
 from lineside.diagnosis.report import Report, priority_of
 from lineside.diagnosis.rules import (
     Answer,
-    Option,
     abstention,
     answer_by_rules,
     answer_of,
+    considered,
     findings_of,
-    options_of,
 )
 from lineside.diagnosis.writer import Writer
 from lineside.errors import LinesideError, Reason, RejectedError
@@ -105,7 +105,7 @@ class Pipeline:
         task.retrieval = await anyio.to_thread.run_sync(self.searcher.search, Query.of(task.report))
         task.timings["retrieve_ms"] = self._elapsed_ms(task)
         if task.retrieval.verdict != "none":
-            task.options = options_of(task.retrieval, task.language)
+            task.options = considered(task.report, task.retrieval, task.language)
         yield Retrieved(
             tuple(RetrievedEntry(o.ref, o.entry.citation, o.text.title, o.entry.id) for o in task.options)
         )

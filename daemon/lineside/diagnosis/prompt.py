@@ -13,8 +13,9 @@ from typing import NamedTuple
 from lineside.diagnosis.diagnosis import Evidence
 from lineside.diagnosis.evidence import is_good, log_source, quantity, time_to_limit
 from lineside.diagnosis.knowledge.entry import Language
+from lineside.diagnosis.options import Option
 from lineside.diagnosis.report import Report, Value, Window
-from lineside.diagnosis.rules import Option
+from lineside.diagnosis.work import addresses_reader
 from lineside.errors import Reason, RejectedError
 from lineside.ports import ChatMessage
 
@@ -123,7 +124,12 @@ def fit(data: Data, language: Language, budget_tokens: int, count_tokens: Callab
 
 
 def as_data(text: str, chars: int) -> str:
-    """`text` on one line, cut, and unable to end its section or to open another turn."""
+    """`text` on one line, cut, and unable to end its section or to open another turn.
+
+    What speaks to whoever answers is no machine's word, and is left out.
+    """
+    if addresses_reader(text):
+        return "…"
     cut = " ".join(text[: chars * 8].split())
     cut = cut if len(cut) <= chars else cut[: chars - 1] + "…"
     return _MARKUP.sub(_stand_in, cut)

@@ -9,17 +9,16 @@ from typing import Literal
 from lineside.diagnosis.diagnosis import Cause, Check, Evidence, SeverityName, Status, WorkOrder
 from lineside.diagnosis.evidence import log_evidence, sensor_evidence
 from lineside.diagnosis.knowledge.entry import Entry, Language, Text
-from lineside.diagnosis.knowledge.search import Candidate, Retrieval
+from lineside.diagnosis.knowledge.search import Retrieval
+from lineside.diagnosis.options import Option, options_of
+from lineside.diagnosis.order import order_evidence
 from lineside.diagnosis.phrases import phrase
+from lineside.diagnosis.ranking import ranked
 from lineside.diagnosis.report import Report
 from lineside.diagnosis.work import (
-    is_safety_function,
     kind_of,
     names_safety_function,
     needs_isolation,
-    rests_on_safety_function,
-    suggestible,
-    suggestible_text,
 )
 from lineside.errors import Reason
 
@@ -30,54 +29,6 @@ _PRIORITIES = {"critical": 1, "high": 2, "medium": 3, "low": 4}
 MAX_QUOTE = 400
 QUOTE_JOIN = " / "
 MAX_TITLE = 120
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """A retrieved entry, and the reference by which the answer cites it, in its language where it can be."""
-
-    ref: str
-    entry: Entry
-    text: Text
-    score: float
-    safety_function: bool
-    causes: tuple[str, ...] = ()
-    actions: tuple[str, ...] = ()
-    safety: tuple[str, ...] = ()
-    meaning: str = ""
-
-    @classmethod
-    def of(cls, number: int, candidate: Candidate, language: Language) -> Option:
-        """Leave out what may not be suggested; it stays quotable from the text.
-
-        Of a safety function nothing but the title is said in the manual's words: no list of forbidden words
-        is complete, and what slips through it there costs more than a finger.
-        """
-        entry, text = candidate.entry, candidate.entry.text(language)
-        if is_safety_function(entry):
-            return cls(f"K{number}", entry, text, candidate.score, safety_function=True)
-        careful = rests_on_safety_function(entry)
-        return cls(
-            ref=f"K{number}",
-            entry=entry,
-            text=text,
-            score=candidate.score,
-            safety_function=False,
-            causes=suggestible(text.causes, safety_function=careful),
-            actions=suggestible(text.actions, safety_function=careful),
-            safety=suggestible(text.safety, safety_function=careful),
-            meaning=suggestible_text(text.meaning, safety_function=careful),
-        )
-
-    @property
-    def cause_ids(self) -> tuple[str, ...]:
-        """Names of the causes, such as K1.c1."""
-        return tuple(f"{self.ref}.c{number}" for number in range(1, len(self.causes) + 1))
-
-    @property
-    def action_ids(self) -> tuple[str, ...]:
-        """Names of the actions, such as K1.a1."""
-        return tuple(f"{self.ref}.a{number}" for number in range(1, len(self.actions) + 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +58,16 @@ class Choice:
     conf: float | None = None
 
 
-def options_of(retrieval: Retrieval, language: Language) -> tuple[Option, ...]:
-    """The retrieved entries as K1, K2, ..."""
-    return tuple(Option.of(n, candidate, language) for n, candidate in enumerate(retrieval.candidates, 1))
+def considered(report: Report, retrieval: Retrieval, language: Language) -> tuple[Option, ...]:
+    """The retrieved entries as K1, K2, ..., with their causes in the order that the report speaks for."""
+    options = options_of(retrieval, language)
+    return ranked(options, report, findings_of(report, options, language))
 
 
 def findings_of(report: Report, options: Sequence[Option], language: Language) -> tuple[Evidence, ...]:
-    """What the report itself shows: S refs for readings, L for log lines that speak of the options."""
-    entries = [option.entry for option in options]
-    return (*sensor_evidence(report, language), *log_evidence(report, entries))
+    """What the report itself shows: S for readings, L for log lines that say of the options, O for order."""
+    logs = log_evidence(report, [option.entry for option in options])
+    return (*sensor_evidence(report, language), *logs, *order_evidence(report, logs, language))
 
 
 def severity_floor(report: Report, entries: Sequence[Entry]) -> SeverityName:
@@ -128,7 +80,7 @@ def severity_floor(report: Report, entries: Sequence[Entry]) -> SeverityName:
 
 def answer_by_rules(report: Report, retrieval: Retrieval, language: Language) -> Answer:
     """The answer where no model takes part."""
-    options = options_of(retrieval, language)
+    options = considered(report, retrieval, language)
     if retrieval.verdict == "hit":
         return answer_of(report, options, language, Choice())
     return abstention(report, options if retrieval.verdict == "conflict" else (), language, retrieval.verdict)
@@ -251,7 +203,7 @@ def _quote(option: Option, language: Language) -> str:
     withheld += [line for line in text.safety if line not in option.safety]
     parts = (text.title, text.meaning, *text.causes, *withheld)
     quote = _bounded(QUOTE_JOIN.join(part for part in parts if part), MAX_QUOTE)
-    whole = not withheld and option.meaning == text.meaning.strip() and option.causes == text.causes
+    whole = not withheld and option.meaning == text.meaning.strip() and set(option.causes) == set(text.causes)
     return quote if whole else phrase("quoted", language, quote=quote)
 
 

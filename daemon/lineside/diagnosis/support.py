@@ -12,6 +12,7 @@ from typing import NamedTuple
 from lineside.diagnosis.diagnosis import Diagnosis, Evidence
 from lineside.diagnosis.evidence import computed_quotes
 from lineside.diagnosis.knowledge.entry import Entry, Language, Text
+from lineside.diagnosis.order import SOURCE, order_evidence
 from lineside.diagnosis.phrases import phrase, phrase_parts
 from lineside.diagnosis.report import Report
 from lineside.diagnosis.rules import QUOTE_JOIN, title_in_conflict
@@ -93,6 +94,9 @@ class _Reading:
         return [entry for entry in self._entries if entry.citation == evidence.src]
 
     def _quoted(self, evidence: Evidence) -> bool:
+        if evidence.src == SOURCE:
+            logs = [one for one in self._diagnosis.evidence if one.kind == "log" and one is not evidence]
+            return (evidence,) == order_evidence(self._report, logs, self._language)
         if evidence.kind in ("sensor", "log"):
             return evidence.quote in computed_quotes(self._report, self._language)
         before, after = phrase_parts("quoted", self._language)

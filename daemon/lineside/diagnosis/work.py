@@ -67,6 +67,11 @@ def may_be_suggested(sentence: str, *, safety_function: bool) -> bool:
     return not (safety_function and any(order.search(orders) for order in runs_again))
 
 
+def addresses_reader(text: str) -> bool:
+    """Whether a text tells its reader what to do with the answer, which no machine's own words do."""
+    return words.ADDRESSES.search(text) is not None
+
+
 def suggestible(sentences: tuple[str, ...], *, safety_function: bool) -> tuple[str, ...]:
     """Those of the sentences that may be suggested."""
     return tuple(one for one in sentences if may_be_suggested(one, safety_function=safety_function))

@@ -6,8 +6,9 @@ from tests.integration.diagnosis.diagnosis_parts import DEMO
 
 from lineside.diagnosis.answers import language_of
 from lineside.diagnosis.knowledge.search import Query
+from lineside.diagnosis.options import options_of
 from lineside.diagnosis.report import Report
-from lineside.diagnosis.rules import answer_by_rules, options_of
+from lineside.diagnosis.rules import answer_by_rules
 from lineside.diagnosis.work import may_be_suggested
 
 REPORTS = [json.loads(line) for line in (DEMO / "reports.jsonl").read_text("utf-8").splitlines()]

@@ -68,10 +68,18 @@ async def test_a_model_orders_what_the_manual_says(plant):
     assert (found.mode, found.model, found.status, found.message) == ("model", "scripted", "ok", "")
     assert {check.text for check in found.checks} == {check.text for check in rules.checks}
     assert found.checks != rules.checks
-    assert found.causes[0].text == rules.causes[-1].text
+    assert found.causes == rules.causes, "the report's evidence has decided"
     assert found.severity == rules.severity
     assert found.safety == rules.safety
     assert found.evidence == rules.evidence
+
+
+async def test_a_model_orders_causes_that_no_evidence_speaks_for(plant):
+    bare = report("F012", vendor="Northmoor Drives")
+    found = (await run(Pipeline(plant, ScriptedWriter(last_choice)), bare))[-1]
+    rules = (await run(Pipeline(plant), bare))[-1]
+    assert found.causes[0].text == rules.causes[-1].text
+    assert set(found.causes) == set(rules.causes)
 
 
 async def test_the_timings_and_the_frame(plant):

@@ -14,10 +14,11 @@ from lineside.diagnosis.knowledge.similarity import Probe, longest_common
 from lineside.diagnosis.knowledge.store import Store
 from lineside.diagnosis.knowledge.terms import query_terms, signs, title_terms
 from lineside.diagnosis.knowledge.writing import write_all
+from lineside.diagnosis.options import options_of
 from lineside.diagnosis.prompt import Data, as_data, fit
 from lineside.diagnosis.render import render_text
 from lineside.diagnosis.report import Alarm, Device, Report, Stats, Value, Window
-from lineside.diagnosis.rules import SEVERITIES, answer_by_rules, findings_of, options_of, severity_floor
+from lineside.diagnosis.rules import SEVERITIES, answer_by_rules, findings_of, severity_floor
 from lineside.errors import RejectedError
 
 letters = st.text(st.characters(codec="utf-8"), max_size=60)

@@ -74,8 +74,69 @@ def test_a_trend_that_leads_nowhere_soon(last, slope, limits):
     assert sensors(values=(value,), win=(window("t", last, slope),)) == []
 
 
-def test_a_window_without_its_value_says_nothing():
+def test_a_window_without_its_value_nor_mean_says_nothing():
     assert sensors(win=(window("t", 1, 1),)) == []
+
+
+def windowed(**stats):
+    return (Window(n="t", stats=Stats(**stats)),)
+
+
+@pytest.mark.parametrize(
+    ("value", "stats", "quote"),
+    [
+        (
+            Value(n="t", v=60, u="Cel", hi=65),
+            {"max": 72.0},
+            "t went up to 72 °C within the window, above its limit of 65 °C; it is back within.",
+        ),
+        (
+            Value(n="t", v=60, lo=50),
+            {"min": 41.0},
+            "t went down to 41 within the window, below its limit of 50; it is back within.",
+        ),
+        (
+            Value(n="t", v=70, hi=65),
+            {"mean": 66.0},
+            "t is 70, above its limit of 65. So is its mean over the window, 66.",
+        ),
+        (
+            Value(n="t", v=70, hi=65),
+            {"mean": 60.0},
+            "t is 70, above its limit of 65. Its mean over the window, 60, is within.",
+        ),
+        (
+            Value(n="t", v=40, lo=50),
+            {"mean": 45.0},
+            "t is 40, below its limit of 50. So is its mean over the window, 45.",
+        ),
+        (
+            Value(n="t", v=9, u="A"),
+            {"last": 9.0, "mean": 7.0, "slope": 0.01},
+            "t is rising: 9 A now, 7 A on average over the window.",
+        ),
+    ],
+)
+def test_statistics_of_a_window_against_limits(value, stats, quote):
+    assert sensors(values=(value,), win=windowed(**stats)) == [("S1", "t", quote)]
+
+
+def test_a_signal_that_moves_says_so_without_a_reading_too():
+    found = sensors("zh", win=windowed(last=3.0, mean=5.0, slope=-0.1))
+    assert found == [("S1", "t", "t 正在下降：当前 3，时间窗内平均 5。")]
+
+
+@pytest.mark.parametrize(
+    "stats",
+    [
+        {"last": 7.2, "mean": 7.0, "slope": 0.01},
+        {"last": 9.0, "mean": 7.0, "slope": -0.01},
+        {"last": 9.0, "mean": 7.0},
+        {"max": 65.0, "min": 50.0},
+    ],
+)
+def test_noise_is_no_movement(stats):
+    assert sensors(values=(Value(n="t", v=60, hi=65, lo=50),), win=windowed(**stats)) == []
 
 
 def test_the_worst_comes_first_and_four_are_enough():

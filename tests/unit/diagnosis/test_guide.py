@@ -5,7 +5,7 @@ import pytest
 from tests.unit.diagnosis.diagnosis_builders import entry, report, retrieval
 
 from lineside.diagnosis.guide import Guide, allowed_severities
-from lineside.diagnosis.rules import options_of
+from lineside.diagnosis.options import options_of
 
 TOKENIZER = llguidance.LLTokenizer("byte")
 

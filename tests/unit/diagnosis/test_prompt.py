@@ -1,9 +1,10 @@
 import pytest
 from tests.unit.diagnosis.diagnosis_builders import entry, report, retrieval
 
+from lineside.diagnosis.options import options_of
 from lineside.diagnosis.prompt import Data, as_data, fit
 from lineside.diagnosis.report import Stats, Value, Window
-from lineside.diagnosis.rules import findings_of, options_of
+from lineside.diagnosis.rules import findings_of
 from lineside.errors import Reason, RejectedError
 
 FAN = entry("F012", "Motor overtemperature", causes=("The fan has stopped.",), actions=("Clean the fan.",))

@@ -1,8 +1,9 @@
 import pytest
 from tests.unit.diagnosis.diagnosis_builders import entry, report, retrieval, text
 
+from lineside.diagnosis.options import options_of
 from lineside.diagnosis.report import Value
-from lineside.diagnosis.rules import Choice, answer_by_rules, answer_of, options_of, severity_floor
+from lineside.diagnosis.rules import Choice, answer_by_rules, answer_of, severity_floor
 from lineside.diagnosis.work import may_be_suggested
 from lineside.errors import Reason
 
