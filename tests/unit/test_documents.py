@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,11 @@ from lineside.config import Config
 from lineside.diagnosis.schemas import json_schemas
 from lineside.errors import Reason
 from lineside.v1 import common_pb2
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,3 +45,17 @@ def test_the_readme_explains_every_reason():
     table = readme[readme.index("| reason | gRPC |") : readme.index("## Develop")]
     unexplained = {reason.value for reason in Reason} - set(re.findall(r"`(\w+)`", table))
     assert unexplained == set()
+
+
+def test_every_extra_that_a_hint_or_a_page_names_is_there():
+    project = (ROOT / "pyproject.toml").read_text("utf-8")
+    extras = tomllib.loads(project)["project"]["optional-dependencies"]
+    sources = [*(ROOT / "daemon").rglob("*.py"), *(ROOT / "models").rglob("*.py")]
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    named = {
+        extra
+        for path in (*sources, *pages)
+        for group in re.findall(r"lineside\[([a-z,]+)\]", path.read_text("utf-8"))
+        for extra in group.split(",")
+    }
+    assert {"tensorrt", "rtx"} <= named <= set(extras)

@@ -14,10 +14,10 @@ from lineside.engine.device import find_gpu
 from lineside.engine.tensorrt_module import MODULES
 from lineside_models.calibration.calibrate import Calibrator
 from lineside_models.calibration.result import Calibration, Quantisation
-from lineside_models.errors import BuildError
 from lineside_models.perplexity import calibration_text
 from lineside_models.precision_perplexity import precision_perplexity
 from lineside_models.progress import progress
+from lineside_models.trt.accept import Cost, check_cost, texts_for
 from lineside_models.trt.child import Task, run_apart
 from lineside_models.trt.compile import compile_plans
 from lineside_models.trt.decide import CompileOptions, Decision, Memory, check_memory, decide, gigabytes
@@ -83,14 +83,15 @@ def _calibrated(
     precision = cast("Quantisation", decision.precision)
     with progress(notes, f"calibrating for {precision}", calibrator.work) as advance:
         calibration = calibrator.run(precision, advance)
-    text = calibration_text(bundle.manifest.languages[0])
-    exact = precision_perplexity(bundle, "fp16", None, text).perplexity
-    rounded = precision_perplexity(bundle, precision, calibration, text).perplexity
-    notes.print(f"perplexity {rounded:.3f} in {precision}, {exact:.3f} in fp16", highlight=False)
-    if rounded > options.perplexity_limit * exact:
-        message = f"{precision} raises perplexity to {rounded / exact:.2f} of fp16's"
-        hint = "choose another --precision, or accept it with a higher --perplexity-limit"
-        raise BuildError("calibrate", f"{message}, over {options.perplexity_limit:g}", hint)
+    costs = []
+    for language in texts_for(bundle.manifest.languages):
+        text = calibration_text(language)
+        exact = precision_perplexity(bundle, "fp16", None, text)
+        costs.append(Cost(exact, precision_perplexity(bundle, precision, calibration, text)))
+        told = f"{costs[-1].rounded.perplexity:.3f} in {precision}, {exact.perplexity:.3f} in fp16"
+        notes.print(f"perplexity over {text.name}: {told}", highlight=False)
+    why = decision.why if options.precision == "auto" else ""
+    check_cost(precision, costs, options.perplexity_limit, why)
     return calibration
 
 
