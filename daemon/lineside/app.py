@@ -194,7 +194,8 @@ class App:
         """The bundle's model, running; None where diagnoses do without."""
         config = self._config
         if RULES in (config.diagnosis.mode, config.engine.name):
-            self._engine_choice = f"{RULES}: as configured"
+            setting = "[diagnosis] mode" if config.diagnosis.mode == RULES else "[engine] name"
+            self._engine_choice = f"{RULES}: as configured by {setting}"
             return None
         loaded = await anyio.to_thread.run_sync(load, config)
         choice = loaded.choice

@@ -64,4 +64,4 @@ def test_a_model_that_cannot_be_loaded_leaves_the_rules_which_answer(tmp_path, s
 def test_rules_as_the_engine_need_no_bundle_and_are_no_trouble(tmp_path, serve):
     daemon = serve(tmp_path / "absent", "ready", engine={"name": "rules"})
     assert daemon.ask(CODE_ONLY)["mode"] == "rules"
-    assert daemon.status().engine_choice == "rules: as configured"
+    assert daemon.status().engine_choice == "rules: as configured by [engine] name"
