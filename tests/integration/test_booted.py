@@ -1,0 +1,173 @@
+"""Installed from a wheelhouse, without network, into a Debian booted by systemd: the whole service life."""
+
+import json
+import shutil
+import subprocess
+import time
+
+import pytest
+from tests.support.bundles import SMOLLM2, recipe_bundle
+from tests.support.daemon import DEMO
+from tests.support.machine import Machine, base_root, wheelhouse
+
+REPORT = {"dev": {"id": "L1/CD-07"}, "alarm": {"code": "F012"}}
+ALL = ("lineside.service", "lineside-broker.service", "lineside-power.socket")
+HANG = """\
+import os, time
+from lineside.engine import onnxruntime
+forward = onnxruntime.OnnxRuntimeEngine.forward
+def hanging(self, batch):
+    while os.path.exists("/run/hang"):
+        time.sleep(0.1)
+    return forward(self, batch)
+onnxruntime.OnnxRuntimeEngine.forward = hanging
+"""
+# A device that waits for its answer, and reports while there is only the broker.
+WHILE_AWAY = """\
+timeout 40 mosquitto_sub -h 127.0.0.1 -C 1 -t lineside/v1/diagnosis/L1/CD-07 >/tmp/answer &
+sleep 1
+mosquitto_pub -h 127.0.0.1 -q 1 -t lineside/v1/fault/L1/CD-07 -s
+systemctl start lineside.service
+wait
+"""
+DROPIN = """\
+[Service]
+WatchdogSec=4
+Environment=PYTHONPATH=/opt/hook
+"""
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory):
+    """A booted root in which Lineside has just been installed."""
+    folder = tmp_path_factory.mktemp("machine", numbered=True)
+    root = folder / "root"
+    shutil.copytree(base_root(), root, symlinks=True, ignore=shutil.ignore_patterns("dev"))
+    (root / "dev").mkdir()
+    shared = folder / "shared"
+    shared.mkdir()
+    machine = Machine(root, shared)
+    machine.start()
+    try:
+        wheelhouse(shared / "house", recipe_bundle(SMOLLM2))
+        shutil.copytree(DEMO, shared / "demo")
+        machine.do("/mnt/house/install")
+        yield machine
+    finally:
+        machine.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def house(machine):
+    """The folder that was installed from."""
+    return machine.shared / "house"
+
+
+def ask(machine, name="answer"):
+    report = json.dumps(REPORT | {"request_id": name})
+    return json.loads(machine.do("lineside", "diagnose", "--json", "-", stdin=report))
+
+
+def wait(condition, seconds=60):
+    end_s = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end_s, "it does not come"
+        time.sleep(0.3)
+
+
+def test_it_runs_and_diagnoses(machine):
+    assert [machine.show(unit, "ActiveState") for unit in ALL] == ["active"] * 3
+    assert machine.show("lineside.service", "StatusText") == "serving"
+    manuals = [f"/mnt/demo/knowledge/{path.name}" for path in sorted((DEMO / "knowledge").glob("*.yaml"))]
+    as_daemon = ["setpriv", "--reuid=lineside", "--regid=lineside", "--init-groups"]
+    machine.do(*as_daemon, "lineside", "kb", "import", "--approve-by", "tests", *manuals)
+    assert ask(machine)["status"] == "ok"
+    status = json.loads(machine.do("lineside", "status"))
+    assert (status["state"], status["broker_connected"]) == ("ready", True)
+    assert machine.state() == "running"
+
+
+def test_a_second_install_changes_nothing_and_restarts_no_broker(machine):
+    broker = machine.show("lineside-broker.service", "MainPID")
+    before = machine.do("readlink", "/opt/lineside")
+    machine.do("/mnt/house/install")
+    assert machine.do("readlink", "/opt/lineside") == before
+    assert machine.show("lineside-broker.service", "MainPID") == broker
+    assert ask(machine)["status"] == "ok", "what was imported is still there"
+
+
+def test_an_upgrade_takes_the_old_place_and_keeps_the_data(machine, house):
+    before = machine.do("readlink", "/opt/lineside").strip()
+    config = machine.do("cat", "/etc/lineside/lineside.toml")
+    (house / "docs/news.md").write_text("another release")
+    sums = "find . -type f ! -name SHA256SUMS -exec sha256sum {} + >/tmp/sums$$; mv /tmp/sums$$ SHA256SUMS"
+    subprocess.run(["sh", "-c", sums], cwd=house, check=True)
+    machine.do("/mnt/house/install")
+    after = machine.do("readlink", "/opt/lineside").strip()
+    assert after != before
+    assert machine.run("test", "-e", before).returncode == 1
+    assert machine.do("cat", "/etc/lineside/lineside.toml") == config
+    assert ask(machine, "upgraded")["status"] == "ok"
+
+
+def test_a_damaged_folder_is_refused(machine, house):
+    page = house / "docs/news.md"
+    page.write_text("damaged")
+    refused = machine.run("/mnt/house/install")
+    page.write_text("another release")
+    assert refused.returncode == 1
+    assert "the folder is damaged" in refused.stderr
+
+
+def test_a_reload_is_taken(machine):
+    daemon = machine.show("lineside.service", "MainPID")
+    machine.do("systemctl", "reload", "lineside.service")
+    assert machine.show("lineside.service", "MainPID") == daemon
+    wait(lambda: "reloaded" in machine.do("journalctl", "-u", "lineside.service", "--no-pager"))
+
+
+def test_reports_of_devices_outlive_a_stopped_daemon(machine):
+    machine.do("systemctl", "stop", "lineside.service")
+    assert machine.show("lineside.service", "Result") == "success"
+    assert "stopped" in machine.do("journalctl", "-u", "lineside.service", "--no-pager")
+    assert machine.show("lineside-broker.service", "ActiveState") == "active"
+    machine.do("sh", "-c", WHILE_AWAY, stdin=json.dumps(REPORT))
+    assert json.loads(machine.do("cat", "/tmp/answer"))["status"] == "ok"
+
+
+def test_a_step_that_hangs_is_caught_and_the_daemon_started_again(machine):
+    hook, dropin = machine.root / "opt/hook", machine.root / "etc/systemd/system/lineside.service.d"
+    hook.mkdir()
+    dropin.mkdir(exist_ok=True)
+    (hook / "sitecustomize.py").write_text(HANG)
+    (dropin / "test.conf").write_text(DROPIN)
+    config = machine.root / "etc/lineside/lineside.toml"
+    config.write_text(config.read_text() + '\n[diagnosis]\nmode = "model"\n')
+    machine.do("systemctl", "daemon-reload")
+    machine.do("systemctl", "restart", "lineside.service")
+    stuck = machine.show("lineside.service", "MainPID")
+    machine.do("touch", "/run/hang")
+    machine.run("timeout", "3", "lineside", "diagnose", "-", stdin=json.dumps(REPORT))
+    wait(lambda: machine.show("lineside.service", "NRestarts") != "0")
+    machine.do("rm", "/run/hang")
+    wait(lambda: machine.show("lineside.service", "ActiveState") == "active")
+    assert machine.show("lineside.service", "MainPID") != stuck
+    log = machine.do("journalctl", "-u", "lineside.service", "--no-pager")
+    assert "Watchdog timeout" in log
+    assert "of=engine" in log
+    assert "in hanging" in log, "where the thread was"
+    assert ask(machine, "after the hang")["status"] == "ok"
+
+
+def test_an_older_release_is_refused_and_an_uninstall_keeps_the_data(machine):
+    version = machine.root / "var/lib/lineside/installed-version"
+    version.write_text("99.0\n")
+    refused = machine.run("/mnt/house/install")
+    assert refused.returncode == 1
+    assert "99.0 was installed here" in refused.stderr
+    machine.do("/mnt/house/install", "--uninstall")
+    assert (machine.root / "var/lib/lineside/knowledge.db").exists()
+    assert not (machine.root / "opt/lineside").exists()
+    assert machine.run("systemctl", "cat", "lineside.service").returncode != 0
+    machine.do("/mnt/house/install", "--uninstall")
