@@ -19,7 +19,7 @@ from lineside_models.precision_perplexity import precision_perplexity
 from lineside_models.progress import progress
 from lineside_models.trt.accept import Cost, check_cost, texts_for
 from lineside_models.trt.child import Task, run_apart
-from lineside_models.trt.compile import compile_plans
+from lineside_models.trt.compile import compile_plans, kept_calibration
 from lineside_models.trt.decide import CompileOptions, Decision, Memory, check_memory, decide, gigabytes
 from lineside_models.trt.devices import PRECISIONS
 from lineside_models.trt.report import describe
@@ -79,10 +79,14 @@ def _calibrated(
     bundle: Bundle, decision: Decision, options: argparse.Namespace, notes: Console
 ) -> Calibration:
     """Scales for the precision. Raises BuildError where it spoils the model."""
-    calibrator = Calibrator(bundle, options.calibration)
     precision = cast("Quantisation", decision.precision)
-    with progress(notes, f"calibrating for {precision}", calibrator.work) as advance:
-        calibration = calibrator.run(precision, advance)
+    calibration = None if options.calibration else kept_calibration(bundle, precision)
+    if calibration:
+        notes.print(f"calibration for {precision}: the bundle's own, from {', '.join(calibration.texts)}")
+    else:
+        calibrator = Calibrator(bundle, options.calibration)
+        with progress(notes, f"calibrating for {precision}", calibrator.work) as advance:
+            calibration = calibrator.run(precision, advance)
     costs = []
     for language in texts_for(bundle.manifest.languages):
         text = calibration_text(language)

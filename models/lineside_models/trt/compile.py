@@ -10,9 +10,9 @@ from typing import cast
 
 import msgspec
 
-from lineside.engine.bundle import MANIFEST, WEIGHTS, Bundle, Manifest, Plan, sha256_file
+from lineside.engine.bundle import MANIFEST, WEIGHTS, Bundle, FileDigest, Manifest, Plan, sha256_file
 from lineside_models.bundle_writer import whole_directory
-from lineside_models.calibration.result import Calibration
+from lineside_models.calibration.result import Calibration, load_calibration
 from lineside_models.graph import Precision, TrtShape, WeightsAs, lower_trt_native, lower_trt_plain
 from lineside_models.graph.store import WeightStore, stored_architecture
 from lineside_models.safetensors_file import read_safetensors
@@ -34,17 +34,42 @@ def compile_plans(
     sm, peak = decision.capability.sm, 0
     kept = tuple(plan for plan in bundle.manifest.plan if plan.sm != sm)
     replaced = {plan.file for plan in bundle.manifest.plan} - {plan.file for plan in kept}
+    calibration = options.calibration
+    if calibration:
+        replaced.add(calibration_file(calibration.precision))
     with whole_directory(bundle.path.resolve()) as directory:
         _link_all(bundle.path, directory, replaced | {MANIFEST})
+        files = bundle.manifest.files | (_keep(calibration, directory) if calibration else {})
         plans = []
         for shape in decision.shapes:
             plan, used = _build_one(bundle, decision, options, shape, directory)
             plans.append(plan)
             peak = max(peak, used)
             advance(1)
-        manifest = msgspec.structs.replace(bundle.manifest, plan=(*kept, *plans))
+        manifest = msgspec.structs.replace(bundle.manifest, files=files, plan=(*kept, *plans))
         (directory / MANIFEST).write_text(to_toml(msgspec.to_builtins(manifest)), "utf-8")
     return manifest, peak
+
+
+def kept_calibration(bundle: Bundle, precision: str) -> Calibration | None:
+    """What an earlier compilation found for these very weights; None where there is nothing of the kind."""
+    name = calibration_file(precision)
+    if name not in bundle.manifest.files:
+        return None
+    found = load_calibration(bundle.file(name))
+    same = found.weights_sha256 == bundle.manifest.files[WEIGHTS].sha256
+    return found if same and found.precision == precision else None
+
+
+def calibration_file(precision: str) -> str:
+    """Its name in a bundle."""
+    return f"calibration.{precision}.json"
+
+
+def _keep(calibration: Calibration, directory: Path) -> dict[str, FileDigest]:
+    path = directory / calibration_file(calibration.precision)
+    calibration.save(path)
+    return {path.name: FileDigest(sha256_file(path), path.stat().st_size)}
 
 
 def _build_one(

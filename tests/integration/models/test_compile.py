@@ -10,12 +10,15 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.support.bundles import altered_bundle, plan_of
 
-from lineside.engine.bundle import open_bundle, sha256_file
+from lineside.engine.bundle import Bundle, FileDigest, open_bundle, sha256_file
 from lineside.engine.tensorrt_module import find_tensorrt
+from lineside_models.calibration.result import Calibration
 from lineside_models.trt.builder import offer_of
+from lineside_models.trt.compile import calibration_file, kept_calibration
 
 COMMAND = (Path(sys.executable).parent / "lineside-build", "compile")
 FOR_SM86 = ("--device", "sm86", "--max-batch", "2")
@@ -76,6 +79,42 @@ def test_compiling_again_replaces_the_plans_of_that_device(bundle) -> None:
     assert names == ["step.plan", "step-1.fp16.sm86.plan", "chunk-64.fp16.sm86.plan"]
     assert not (bundle / "step-2.fp16.sm86.plan").exists()
     assert link.is_symlink()
+
+
+def test_a_calibration_is_kept_and_used_again(tmp_path) -> None:
+    from tests.unit.models.tiny_checkpoints import Tiny, write_gguf
+
+    source, bundle = write_gguf(tmp_path / "tiny.gguf", Tiny("qwen2")), tmp_path / "bundle"
+    build = [COMMAND[0], "build", source, "--output", bundle, "--max-seq-len", "128"]
+    subprocess.run(build, check=True, capture_output=True, timeout=120)
+    options = (*FOR_SM86, "--opt-level", 0, "--precision", "int8", "--perplexity-limit", 100)
+    name, own = "calibration.int8.json", "the bundle's own"
+    first = compile_(bundle, *options)
+    assert first.returncode == 0, first.stderr
+    assert own not in first.stderr
+    assert "perplexity over calibration.en.txt" in first.stderr
+    kept = open_bundle(bundle).manifest.files[name]
+    assert kept.sha256 == sha256_file(bundle / name)
+    again = compile_(bundle, *options)
+    assert (again.returncode, own in again.stderr) == (0, True)
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("The pump hums and stops. " * 400, "utf-8")
+    before = (bundle / name).stat().st_ino
+    anew = compile_(bundle, *options, "--calibration", prompts)
+    assert (anew.returncode, own in anew.stderr) == (0, False), anew.stderr
+    assert (bundle / name).stat().st_ino != before
+    assert open_bundle(bundle).manifest.files[name].sha256 == sha256_file(bundle / name) != kept.sha256
+
+
+def test_a_calibration_of_other_weights_is_not_used(tiny_fp32_bundle, tmp_path) -> None:
+    opened = open_bundle(tiny_fp32_bundle)
+    path, digest = tmp_path / calibration_file("int8"), opened.manifest.files["weights.safetensors"].sha256
+    for weights, used in ((digest, True), ("0" * 64, False)):
+        Calibration(precision="int8", weights_sha256=weights, texts=(), tokens=1, points={}).save(path)
+        files = opened.manifest.files | {path.name: FileDigest(sha256_file(path), path.stat().st_size)}
+        manifest = msgspec.structs.replace(opened.manifest, files=files)
+        assert bool(kept_calibration(Bundle(tmp_path, manifest), "int8")) == used
+    assert kept_calibration(opened, "int8") is None
 
 
 def test_a_dry_run_says_what_it_would_do_and_does_nothing(bundle) -> None:
