@@ -28,12 +28,17 @@ def add_feedback(commands: Any, common: argparse.ArgumentParser) -> None:
     listing = actions.add_parser("list", parents=[common], help="verdicts that wait for a decision")
     listing.add_argument("--all", action="store_true", help="the decided ones too")
     listing.set_defaults(run=_list)
-    rejecting = actions.add_parser("reject", parents=[common], help="it stays exportable, never retrieved")
-    rejecting.add_argument("id", nargs="+", metavar="ID", help="a verdict, or the beginning of its id")
-    rejecting.add_argument("--by", required=True, metavar="NAME", help="who decides")
-    rejecting.add_argument("--role", required=True, help="in which role")
-    rejecting.add_argument("--why", default="", help="shown beside it")
-    rejecting.set_defaults(run=_reject)
+    for name, run, what in (
+        ("approve", _approve, "make it an entry of the plant's own, retrieved from then on"),
+        ("reject", _reject, "it stays exportable and is never retrieved"),
+    ):
+        deciding = actions.add_parser(name, parents=[common], help=what)
+        deciding.add_argument("id", nargs="+", metavar="ID", help="a verdict, or the beginning of its id")
+        deciding.add_argument("--by", required=True, metavar="NAME", help="who decides")
+        deciding.add_argument("--role", required=True, help="in which role")
+        deciding.set_defaults(run=run)
+        if name == "reject":
+            deciding.add_argument("--why", default="", help="shown beside it")
     exporting = actions.add_parser(
         "export", parents=[common], help="every verdict as labelled data, JSON Lines"
     )
@@ -99,6 +104,18 @@ def _list(arguments: argparse.Namespace) -> None:
             print(f"    by {case.decision.by.shown}, {case.decision.at}{f': {became}' if became else ''}")
     if not cases:
         print("none" if arguments.all else "none waits; --all shows the decided ones")
+
+
+def _approve(arguments: argparse.Namespace) -> None:
+    from lineside.diagnosis.answers import Clock  # noqa: PLC0415
+    from lineside.feedback.lessons import approve  # noqa: PLC0415
+
+    knowledge = load_config(arguments.config).knowledge_path
+    with _store(arguments) as store, _refusals("approve verdict"):
+        for case in _cases(store, arguments.id):
+            entry, version = approve(store, knowledge, case, _person(arguments), Clock().now())
+            scope = " ".join(part for part in (entry.vendor, entry.model) if part) or "any vendor"
+            print(f"{case.id} approved: {entry.id}, for {scope}; knowledge base version {version}")
 
 
 def _reject(arguments: argparse.Namespace) -> None:

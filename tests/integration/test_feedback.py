@@ -49,7 +49,7 @@ def test_rules_as_a_mode_of_their_own_need_no_bundle(daemon):
         with pytest.raises(grpc.RpcError) as caught:
             list(stub.Generate(generation_pb2.GenerateRequest(prompt="x"), timeout=20))
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
-    assert "[diagnosis] mode" in caught.value.details()
+    assert "as configured" in caught.value.details()
 
 
 def test_over_mqtt(daemon):
@@ -154,3 +154,45 @@ def test_a_rejected_verdict_stays_exportable(daemon, tmp_path):
     assert line["report"]["alarm"]["code"] == "F012"
     assert (line["state"], line["expect"]) == ("rejected", {"not": ["conveyor-drive:drive:F012"]})
     assert "Moon phase" not in json.dumps(daemon.ask({**REPORT, "id": "r2"}))
+
+
+def test_an_approved_verdict_is_quoted_first_and_others_are_not_retrieved(daemon):
+    asked = {"dev": {"id": "L1/CD-09", "vendor": "Northmoor Drives"}, "alarm": {"code": "F016"}}
+    before = daemon.ask({**asked, "id": "a1"})
+    said = {"diagnosis_id": before["diagnosis_id"], "verdict": "wrong", "by": BY}
+    learnt = {**said, "cause": "A strap was wound round the tail shaft.", "action": "Cut the strap off."}
+    receipt = give(daemon, learnt, device="L1/CD-09")
+    give(daemon, {**said, "cause": "Gremlins."}, device="L1/CD-09")
+    assert "strap" not in json.dumps(daemon.ask({**asked, "id": "a2"}))
+    code, shown, error = command(
+        daemon, "approve", receipt["feedback_id"], "--by", "Li", "--role", "shift lead"
+    )
+    assert (code, "plant:drive:F016@Northmoor Drives CD-40" in shown) == (0, True), shown + error
+    after = daemon.ask({**asked, "id": "a3"})
+    first, second = after["evidence"][:2]
+    assert (first["ref"], first["kind"], first["src"]) == ("K1", "confirmed", "plant#F016")
+    assert first["quote"].startswith("Confirmed here on 20")
+    assert second["src"] == "conveyor-drive#F016"
+    assert after["causes"][0] == {"text": learnt["cause"], "mode": "", "refs": ["K1"]}
+    assert [cause["text"] for cause in after["causes"][1:]] == [cause["text"] for cause in before["causes"]]
+    assert after["checks"][0]["text"] == learnt["action"]
+    assert after["kb"] != before["kb"]
+    assert "Gremlins" not in json.dumps(after)
+    other = daemon.ask({"dev": {"id": "L1/X", "vendor": "Otherworks"}, "alarm": {"code": "F016"}, "id": "a4"})
+    assert "strap" not in json.dumps(other)
+    _, exported, _ = command(daemon, "export")
+    (line,) = [x for x in map(json.loads, exported.splitlines()) if x["id"] == receipt["feedback_id"]]
+    assert (line["state"], line["expect"]) == (
+        "approved",
+        {"entry": "plant:drive:F016@Northmoor Drives CD-40"},
+    )
+    assert command(daemon, "approve", receipt["feedback_id"], "--by", "Li", "--role", "shift lead")[0] == 1
+
+
+def test_what_may_not_be_suggested_is_not_learnt(daemon):
+    diagnosis = daemon.ask({**REPORT, "id": "b1"})
+    said = {"diagnosis_id": diagnosis["diagnosis_id"], "verdict": "wrong", "by": BY}
+    receipt = give(daemon, {**said, "action": "Bypass the guard switch."})
+    code, _, error = command(daemon, "approve", receipt["feedback_id"], "--by", "Li", "--role", "lead")
+    assert (code, "may not be suggested" in error) == (1, True)
+    assert "Bypass" not in json.dumps(daemon.ask({**REPORT, "id": "b2"}))

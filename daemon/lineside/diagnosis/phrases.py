@@ -31,6 +31,7 @@ _PHRASES: dict[str, tuple[str, str]] = {
         "The manual's own words, quoted and not advised: “{quote}”",
         "以下为手册原文引用，并非建议：“{quote}”",
     ),
+    "confirmed": ("Confirmed here on {date}: {quote}", "本厂于 {date} 确认：{quote}"),
     "no_hit": (
         "The manuals hold no entry that fits this report.",
         "手册中没有与此报告相符的条目。",

@@ -60,6 +60,11 @@ class _Task:
     timings: dict[str, float] = dataclasses.field(default_factory=dict)
     energy_j: float | None = None
 
+    @property
+    def confirmed(self) -> bool:
+        """What the plant itself has found out is no model's to pass over."""
+        return bool(self.options) and self.options[0].entry.confirmed is not None
+
 
 class Pipeline:
     """Implements ports.Diagnoser. `writer` may be set and taken away at any time; None: rules alone."""
@@ -109,7 +114,7 @@ class Pipeline:
         yield Retrieved(
             tuple(RetrievedEntry(o.ref, o.entry.citation, o.text.title, o.entry.id) for o in task.options)
         )
-        if task.retrieval.verdict != "hit" or self._mode == "rules":
+        if task.retrieval.verdict != "hit" or self._mode == "rules" or task.confirmed:
             yield self._by_rules(task)
             return
         assignment = await self._assignment(task)

@@ -89,17 +89,19 @@ def answer_by_rules(report: Report, retrieval: Retrieval, language: Language) ->
 def answer_of(report: Report, options: Sequence[Option], language: Language, choice: Choice) -> Answer:
     """The answer that cites the chosen option; the other ones stay visible as evidence."""
     chosen = options[choice.option]
-    floor = severity_floor(report, [chosen.entry])
+    spoken = [chosen, *_behind(chosen, options)]
+    guarded = any(option.safety_function for option in spoken)
+    floor = severity_floor(report, [option.entry for option in spoken])
     severity = max(floor, choice.severity or floor, key=SEVERITIES.index)
     first = [chosen, *(option for option in options if option is not chosen)]
     return Answer(
         status="ok",
         reason=None,
         severity=severity,
-        safety=_safety(chosen, language),
-        meaning=_meaning(chosen, language),
-        causes=_causes(chosen, choice),
-        checks=_safety_checks(chosen, language) if chosen.safety_function else _checks(chosen, choice),
+        safety=_safety(spoken, language, guarded=guarded),
+        meaning=_meaning(spoken[-1], language),
+        causes=() if guarded else _causes(spoken, choice),
+        checks=_safety_checks(chosen, language) if guarded else _checks(spoken, choice),
         evidence=(*_manual_evidence(first, language), *findings_of(report, options, language)),
         conf=chosen.score if choice.conf is None else choice.conf,
         wo=_work_order(report, chosen.text.title, severity),
@@ -151,10 +153,19 @@ def _meaning(option: Option, language: Language) -> str:
     return f"{title}{stop}{'' if stop == '。' else ' '}{option.meaning}"
 
 
-def _safety(option: Option, language: Language) -> tuple[str, ...]:
-    if option.safety_function:
+def _behind(chosen: Option, options: Sequence[Option]) -> list[Option]:
+    """The manual's entry for what the plant has confirmed: it goes on being said, after the plant's own."""
+    if chosen.entry.confirmed is None:
+        return []
+    same = (option for option in options if option.entry.code == chosen.entry.code)
+    return [option for option in same if option.entry.confirmed is None][:1]
+
+
+def _safety(spoken: Sequence[Option], language: Language, *, guarded: bool) -> tuple[str, ...]:
+    if guarded:
         return phrase("safety_function", language), phrase("safety", language)
-    return option.safety or (phrase("safety", language),)
+    own = dict.fromkeys(line for option in spoken for line in option.safety)
+    return tuple(own) or (phrase("safety", language),)
 
 
 def _safety_checks(option: Option, language: Language) -> tuple[Check, ...]:
@@ -165,22 +176,29 @@ def _safety_checks(option: Option, language: Language) -> tuple[Check, ...]:
     )
 
 
-def _causes(option: Option, choice: Choice) -> tuple[Cause, ...]:
-    """The manual's sentences, in the chosen order."""
-    order = _order(len(option.causes), choice.causes)
-    return tuple(Cause(text=option.causes[n], refs=(option.ref,)) for n in order)
+def _causes(spoken: Sequence[Option], choice: Choice) -> tuple[Cause, ...]:
+    """The entries' sentences, the first one's in the chosen order; what two say is said once, citing both."""
+    refs: dict[str, list[str]] = {}
+    for n, option in enumerate(spoken):
+        for index in _order(len(option.causes), () if n else choice.causes):
+            refs.setdefault(option.causes[index], []).append(option.ref)
+    return tuple(Cause(text=text, refs=tuple(dict.fromkeys(cited))) for text, cited in refs.items())
 
 
-def _checks(option: Option, choice: Choice) -> tuple[Check, ...]:
-    ordered = (option.actions[index] for index in _order(len(option.actions), choice.checks))
+def _checks(spoken: Sequence[Option], choice: Choice) -> tuple[Check, ...]:
+    safety = tuple(line for option in spoken for line in option.text.safety)
+    refs: dict[str, list[str]] = {}
+    for n, option in enumerate(spoken):
+        for index in _order(len(option.actions), () if n else choice.checks):
+            refs.setdefault(option.actions[index], []).append(option.ref)
     return tuple(
         Check(
             text=action,
             kind=kind_of(action),
-            isolate=needs_isolation(action, option.text.safety),
-            refs=(option.ref,),
+            isolate=needs_isolation(action, safety),
+            refs=tuple(dict.fromkeys(cited)),
         )
-        for action in ordered
+        for action, cited in refs.items()
     )
 
 
@@ -191,7 +209,9 @@ def _order(count: int, first: Sequence[int]) -> list[int]:
 
 def _manual_evidence(options: Sequence[Option], language: Language) -> tuple[Evidence, ...]:
     return tuple(
-        Evidence(ref=option.ref, kind="manual", src=option.entry.citation, quote=_quote(option, language))
+        Evidence(
+            ref=option.ref, kind=option.entry.kind, src=option.entry.citation, quote=_quote(option, language)
+        )
         for option in options
     )
 
@@ -204,7 +224,9 @@ def _quote(option: Option, language: Language) -> str:
     parts = (text.title, text.meaning, *text.causes, *withheld)
     quote = _bounded(QUOTE_JOIN.join(part for part in parts if part), MAX_QUOTE)
     whole = not withheld and option.meaning == text.meaning.strip() and set(option.causes) == set(text.causes)
-    return quote if whole else phrase("quoted", language, quote=quote)
+    quote = quote if whole else phrase("quoted", language, quote=quote)
+    confirmed = option.entry.confirmed
+    return quote if confirmed is None else phrase("confirmed", language, date=confirmed.at[:10], quote=quote)
 
 
 def _work_order(report: Report, title: str, severity: SeverityName) -> WorkOrder:

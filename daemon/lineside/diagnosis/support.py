@@ -99,10 +99,19 @@ class _Reading:
             return (evidence,) == order_evidence(self._report, logs, self._language)
         if evidence.kind in ("sensor", "log"):
             return evidence.quote in computed_quotes(self._report, self._language)
+        return any(self._quotes(entry, evidence.quote) for entry in self._sources(evidence))
+
+    def _quotes(self, entry: Entry, said: str) -> bool:
+        """Whether it is the entry's words, within the marks that they are to have."""
+        if entry.confirmed is not None:
+            mark = phrase("confirmed", self._language, date=entry.confirmed.at[:10], quote="")
+            if not said.startswith(mark):
+                return False
+            said = said.removeprefix(mark)
         before, after = phrase_parts("quoted", self._language)
-        quote = evidence.quote.removeprefix(before)
-        quote = quote.removesuffix(after) if quote != evidence.quote else quote
-        return any(_holds(text, quote) for entry in self._sources(evidence) for text in entry.texts)
+        quote = said.removeprefix(before)
+        quote = quote.removesuffix(after) if quote != said else quote
+        return any(_holds(text, quote) for text in entry.texts)
 
     def _means(self, meaning: str) -> bool:
         if self._diagnosis.status != "ok":

@@ -6,11 +6,12 @@ for a wrong entry costs a technician more than none.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from lineside.diagnosis.knowledge.codes import code_keys
-from lineside.diagnosis.knowledge.entry import Entry
+from lineside.diagnosis.knowledge.entry import PLANT_SOURCE, Entry
 from lineside.diagnosis.knowledge.fusion import (
     Calibration,
     Fused,
@@ -19,13 +20,14 @@ from lineside.diagnosis.knowledge.fusion import (
     probability,
     shipped_calibration,
 )
-from lineside.diagnosis.knowledge.scope import scope_of
+from lineside.diagnosis.knowledge.scope import same, scope_of
 from lineside.diagnosis.knowledge.store import Found, Snapshot, Store
 from lineside.diagnosis.knowledge.text_search import TextSearch, comparable
 from lineside.diagnosis.knowledge.vectors import Cosines, Vectors
 from lineside.diagnosis.report import Report
 
 Verdict = Literal["hit", "conflict", "none"]
+_Ranked = TypeVar("_Ranked")
 
 # Thresholds of similarity, set on labelled reports of two robot vendors (300 garbled titles, 66 texts of no
 # entry, both languages): 299 of the titles and 1 of the texts are above TEXT_HIT.
@@ -137,6 +139,10 @@ class _Search:
         self._max_entries = searcher.max_entries
         self._scope = scope_of(snapshot.facets, query.vendor, query.model, query.unit, query.fw)
         self._text = TextSearch(snapshot, self._scope, query.text)
+        in_scope = set(self._scope.facets)
+        self._learnt = [
+            facet.id for facet in snapshot.facets if facet.source == PLANT_SOURCE and facet.id in in_scope
+        ]
 
     def run(self) -> Retrieval:
         by_code = self._by_code()
@@ -154,6 +160,7 @@ class _Search:
         if not keys or not self._scope.facets:
             return []
         found = [one for one in self._snapshot.by_code(keys, self._scope.facets) if one.weight <= MAX_RANK]
+        found = self._manuals(found, lambda one: one)
         if not found:
             return []
         nearest = [one for one in found if one.weight == found[0].weight]
@@ -201,6 +208,7 @@ class _Search:
 
     def _by_fusion(self, ranked: list[Fused]) -> Retrieval:
         """By words and vectors: the first where that is likely enough right, or all that fit it equally."""
+        ranked = self._manuals(ranked, lambda one: one.found)
         if not ranked:
             return self._result("none", [])
         first = ranked[0]
@@ -227,6 +235,7 @@ class _Search:
 
     def _by_words(self) -> Retrieval:
         ranked = [(self._worth(score, one), one) for score, one in self._text.ranked()]
+        ranked = self._manuals(ranked, lambda pair: pair[1])
         threshold = TEXT_HIT_UNKNOWN_CODE if self._query.code else TEXT_HIT
         if not ranked or ranked[0][0] < threshold:
             return self._by_description(ranked)
@@ -250,6 +259,29 @@ class _Search:
         ]
         return self._result("hit", [best, *_shown(others[: self._max_entries - 1], 1.0)])
 
+    def _confirmed(self, first: Candidate) -> list[Candidate]:
+        """What the plant has confirmed of the entry that was found: before the entry itself."""
+        if first.entry.confirmed is not None:
+            return []
+        found = self._snapshot.by_code(code_keys(first.entry.code)[:1], self._learnt)
+        return [
+            Candidate(one.entry, first.score, first.by)
+            for one in found
+            if one.weight == 0 and _agree(one.entry, first.entry)
+        ]
+
+    def _manuals(self, ranked: list[_Ranked], found_in: Callable[[_Ranked], Found]) -> list[_Ranked]:
+        """Without what the plant has confirmed of an entry that is there too: that comes back beside it."""
+        if not self._learnt:
+            return ranked
+        manuals = [found_in(one).entry for one in ranked if found_in(one).entry.confirmed is None]
+        return [
+            one
+            for one in ranked
+            if found_in(one).entry.confirmed is None
+            or not any(_agree(found_in(one).entry, manual) for manual in manuals)
+        ]
+
     def _worth(self, score: float, found: Found) -> float:
         return round(score * self._scope.trust[found.facet], 3)
 
@@ -257,8 +289,16 @@ class _Search:
         return Candidate(found.entry, self._worth(RANK_SCORES[int(found.weight)], found), "code")
 
     def _result(self, verdict: Verdict, candidates: list[Candidate]) -> Retrieval:
+        if verdict == "hit" and self._learnt:
+            candidates = [*self._confirmed(candidates[0]), *candidates]
         return Retrieval(verdict, tuple(candidates[:MAX_SHOWN]), self._snapshot.version, len(candidates))
 
 
 def _shown(ranked: list[tuple[float, Found]], share: float) -> list[Candidate]:
     return [Candidate(one.entry, round(score * share, 3), "text") for score, one in ranked]
+
+
+def _agree(one: Entry, other: Entry) -> bool:
+    """Whether two entries can be of one fault: the same code, and nothing that says another device."""
+    pairs = ((one.vendor, other.vendor), (one.model, other.model), (one.unit, other.unit))
+    return one.code == other.code and all(not a or not b or same(a, b) for a, b in pairs)
