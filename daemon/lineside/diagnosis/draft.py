@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 
 NS_PER_MS = 1_000_000
 MAX_TEXT = 8192
-# What is written after these is not the choice of entry and causes that confidence is about.
-_AFTER_CHOICE = '"checks"'
+# Confidence is about which entry it is; in what order its causes stand says nothing of that.
+_AFTER_CHOICE = '"causes"'
 
 
 @dataclass(slots=True)
@@ -107,5 +107,5 @@ async def _close(events: AsyncIterator[Event]) -> None:
 
 
 def confidence(score: float, probability: float) -> float:
-    """Retrieval's score; a model that wavered over entry and causes takes up to half of it away."""
+    """Retrieval's score; a model that wavered over the entry takes up to half of it away."""
     return round(score * (0.5 + 0.5 * max(0.0, min(1.0, probability))), 3)

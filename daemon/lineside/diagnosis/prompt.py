@@ -1,7 +1,8 @@
 """The messages for the model: constant instructions, then entries and report as data, within a budget.
 
 Knows nothing of engines or of what becomes of the answer. Whatever a device or a manual says is data: it
-stays on its line, between marks that it cannot write, and without the control words of chat templates.
+stays on its line, between marks that it cannot write, and without the control words of chat templates. Of a
+log only the lines go in that code has found to speak of the entries.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from lineside.diagnosis.diagnosis import Evidence
-from lineside.diagnosis.evidence import is_good, log_source, quantity, time_to_limit
+from lineside.diagnosis.evidence import is_good, quantity, time_to_limit
 from lineside.diagnosis.knowledge.entry import Language
 from lineside.diagnosis.options import Option
 from lineside.diagnosis.report import Report, Value, Window
@@ -69,7 +70,7 @@ _MARKUP = re.compile(
 class Sizes(NamedTuple):
     """How much of each kind goes in."""
 
-    logs: int
+    logs: bool
     windows: int
     values: int
     entries: int
@@ -78,17 +79,17 @@ class Sizes(NamedTuple):
 
 # What is given up: log lines, then trends, then readings within limits, then further entries, then words.
 _STEPS = (
-    Sizes(4, 4, 4, 8, 240),
-    Sizes(2, 4, 4, 8, 200),
-    Sizes(0, 4, 4, 8, 200),
-    Sizes(0, 2, 4, 8, 200),
-    Sizes(0, 0, 4, 8, 160),
-    Sizes(0, 0, 2, 8, 160),
-    Sizes(0, 0, 0, 3, 160),
-    Sizes(0, 0, 0, 2, 160),
-    Sizes(0, 0, 0, 1, 120),
-    Sizes(0, 0, 0, 1, 60),
-    Sizes(0, 0, 0, 1, 24),
+    Sizes(True, 4, 4, 8, 240),
+    Sizes(True, 4, 4, 8, 200),
+    Sizes(False, 4, 4, 8, 200),
+    Sizes(False, 2, 4, 8, 200),
+    Sizes(False, 0, 4, 8, 160),
+    Sizes(False, 0, 2, 8, 160),
+    Sizes(False, 0, 0, 3, 160),
+    Sizes(False, 0, 0, 2, 160),
+    Sizes(False, 0, 0, 1, 120),
+    Sizes(False, 0, 0, 1, 60),
+    Sizes(False, 0, 0, 1, 24),
 )
 
 
@@ -167,9 +168,9 @@ def _entry_lines(option: Option, labels: dict[str, str], chars: int) -> Iterator
 def _report_lines(data: Data, labels: dict[str, str], sizes: Sizes) -> Iterator[str]:
     report, chars = data.report, sizes.chars
     device, alarm = report.dev, report.alarm
-    facts = (device.id, device.type, device.vendor, device.model, device.unit)
+    facts = [_said(fact) for fact in (device.id, device.type, device.vendor, device.model, device.unit)]
     yield f"{labels['device']}: {as_data(' '.join(fact for fact in facts if fact), chars)}"
-    yield f"{labels['alarm']}: {as_data(f'{alarm.code} {alarm.text}'.strip(), chars)}"
+    yield f"{labels['alarm']}: {as_data(f'{alarm.code} {_said(alarm.text)}'.strip(), chars)}"
     for found in data.findings:
         label = labels["value"] if found.kind == "sensor" else labels["log"]
         yield f"{found.ref} {label}: {as_data(found.quote, chars)}"
@@ -179,9 +180,11 @@ def _report_lines(data: Data, labels: dict[str, str], sizes: Sizes) -> Iterator[
     values = {value.n: value for value in report.values}
     for window in report.win[: sizes.windows]:
         yield f"{labels['trend']}: {_window(window, values.get(window.n), chars)}"
-    others = [line for n, line in enumerate(report.log, 1) if log_source(n) not in named]
-    for line in others[len(others) - min(sizes.logs, len(others)) :]:
-        yield f"{labels['log']}: {as_data(line, chars)}"
+
+
+def _said(text: str) -> str:
+    """What a machine says; nothing where it is its reader that is spoken to."""
+    return "" if addresses_reader(text) else text
 
 
 def _value(value: Value, chars: int) -> str:

@@ -12,7 +12,7 @@ JAM = entry("F013", "Infeed jam", causes=("A case is stuck.",), actions=("Free t
 FULL = {
     "values": (Value(n="motor.temp", v=134, hi=130, u="Cel"), Value(n="amb.temp", v=30, hi=40, u="Cel")),
     "win": (Window(n="motor.temp", stats=Stats(min=100, max=134, last=134, slope=0.02)),),
-    "log": tuple(f"line {n}" for n in range(20)),
+    "log": ("fan stopped, motor hot", *(f"line {n}" for n in range(1, 20))),
 }
 
 
@@ -36,10 +36,10 @@ def test_everything_is_in_where_there_is_room():
         "S1 reading: motor.temp is 134 °C, above its limit of 130 °C.",
         "reading: amb.temp 30 °C hi 40",
         "slope 0.02/s",
-        "log: line 19",
+        "L1 log: fan stopped, motor hot",
     ):
         assert part in text
-    assert "line 15" not in text
+    assert "line 19" not in text, "it speaks of no entry"
 
 
 def test_log_lines_that_speak_of_an_entry_have_names_and_stand_once():
@@ -154,7 +154,7 @@ def test_an_injection_stays_data_wherever_it_stands(text, place):
         "entry": {"entries": (entry("F9", "x", causes=("x",), actions=("x",)),)},
     }
     result = user(**fields[place])
-    assert result.count("\n") == user(**harmless[place]).count("\n")
+    assert result.count("\n") <= user(**harmless[place]).count("\n")
     assert result.count("=== END OF DATA ===") == result.count("=== REPORT (data) ===") == 1
     assert result.endswith("=== END OF DATA ===")
     assert "<|" not in result
