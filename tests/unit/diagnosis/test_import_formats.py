@@ -13,7 +13,7 @@ from lineside.diagnosis.knowledge.importers import (
     import_files,
     sheets,
 )
-from lineside.diagnosis.knowledge.importers import pages as page_files
+from lineside.diagnosis.knowledge.importers import pdf as pdf_files
 from lineside.diagnosis.knowledge.importers.columns import Column
 from lineside.diagnosis.knowledge.writing import read_all
 from lineside.errors import LinesideError
@@ -270,9 +270,24 @@ def test_a_pdf_of_pictures_alone_is_refused_and_says_so(load):
     assert "no text on pages 1, 2: scanned?" in failing(load, "a.pdf", office.pdf([], []))
 
 
-def test_pages_are_bounded(load, monkeypatch):
-    monkeypatch.setattr(page_files, "MAX_PAGES", 3)
-    assert "has 4 pages, at most 3" in failing(load, "a.pdf", PDF)
+def test_pages_are_bounded(load):
+    content = office.pdf(*([] for _ in range(pdf_files.MAX_PAGES + 1)))
+    assert "a.pdf: has 3001 pages, at most 3000" in failing(load, "a.pdf", content)
+
+
+def test_a_pdf_whose_objects_refer_to_themselves_ends_with_what_to_do(load, monkeypatch):
+    monkeypatch.setattr(pdf_files, "PAGE_S", 1)
+    font = b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"
+    assert font in PDF
+    with pytest.raises(LinesideError) as caught:
+        load("a.pdf", PDF.replace(font, b"3 0 R".ljust(len(font))))
+    assert "a.pdf: cannot be read: one page takes more than 1 s" in caught.value.message
+    assert "print it into a new PDF, or convert it to CSV" in caught.value.hint
+
+
+def test_a_pdf_that_unpacks_without_end_is_refused(load, monkeypatch):
+    monkeypatch.setattr(pdf_files, "LIMIT_BYTES", 256 << 20)
+    assert "of memory" in failing(load, "a.pdf", office.pdf([" " * (200 << 20)]))
 
 
 def test_sheets_are_bounded(load, monkeypatch):

@@ -14,7 +14,11 @@ MAX_UNPACKED_BYTES = 512 * 1024 * 1024
 
 
 class UnreadableError(ValueError):
-    """The file is damaged, locked, or no file of its kind."""
+    """The file is damaged, locked, or no file of its kind. `hint`: what to do about it."""
+
+    def __init__(self, message: str, hint: str = "correct the file and import it again") -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 def library(module: str, ending: str) -> ModuleType:

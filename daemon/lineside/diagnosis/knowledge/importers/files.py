@@ -11,7 +11,8 @@ from lineside.diagnosis.knowledge.importers.documents import json_raws, jsonl_ra
 from lineside.diagnosis.knowledge.importers.encoding import EncodingError, text_of
 from lineside.diagnosis.knowledge.importers.extra import UnreadableError
 from lineside.diagnosis.knowledge.importers.grids import Gathered, Grid, tables_in
-from lineside.diagnosis.knowledge.importers.pages import docx_parts, html_parts, pdf_parts
+from lineside.diagnosis.knowledge.importers.pages import docx_parts, html_parts
+from lineside.diagnosis.knowledge.importers.pdf import pdf_parts
 from lineside.diagnosis.knowledge.importers.problems import Problem
 from lineside.diagnosis.knowledge.importers.records import Raw
 from lineside.diagnosis.knowledge.importers.running import markdown_lines, running_raws
@@ -80,7 +81,9 @@ def read_file(path: Path, how: HowToRead, problems: list[Problem]) -> FileConten
         return content
     try:
         _Reading(path.name, how, content, problems).read(data, ending)
-    except (UnreadableError, EncodingError) as error:
+    except UnreadableError as error:
+        problems.append(Problem(path.name, "", str(error), error.hint))
+    except EncodingError as error:
         problems.append(Problem(path.name, "", str(error)))
     if len(content.raws) > MAX_FILE_ENTRIES:
         message = f"{len(content.raws)} entries, at most {MAX_FILE_ENTRIES} are taken"

@@ -1,17 +1,13 @@
-"""Word, web and PDF files as grids and lines of running text. Knows nothing of fault codes."""
+"""Word and web files as grids and lines of running text. Knows nothing of fault codes."""
 
 from __future__ import annotations
 
 import io
-import logging
-from collections.abc import Iterator
 from typing import Any
 
 from lineside.diagnosis.knowledge.importers.extra import UnreadableError, library, refuse_bombs
 from lineside.diagnosis.knowledge.importers.grids import Gathered, Grid, Line
 
-MAX_PAGES = 3000
-MAX_PAGES_SHOWN = 20
 MAX_SPAN = 1000
 _HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 
@@ -96,51 +92,3 @@ def _html_grid(table: Any, name: str) -> Grid:
 def _span(cell: Any, name: str) -> int:
     value = str(cell.get(name, "1"))
     return max(1, min(int(value), MAX_SPAN)) if value.isascii() and value.isdigit() else 1
-
-
-def pdf_parts(data: bytes) -> Gathered:
-    """Tables and running text of every page; pages without text are named."""
-    pdfplumber = library("pdfplumber", ".pdf")
-    # pdfminer writes a warning for each odd font.
-    logging.getLogger("pdfminer").setLevel(logging.ERROR)
-    gathered = Gathered()
-    scanned = []
-    try:
-        with pdfplumber.open(io.BytesIO(data)) as book:
-            _refuse_length(len(book.pages))
-            for number, page in enumerate(book.pages, 1):
-                if not page.chars:
-                    scanned.append(number)
-                else:
-                    _pdf_page(page, number, gathered)
-                page.close()
-    except UnreadableError:
-        raise
-    except Exception as error:
-        raise UnreadableError(f"cannot be read: {error or type(error).__name__}") from error
-    if scanned:
-        named = ", ".join(map(str, scanned[:MAX_PAGES_SHOWN]))
-        more = f" and {len(scanned) - MAX_PAGES_SHOWN} more" if len(scanned) > MAX_PAGES_SHOWN else ""
-        gathered.notes.append(f"no text on pages {named}{more}: scanned? nothing of them was read")
-    return gathered
-
-
-def _refuse_length(pages: int) -> None:
-    if pages > MAX_PAGES:
-        raise UnreadableError(f"has {pages} pages, at most {MAX_PAGES} are taken")
-
-
-def _pdf_page(page: Any, number: int, gathered: Gathered) -> None:
-    tables = page.find_tables()
-    for table in tables:
-        rows = [[cell or "" for cell in row] for row in table.extract()]
-        gathered.grids.append(Grid(f"page {number}", rows))
-    rest = page
-    for table in tables:
-        rest = rest.outside_bbox(table.bbox, strict=False)
-    gathered.lines.extend(_pdf_lines(rest, number))
-
-
-def _pdf_lines(page: Any, number: int) -> Iterator[Line]:
-    for line in (page.extract_text() or "").splitlines():
-        yield Line(f"page {number}", line)
