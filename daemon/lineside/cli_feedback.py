@@ -43,6 +43,9 @@ def add_feedback(commands: Any, common: argparse.ArgumentParser) -> None:
         "export", parents=[common], help="every verdict as labelled data, JSON Lines"
     )
     exporting.add_argument("file", nargs="?", default="-", metavar="FILE", help="default: standard output")
+    exporting.add_argument(
+        "--for-eval", action="store_true", help="only what says what is right, as lineside eval needs"
+    )
     exporting.set_defaults(run=_export)
 
 
@@ -130,11 +133,13 @@ def _reject(arguments: argparse.Namespace) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    from lineside.feedback.labelled import labelled  # noqa: PLC0415
+    from lineside.feedback.labelled import can_be_scored, labelled  # noqa: PLC0415
 
     with _store(arguments) as store:
-        lines = [json.dumps(labelled(case), ensure_ascii=False) for case in store.cases()]
-    text = "".join(f"{line}\n" for line in lines)
+        lines = [labelled(case) for case in store.cases()]
+    if arguments.for_eval:
+        lines = [line for line in lines if can_be_scored(line)]
+    text = "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
     if arguments.file == "-":
         sys.stdout.write(text)
         return

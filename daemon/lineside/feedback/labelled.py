@@ -20,7 +20,7 @@ def labelled(case: Case) -> dict[str, Any]:
         "id": case.id,
         "kind": "feedback",
         "lang": diagnosis.lang,
-        "kb": diagnosis.kb,
+        "kb_version": diagnosis.kb,
         "report": msgspec.to_builtins(case.issued.report),
         "expect": _expected(case),
         "state": case.state,
@@ -28,6 +28,11 @@ def labelled(case: Case) -> dict[str, Any]:
         "received_at": case.received_at,
         "decision": msgspec.to_builtins(case.decision),
     }
+
+
+def can_be_scored(line: dict[str, Any]) -> bool:
+    """Whether an evaluation can tell from it what is right, not only what is wrong."""
+    return "not" not in line["expect"]
 
 
 def _expected(case: Case) -> dict[str, Any]:
