@@ -62,7 +62,7 @@ async def test_a_proxy_of_the_environment_is_not_asked(monkeypatch: pytest.Monke
 async def test_a_bad_report_is_explained_with_its_reason():
     async with serving() as served:
         error = await failure(served.address, b'{"dev":{"id":"a"},"alarm":{}}')
-    assert "invalid: alarm: alarm.code or alarm.text is needed" in error.message
+    assert "invalid: alarm: alarm.code, alarm.text, or alarm.word" in error.message
     assert "lineside schema report" in error.hint
 
 
