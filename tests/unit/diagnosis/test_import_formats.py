@@ -302,6 +302,19 @@ def test_a_damaged_file_is_named(load, ending):
     assert f"a.{ending}: " in failing(load, f"a.{ending}", b"garbage" * 100)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"), [(b"w:body", b"w:bodx"), (b'<w:pStyle w:val="Heading1"/>', b"<w:pStyle/>")]
+)
+def test_a_word_file_of_sound_xml_and_damaged_sense_is_named(load, old, new):
+    whole = office.word(paragraphs=[("F1 Title", "Heading 1")])
+    stream = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(whole)) as source, zipfile.ZipFile(stream, "w") as target:
+        assert old in source.read("word/document.xml")
+        for name in source.namelist():
+            target.writestr(name, source.read(name).replace(old, new))
+    assert "a.docx: cannot be read: " in failing(load, "a.docx", stream.getvalue())
+
+
 @pytest.mark.parametrize("ending", ["xlsx", "docx"])
 def test_an_archive_that_unpacks_to_too_much_is_refused(load, monkeypatch, ending):
     monkeypatch.setattr(extra, "MAX_UNPACKED_BYTES", 1000)

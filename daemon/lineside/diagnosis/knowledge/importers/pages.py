@@ -17,9 +17,14 @@ def docx_parts(data: bytes) -> Gathered:
     refuse_bombs(data)
     docx = library("docx", ".docx")
     try:
-        document = docx.Document(io.BytesIO(data))
-    except Exception as error:  # the library raises whatever a damaged part makes it raise
+        return _docx_gathered(docx.Document(io.BytesIO(data)))
+    except (
+        Exception
+    ) as error:  # the library raises whatever a damaged part makes it raise, and when it is met
         raise UnreadableError(f"cannot be read: {error}") from error
+
+
+def _docx_gathered(document: Any) -> Gathered:
     gathered = Gathered()
     for number, table in enumerate(document.tables, 1):
         gathered.grids.append(_docx_grid(table, f"table {number}"))
