@@ -27,6 +27,7 @@ from lineside.engine.choose import RULES
 from lineside.errors import LinesideError
 from lineside.feedback.desk import FeedbackDesk
 from lineside.feedback.file import limits_of
+from lineside.feedback.history import History
 from lineside.feedback.recorder import RecordingDiagnoser
 from lineside.feedback.store import FeedbackStore
 from lineside.journal import Journal
@@ -88,7 +89,7 @@ class App:
         self._config = config
         self._stack = stack
         self._status = Status()
-        self._engine_choice = self._engine_trouble = ""
+        self._engine_choice = self._engine_trouble = self._vectors_trouble = ""
         self._pacer = Pacer()
         self._stopping = anyio.Event()
         self._drain_s = config.drain_timeout_ms / 1000
@@ -216,8 +217,15 @@ class App:
         return _Model(loaded, choice.engine, service)
 
     async def _load_vectors(self) -> Vectors | None:
-        """Vectors of the manuals, being made from now on; None where the bundle has no embedder."""
-        embedder = await anyio.to_thread.run_sync(load_embedder, self._config)
+        """Vectors of the manuals, being made from now on; None where there is no embedder to make them."""
+        try:
+            embedder = await anyio.to_thread.run_sync(load_embedder, self._config)
+        except LinesideError as error:
+            log.warning("degraded: manuals are searched by words alone: %s", error)
+            self._vectors_trouble = (
+                f"manuals are searched by words alone, because {error.message} ({error.hint})"
+            )
+            return None
         if embedder is None:
             return None
         vectors = Vectors(self._store, embedder)
@@ -229,7 +237,13 @@ class App:
         config, model = self._config, self._model
         searcher = Searcher(self._store, config.knowledge.max_entries, self._vectors)
         writer = None if model is None else EngineWriter(model.service, model.loaded.bundle.manifest)
-        pipeline = Pipeline(searcher, writer, locale=config.plant.locale, mode=config.diagnosis.by)
+        pipeline = Pipeline(
+            searcher,
+            writer,
+            locale=config.plant.locale,
+            mode=config.diagnosis.by,
+            history=History(self._verdicts),
+        )
         recording = RecordingDiagnoser(pipeline, self._verdicts, self._status.count)
         # Outermost, so that a verdict is on the report as it was understood.
         return EnrichingDiagnoser(recording, self._devices)
@@ -272,7 +286,9 @@ class App:
                 (link.address, link.connected, self._broker is not None) if link else ("", False, False)
             ),
             journal=lambda: (desk.pending, desk.unpublished),
-            trouble=lambda: "; ".join(filter(None, (desk.trouble, self._engine_trouble))),
+            trouble=lambda: "; ".join(
+                filter(None, (desk.trouble, self._engine_trouble, self._vectors_trouble))
+            ),
             engine_choice=lambda: self._engine_choice,
             power=self._governor.facts,
         )

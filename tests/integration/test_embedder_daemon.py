@@ -6,8 +6,10 @@ import json
 import time
 
 import pytest
-from tests.support.bundles import recipe_bundle
+from tests.support.bundles import altered_bundle, recipe_bundle
 from tests.support.daemon import Daemon, lineside
+
+from lineside.engine.bundle import EMBEDDER_MODEL
 
 MANUAL = """entries:
 - {source: robot, unit: arm, code: "11", zh: {title: 关节电流过大, actions: [检查负载是否超过额定值]}}
@@ -60,6 +62,22 @@ def test_an_english_report_finds_the_chinese_entry(start, mode) -> None:
     assert b"robot:arm:13" in lineside(*search).stdout.splitlines()[1], (
         "the command searches as the daemon does"
     )
+
+
+def test_an_embedder_that_cannot_be_loaded_leaves_the_words(tmp_path) -> None:
+    source = recipe_bundle("smollm2-135m-instruct", embedder="multilingual-e5-small")
+    bundle = altered_bundle(source, tmp_path / "bundle", {EMBEDDER_MODEL: b"not a model"})
+    daemon = Daemon(tmp_path / "d", bundle.path, mqtt={"broker": "off"}, diagnosis={"mode": "rules"})
+    daemon.import_demo()
+    try:
+        daemon.start("degraded")
+        assert "manuals are searched by words alone, because " in daemon.status().detail
+        assert "build it again: lineside-build" in daemon.status().detail
+        report = {"dev": {"id": "L1/CD-07", "vendor": "Northmoor Drives"}, "alarm": {"code": "F012"}}
+        command = ("diagnose", "-", "--json", "--config", daemon.config)
+        assert json.loads(lineside(*command, stdin=json.dumps(report).encode()).stdout)["causes"]
+    finally:
+        daemon.end()
 
 
 def test_vectors_can_be_left_out(start) -> None:

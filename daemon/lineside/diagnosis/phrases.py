@@ -91,6 +91,11 @@ _PHRASES: dict[str, tuple[str, str]] = {
         "{name} 正在下降：当前 {last}，时间窗内平均 {mean}。",
     ),
     "order": ("Order of events: {events}.", "事件先后：{events}。"),
+    "earlier": (
+        "The same device reported before, in this order: {faults}.",
+        "同一设备此前依次报告过：{faults}。",
+    ),
+    "fault_before": ("{fault} {time} before this report", "{fault}（本次报告前 {time}）"),
     "comma": (", ", "，"),
     "first": ("{ref} first", "{ref} 最先"),
     "later": ("{ref} {time} later", "{ref} 在其后 {time}"),

@@ -22,6 +22,7 @@ from lineside.diagnosis.knowledge.search import Query, Retrieval, Searcher
 from lineside.diagnosis.options import Option
 from lineside.diagnosis.phrases import phrase
 from lineside.diagnosis.prompt import Data, fit
+from lineside.diagnosis.recent import Earlier, History, earlier, in_light_of, recent_evidence
 from lineside.diagnosis.report import Report, priority_of
 from lineside.diagnosis.rules import (
     Answer,
@@ -56,6 +57,7 @@ class _Task:
     received_at: str
     started_ns: int
     retrieval: Retrieval = dataclasses.field(default_factory=lambda: Retrieval("none"))
+    earlier: tuple[Earlier, ...] = ()
     options: tuple[Option, ...] = ()
     timings: dict[str, float] = dataclasses.field(default_factory=dict)
     energy_j: float | None = None
@@ -69,19 +71,21 @@ class _Task:
 class Pipeline:
     """Implements ports.Diagnoser. `writer` may be set and taken away at any time; None: rules alone."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 all but the first two have defaults and names
         self,
         searcher: Searcher,
         writer: Writer | None = None,
         *,
         locale: Language = "en",
         mode: Literal["model", "rules"] = "model",
+        history: History | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.searcher = searcher
         self.writer = writer
         self._locale = locale
         self._mode = mode
+        self._history = history
         self._clock = clock or Clock()
 
     async def diagnose(self, report: Report, call: Call) -> AsyncIterator[DiagnosisEvent]:
@@ -107,7 +111,7 @@ class Pipeline:
             yield self._failed(task, RejectedError(Reason.INTERNAL, "an internal error; the log tells more"))
 
     async def _steps(self, task: _Task) -> AsyncGenerator[DiagnosisEvent, None]:
-        task.retrieval = await anyio.to_thread.run_sync(self.searcher.search, Query.of(task.report))
+        await anyio.to_thread.run_sync(self._retrieve, task)
         task.timings["retrieve_ms"] = self._elapsed_ms(task)
         if task.retrieval.verdict != "none":
             task.options = considered(task.report, task.retrieval, task.language)
@@ -126,6 +130,13 @@ class Pipeline:
             async for text in texts:
                 yield Written(text)
         yield self._by_model(task, assignment, draft)
+
+    def _retrieve(self, task: _Task) -> None:
+        """Blocking."""
+        retrieval = self.searcher.search(Query.of(task.report))
+        if self._history is not None:
+            task.earlier = earlier(self._history(task.report.dev.id), task.received_at)
+        task.retrieval = in_light_of(retrieval, task.earlier)
 
     async def _assignment(self, task: _Task) -> Assignment | str:
         """What to ask the model, or why it is not asked."""
@@ -182,6 +193,8 @@ class Pipeline:
         )
 
     def _finished(self, task: _Task, answer: Answer, *, model: str = "", message: str = "") -> Diagnosis:
+        before = recent_evidence(task.earlier, task.language)
+        answer = dataclasses.replace(answer, evidence=(*answer.evidence, *before))
         task.timings["total_ms"] = self._elapsed_ms(task)
         frame = Frame(
             received_at=task.received_at,

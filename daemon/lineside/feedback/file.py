@@ -70,6 +70,8 @@ def open_file(path: Path, limits: FeedbackLimits) -> sqlite3.Connection:
         elif version != SCHEMA_VERSION:
             message = f"{path} has schema {version}, this version writes {SCHEMA_VERSION}"
             raise LinesideError("open feedback", message, "use the version of lineside that wrote it")
+        # Files from before it was there get it too.
+        db.execute("CREATE INDEX IF NOT EXISTS issued_device ON issued (device)")
         page_size = db.execute("PRAGMA page_size").fetchone()[0]
         db.execute(f"PRAGMA max_page_count = {limits.max_bytes // page_size}")
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,6 +130,16 @@ class FeedbackStore:
             ).rowcount
         if not changed:
             raise already_decided(case)
+
+    def last_of(self, device: str, count: int) -> tuple[Issued, ...]:
+        """The last diagnoses of a device, latest first. Raises RejectedError where they cannot be read."""
+        query = "SELECT body FROM issued WHERE device = ? ORDER BY row DESC LIMIT ?"
+        try:
+            with self._lock:
+                rows = self._db.execute(query, (device, count)).fetchall()
+            return tuple(msgspec.json.decode(body, type=Issued) for (body,) in rows)
+        except (sqlite3.Error, msgspec.DecodeError) as error:
+            raise RejectedError(Reason.STORAGE, f"the diagnoses given cannot be read: {error}") from error
 
     def close(self) -> None:
         """Let go of the file. Idempotent."""

@@ -18,9 +18,7 @@ def docx_parts(data: bytes) -> Gathered:
     docx = library("docx", ".docx")
     try:
         return _docx_gathered(docx.Document(io.BytesIO(data)))
-    except (
-        Exception
-    ) as error:  # the library raises whatever a damaged part makes it raise, and when it is met
+    except Exception as error:  # the library raises whatever a damaged part makes it raise
         raise UnreadableError(f"cannot be read: {error}") from error
 
 
