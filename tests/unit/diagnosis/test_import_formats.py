@@ -315,6 +315,12 @@ def test_a_word_file_of_sound_xml_and_damaged_sense_is_named(load, old, new):
     assert "a.docx: cannot be read: " in failing(load, "a.docx", stream.getvalue())
 
 
+def test_an_archive_of_no_known_version_is_named(load):
+    content = bytearray(office.xlsx(A=(ROWS, [])))
+    content[content.index(b"PK\x01\x02") + 6] = 128
+    assert "a.xlsx: is no such file, is damaged" in failing(load, "a.xlsx", bytes(content))
+
+
 @pytest.mark.parametrize("ending", ["xlsx", "docx"])
 def test_an_archive_that_unpacks_to_too_much_is_refused(load, monkeypatch, ending):
     monkeypatch.setattr(extra, "MAX_UNPACKED_BYTES", 1000)

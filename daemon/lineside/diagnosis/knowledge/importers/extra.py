@@ -35,7 +35,7 @@ def refuse_bombs(data: bytes) -> None:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             size = sum(item.file_size for item in archive.infolist())
-    except zipfile.BadZipFile:
-        raise UnreadableError("is no such file, or is locked with a password") from None
+    except (zipfile.BadZipFile, NotImplementedError, ValueError):
+        raise UnreadableError("is no such file, is damaged, or is locked with a password") from None
     if size > MAX_UNPACKED_BYTES:
         raise UnreadableError(f"unpacks to {size} bytes, at most {MAX_UNPACKED_BYTES} are taken")
