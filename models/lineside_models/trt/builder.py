@@ -76,6 +76,7 @@ def build(trt: TensorRt, job: Job) -> None:
     config = builder.create_builder_config()
     _set_target(api, config, job.sm)
     _set_precision(api, config, job.precision)
+    _use_own_kernels(api, config)
     if job.workspace_mb:
         config.set_memory_pool_limit(api.MemoryPoolType.WORKSPACE, job.workspace_mb << 20)
     if job.level >= 0:
@@ -112,6 +113,14 @@ def _set_precision(api: Any, config: Any, precision: str) -> None:
     config.set_flag(api.BuilderFlag.FP16)
     if precision == "int8":
         config.set_flag(api.BuilderFlag.INT8)
+
+
+def _use_own_kernels(api: Any, config: Any) -> None:
+    """Nothing from cuBLAS and cuDNN, which newer releases have given up: the board need not load them."""
+    sources = getattr(getattr(api, "TacticSource", None), "__members__", {})
+    own = [source for name, source in sources.items() if not name.startswith(("CUBLAS", "CUDNN"))]
+    if len(own) < len(sources):
+        config.set_tactic_sources(sum(1 << int(source) for source in own))
 
 
 def _use_cache(config: Any, cache: Path) -> None:
