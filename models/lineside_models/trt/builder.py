@@ -67,9 +67,10 @@ def offer_of(trt: TensorRt) -> Offer:
 def build(trt: TensorRt, job: Job) -> None:
     """Write the plan, and the timing cache. Raises BuildError with what TensorRT said."""
     api = trt.api
-    builder = api.Builder(api.Logger(api.Logger.ERROR))
+    logger = api.Logger(api.Logger.ERROR)
+    builder = api.Builder(logger)
     network = _network(api, builder)
-    parser = api.OnnxParser(network, api.Logger(api.Logger.ERROR))
+    parser = api.OnnxParser(network, logger)
     if not parser.parse_from_file(job.onnx):
         errors = "; ".join(str(parser.get_error(index)) for index in range(parser.num_errors))
         raise BuildError(_OPERATION, f"{trt.name} {trt.version} cannot read the graph: {errors}", _OTHER)
@@ -82,12 +83,12 @@ def build(trt: TensorRt, job: Job) -> None:
     if job.level >= 0:
         config.builder_optimization_level = job.level
     cache = Path(job.cache)
-    _use_cache(config, cache)
+    timings = _use_cache(config, cache)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise BuildError(_OPERATION, f"{trt.name} {trt.version} built nothing", _LESS)
     Path(job.plan).write_bytes(plan)
-    if timings := config.get_timing_cache():
+    if timings is not None:
         cache.write_bytes(timings.serialize())
 
 
@@ -123,11 +124,15 @@ def _use_own_kernels(api: Any, config: Any) -> None:
         config.set_tactic_sources(sum(1 << int(source) for source in own))
 
 
-def _use_cache(config: Any, cache: Path) -> None:
-    """A cache of another device or version, or a damaged one, is refused by TensorRT: then a new one."""
+def _use_cache(config: Any, cache: Path) -> Any:
+    """The timing cache in use; the config only points to it. None where this TensorRT has none.
+
+    One of another device or version, or a damaged one, is refused by TensorRT: then a new one.
+    """
     if not hasattr(config, "create_timing_cache"):
-        return
-    old = cache.read_bytes() if cache.is_file() else b""
-    if old and config.set_timing_cache(config.create_timing_cache(old), ignore_mismatch=False):
-        return
-    config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
+        return None
+    for content in (cache.read_bytes() if cache.is_file() else b"", b""):
+        timings = config.create_timing_cache(content)
+        if config.set_timing_cache(timings, ignore_mismatch=False):
+            return timings
+    return None
