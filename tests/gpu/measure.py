@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument("--commit", required=True)
     parser.add_argument("--reference", type=Path)
     parser.add_argument("--precision", default="fp16")
+    parser.add_argument("--level", type=int, default=-1, help="the builder's optimisation level")
     options = parser.parse_args()
     for name in options.sections:
         begun = time.monotonic()
@@ -97,7 +98,8 @@ def machine(options: argparse.Namespace) -> str:
 def build(options: argparse.Namespace) -> tuple[dict, dict]:
     """Compile with the product's own command."""
     command = [sys.executable, "-m", "lineside_models", "compile", str(options.bundle)]
-    command += ["--precision", options.precision, "--max-batch", str(SLOTS), *COMPILE_OPTIONS]
+    command += ["--precision", options.precision, "--max-batch", str(SLOTS)]
+    command += ["--opt-level", str(options.level)] if options.level >= 0 else []
     begun = time.monotonic()
     subprocess.run(command, check=True)
     seconds = time.monotonic() - begun
@@ -105,10 +107,8 @@ def build(options: argparse.Namespace) -> tuple[dict, dict]:
     plans = {plan.file: plan.size for plan in open_bundle(options.bundle).manifest.plan}
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     key = f"{name}_build_s" if options.precision == "fp16" else f"{name}_{options.precision}_build_s"
-    return {key: seconds, f"{name}_{options.precision}_build_peak_mb": peak}, {"plan_bytes": plans}
-
-
-COMPILE_OPTIONS: tuple[str, ...] = ()
+    samples = {"plan_bytes": plans, "optimisation_level": options.level}
+    return {key: seconds, f"{name}_{options.precision}_build_peak_mb": peak}, samples
 
 
 @contextlib.contextmanager
