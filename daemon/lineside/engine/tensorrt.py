@@ -63,6 +63,8 @@ class TensorRtEngine:
         # The largest step may have more sequences than there are slots: it needs their caches all the same.
         self._cached_len = [0] * max(plan.batch for plan in self._plans)
         self._rebuilt = False
+        if not all(plan.verified_on for plan in self._plans):
+            log.warning("these plans have not been compared with another engine on this device")
         self._load()
         self._capabilities = Capabilities(
             name="tensorrt",
