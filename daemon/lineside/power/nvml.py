@@ -1,4 +1,4 @@
-"""NVML: a discrete GPU's power, temperature, load, and its own power limit. Each call is probed alone.
+"""NVML: a discrete GPU's power, temperature, load and clock, read only. Each call is probed alone.
 
 On Orin NVML initialises and then supports next to nothing: that a call is there says nothing of the next.
 The package nvidia-ml-py is optional; without it, or without a driver, there is no device.
@@ -27,21 +27,6 @@ class NvmlDevice:
     load: Probe | None
     clock: Probe | None
     unsupported: tuple[str, ...]
-    limits_mw: tuple[int, int] | None
-    _nvml: Any
-    _handle: Any
-
-    def limit_mw(self) -> int:
-        """The power limit as it is now. Raises OSError."""
-        return int(_guarded(self._nvml, self._nvml.nvmlDeviceGetPowerManagementLimit, self._handle)())
-
-    def set_limit_mw(self, value_mw: int) -> None:
-        """Set the device's own limit, within its own bounds. Raises OSError, mostly for lack of rights."""
-        if self.limits_mw is None:
-            raise OSError("the device has no power limit of its own")
-        low, high = self.limits_mw
-        bounded = min(max(value_mw, low), high)
-        _guarded(self._nvml, self._nvml.nvmlDeviceSetPowerManagementLimit, self._handle, bounded)()
 
 
 def find_nvml() -> NvmlDevice | str:
@@ -74,14 +59,8 @@ def _probe(nvml: Any, handle: Any) -> NvmlDevice:
     temperature = tried("gpu", "nvmlDeviceGetTemperature", float, nvml.NVML_TEMPERATURE_GPU)
     load = tried("gpu_load", "nvmlDeviceGetUtilizationRates", lambda rates: rates.gpu / 100)
     clock = tried("gpu_hz", "nvmlDeviceGetClockInfo", lambda mhz: mhz * 1e6, nvml.NVML_CLOCK_GRAPHICS)
-    limits: tuple[int, int] | None = None
-    try:
-        low, high = _guarded(nvml, nvml.nvmlDeviceGetPowerManagementLimitConstraints, handle)()
-        limits = (int(low), int(high))
-    except OSError as error:
-        missing.append(f"nvmlDeviceGetPowerManagementLimitConstraints: {error}")
     name = str(_guarded(nvml, nvml.nvmlDeviceGetName, handle)())
-    return NvmlDevice(name, power, temperature, load, clock, tuple(missing), limits, nvml, handle)
+    return NvmlDevice(name, power, temperature, load, clock, tuple(missing))
 
 
 def _guarded(nvml: Any, function: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
