@@ -5,6 +5,8 @@ A matrix that the calibration has no point for is multiplied in FP16.
 
 from __future__ import annotations
 
+import abc
+
 import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
@@ -37,8 +39,9 @@ class QuantisedProducts(Fp16Products):
             return super().product(x, matrix)
         return self._quantised(x, matrix, self._points[matrix])
 
+    @abc.abstractmethod
     def _quantised(self, x: Value, matrix: str, point: Point) -> Value:
-        raise NotImplementedError
+        """The product with both sides, or the matrix alone, quantised."""
 
 
 class Int8Products(QuantisedProducts):
