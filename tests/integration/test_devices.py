@@ -40,7 +40,7 @@ def test_a_bit_alone_becomes_a_cited_diagnosis_without_a_restart(daemon, tmp_pat
     answer = daemon.ask(REPORT)
     assert (answer["reason"], answer["kb"]) == ("no_kb_hit", "0")
     run(daemon, "devices", "import", tmp_path / "b.csv")
-    run(daemon, "kb", "approve", "a", "b", "--by", "A. Smith")
+    run(daemon, "kb", "approve", "a", "b", "--by", "shift lead")
     version = run(daemon, "kb", "stats").split()[1]
     answer = daemon.ask(REPORT | {"id": "2"})
     assert (answer["status"], answer["reason"], answer["alarm"]["code"]) == ("abstain", "conflict", "F012")

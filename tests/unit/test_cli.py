@@ -23,7 +23,7 @@ def config(tmp_path: Path) -> str:
     path.write_text(f'state_dir = "{tmp_path / "state"}"\n')
     manual = tmp_path / "manual.jsonl"
     manual.write_text(ENTRIES)
-    assert main(["kb", "import", str(manual), "--approve-by", "A. Smith", "--config", str(path)]) == 0
+    assert main(["kb", "import", str(manual), "--approve-by", "shift lead", "--config", str(path)]) == 0
     return str(path)
 
 

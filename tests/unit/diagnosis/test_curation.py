@@ -14,7 +14,7 @@ from lineside.diagnosis.knowledge.store import Store
 from lineside.diagnosis.knowledge.writing import read_all
 from lineside.errors import LinesideError
 
-BY = "A. Smith"
+BY = "shift lead"
 
 
 @pytest.fixture

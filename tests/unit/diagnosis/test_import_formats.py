@@ -26,7 +26,7 @@ def load(tmp_path):
     def do(name, content, options=None):
         path, store = tmp_path / name, tmp_path / "knowledge.db"
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        options = replace(options or ImportOptions(), source="s", approve_by="A. Smith")
+        options = replace(options or ImportOptions(), source="s", approve_by="shift lead")
         return import_files(store, [path], options), {e.id[2:]: e for e in read_all(store).entries}
 
     return do

@@ -31,7 +31,7 @@ def load(tmp_path, store):
             path = tmp_path / name.replace("__", ".")
             path.write_bytes(content if isinstance(content, bytes) else content.encode())
             paths.append(path)
-        result = import_files(store, paths, replace(options or ImportOptions(), approve_by="A. Smith"))
+        result = import_files(store, paths, replace(options or ImportOptions(), approve_by="shift lead"))
         return result, {entry.id: entry for entry in read_all(store)[0]}
 
     return do
@@ -329,6 +329,6 @@ def test_the_yaml_loader_makes_nothing_but_text():
 
 def test_the_demo_plant_imports(store):
     files = sorted((Path(__file__).parents[3] / "demo/knowledge").glob("*.yaml"))
-    result = import_files(store, files, ImportOptions(approve_by="A. Smith"))
+    result = import_files(store, files, ImportOptions(approve_by="shift lead"))
     assert (len(files), result.ignored_fields, result.without_action) == (4, (), 0)
     assert result.total >= 60
