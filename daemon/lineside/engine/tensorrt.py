@@ -323,7 +323,11 @@ def find_parts(bundle: Bundle) -> Parts:
     trt = find_tensorrt(*{plan.builder for plan in bundle.manifest.plan})
     gpu = find_gpu()
     if gpu is None:
-        raise BundleError("load plans", "the CUDA driver shows no GPU", "see nvidia-smi or lineside doctor")
+        raise BundleError(
+            "load plans",
+            "the CUDA driver shows no GPU",
+            "see that the driver is there and that this user may use it (groups video and render)",
+        )
     try:
         from lineside.engine.cuda import Device  # noqa: PLC0415  (only where there is a GPU)
     except ImportError as error:

@@ -8,7 +8,7 @@ import pytest
 from tests.support.engines import CountingEngine, next_token
 from tests.support.tiny import tiny_bundle
 
-from lineside.engine.base import Costs
+from lineside.engine.base import Costs, EngineFaultError
 from lineside.engine.bundle import TOKENIZER
 from lineside.errors import Reason, RejectedError
 from lineside.ports import Call, ChatMessage, GenerateJob
@@ -211,6 +211,33 @@ async def test_an_engine_fault_ends_the_requests_of_its_step_and_no_others(bundl
         (end,) = await collect(service, job())
         after = (await collect(service, job(max_tokens=2)))[-1]
     assert (end.finish, end.reason) == (FinishReason.ABORTED, Reason.ENGINE_FAULT)
+    assert after.finish is FinishReason.LENGTH
+
+
+async def test_a_fault_that_loses_every_cache_ends_who_waits_with_one_too(bundle):
+    class Losing(CountingEngine):
+        def forward(self, batch):
+            if len(self.batches) == 1:
+                self.batches.append([])
+                raise EngineFaultError("run plan", "the device was reset", caches_lost=True)
+            return super().forward(batch)
+
+    engine = Losing(vocab_size=VOCAB, max_seq_len=bundle.manifest.max_seq_len)
+    engine.gate.clear()
+    ends = []
+
+    async def ask(service):
+        ends.append((await collect(service, job("x" * 40)))[-1])
+
+    async with running(bundle, engine) as service:
+        async with anyio.create_task_group() as group:
+            # The first one's chunks take the whole budget of a step: the second holds its slot and waits.
+            group.start_soon(ask, service)
+            group.start_soon(ask, service)
+            await anyio.sleep(0.05)
+            engine.gate.set()
+        after = (await collect(service, job(max_tokens=2)))[-1]
+    assert [end.reason for end in ends] == [Reason.ENGINE_FAULT] * 2
     assert after.finish is FinishReason.LENGTH
 
 
