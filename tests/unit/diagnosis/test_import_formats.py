@@ -204,6 +204,11 @@ def test_word_tables_and_running_text(load):
     assert set(entries) == {":E1", ":F001"}
 
 
+def test_an_html_table_that_spans_too_far_is_refused(load):
+    row = "<tr><td colspan=1000>E1<td colspan=1000>Fan</tr>"
+    assert "table 1 has more than 500,000 cells" in failing(load, "a.html", f"<table>{row * 300}</table>")
+
+
 HTML = """<html><body><h2>F7 Fan stopped</h2><p>Possible causes:</p><ul><li>no supply<li>dust</ul>
 <p><b>Remedy:</b> Clean it.<br>Check the fuse.</p>
 <table><tr><th>Code<th colspan=2>Title</tr><tr><td></td><td>English</td><td>中文</td></tr>

@@ -9,6 +9,7 @@ from lineside.diagnosis.knowledge.importers.extra import UnreadableError, librar
 from lineside.diagnosis.knowledge.importers.grids import Gathered, Grid, Line
 
 MAX_SPAN = 1000
+MAX_CELLS = 500_000  # of one table, those that spans fill counted
 _HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 
 
@@ -80,6 +81,8 @@ def _html_grid(table: Any, name: str) -> Grid:
         for cell in row.find_all(["td", "th"], recursive=False):
             while (r, c) in filled:
                 c += 1
+            if len(rows) * (c + _span(cell, "colspan")) > MAX_CELLS:
+                raise UnreadableError(f"{name} has more than {MAX_CELLS:,} cells", "import its rows as CSV")
             text = cell.get_text("\n", strip=True)
             for down in range(min(_span(cell, "rowspan"), len(rows) - r)):
                 for across in range(_span(cell, "colspan")):
