@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK = 32
+from lineside.engine.weights import BLOCK
+
 _INT4_CANDIDATES = 13
 _SMALLEST = 1e-30  # below this a block counts as zeros: its inverse would not fit
 
@@ -20,15 +21,6 @@ def quantise(values: NDArray[np.float32], bits: int) -> Quantised:
     """Quantise rows; the length of a row is a multiple of BLOCK."""
     blocks = values.reshape(values.shape[0], -1, BLOCK)
     return _int8(blocks) if bits == 8 else _int4(blocks)
-
-
-def dequantise(stored: NDArray[np.uint8], scale: NDArray[np.float32], bits: int) -> NDArray[np.float32]:
-    """The values that the target computes with, [rows, columns]."""
-    if bits == 4:
-        stored = np.stack([stored & 15, stored >> 4], axis=-1).reshape(*scale.shape, BLOCK)
-    centred = stored.astype(np.float32) - np.float32(1 << (bits - 1))
-    values: NDArray[np.float32] = (centred * scale[..., None]).reshape(scale.shape[0], -1)
-    return values
 
 
 def _int8(blocks: NDArray[np.float32]) -> Quantised:

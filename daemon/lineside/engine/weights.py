@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_BLOCK = 32
+BLOCK = 32
 _TYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "U8": np.dtype("u1")}
 _ROWS = 4096  # at a time: what is computed in float32 stays small
 
@@ -35,7 +35,7 @@ class Weights:
         if name in self._entries:
             return tuple(self._entries[name]["shape"])
         rows, blocks = self._entries[f"{name}.scale"]["shape"]
-        return rows, blocks * _BLOCK
+        return rows, blocks * BLOCK
 
     def fp16(self, name: str) -> NDArray[np.float16]:
         """All values of a matrix or vector."""
@@ -45,7 +45,7 @@ class Weights:
         values = np.empty(self.shape(name), np.float16)
         for start in range(0, len(values), _ROWS):
             rows = slice(start, start + _ROWS)
-            values[rows] = _dequantised(stored[rows], scale[rows])
+            values[rows] = dequantise(stored[rows], scale[rows])
         return values
 
     def _array(self, name: str) -> NDArray[Any]:
@@ -55,11 +55,14 @@ class Weights:
         return values
 
 
-def _dequantised(stored: NDArray[np.uint8], scale: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows of [blocks, bytes] and [blocks]; two 4-bit values a byte, low first. Zero is in the middle."""
-    bits = stored.shape[-1] * 8 // _BLOCK
+def dequantise(stored: NDArray[np.uint8], scale: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Values [rows, columns] of blocks [rows, blocks, bytes] with scales [rows, blocks].
+
+    Two 4-bit values a byte, the low one first; zero is in the middle of what the bits can hold.
+    """
+    bits = stored.shape[-1] * 8 // BLOCK
     if bits == 4:
-        stored = np.stack([stored & 15, stored >> 4], axis=-1).reshape(*scale.shape, _BLOCK)
+        stored = np.stack([stored & 15, stored >> 4], axis=-1).reshape(*scale.shape, BLOCK)
     centred = stored.astype(np.float32) - np.float32(1 << (bits - 1))
     values: NDArray[np.float32] = (centred * scale[..., None]).reshape(len(scale), -1)
     return values

@@ -13,12 +13,12 @@ import numpy as np
 from onnx import TensorProto
 from typing_extensions import override
 
+from lineside.engine.weights import BLOCK
 from lineside_models.checkpoint import Architecture
 from lineside_models.graph.decoder import describe
 from lineside_models.graph.dialect import Dialect, Value, rotary_caches
 from lineside_models.graph.onnx_graph import OnnxGraph
 from lineside_models.graph.store import WeightStore
-from lineside_models.quantize import BLOCK
 
 Attention = Literal["fp32", "fp16"]
 _CACHE_TYPES = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16}

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lineside.engine.bundle import Manifest
+from lineside.engine.weights import BLOCK, dequantise
 from lineside_models.checkpoint import Architecture, Checkpoint, tensor_shapes
 from lineside_models.errors import BuildError
-from lineside_models.quantize import BLOCK, dequantise, quantise
+from lineside_models.quantize import quantise
 from lineside_models.safetensors_file import SafetensorsFile, SafetensorsWriter
 
 WEIGHT_TYPES = ("int8", "int4", "fp32")
@@ -73,7 +74,7 @@ class WeightStore:
         if bits == 32:
             return self.file.array(name).astype(np.float32)
         stored, scale = self.file.array(f"{name}.q"), self.file.array(f"{name}.scale")
-        return dequantise(stored.astype(np.uint8), scale.astype(np.float32), bits)
+        return dequantise(stored.astype(np.uint8), scale.astype(np.float32))
 
 
 def stored_architecture(manifest: Manifest, store: WeightStore) -> Architecture:
