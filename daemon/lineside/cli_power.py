@@ -23,6 +23,9 @@ def add_power(commands: Any, common: argparse.ArgumentParser) -> None:
     setting = actions.add_parser("set", parents=[common], help="change a running daemon's limit (operators)")
     setting.add_argument("--limit-w", type=float, metavar="W", help="watts; 0: no limit")
     setting.add_argument("--temperature-max-c", type=float, metavar="C", help="less power from here on")
+    setting.add_argument(
+        "--mode", metavar="NAME", help="a power mode of the board, by name or ID; '': as it was"
+    )
     setting.add_argument("--reset", action="store_true", help="back to the configuration and its schedule")
     setting.set_defaults(run=_set)
     restoring = actions.add_parser(
@@ -69,10 +72,10 @@ def _sensors(arguments: argparse.Namespace) -> None:
 def _set(arguments: argparse.Namespace) -> None:
     from lineside.power.helper_client import ask  # noqa: PLC0415
 
-    wanted = {"limit_w": arguments.limit_w, "temperature_max_c": arguments.temperature_max_c}
+    wanted = {name: getattr(arguments, name) for name in ("limit_w", "temperature_max_c", "mode")}
     given = {name: value for name, value in wanted.items() if value is not None}
     if arguments.reset == bool(given):
-        hint = "name --limit-w or --temperature-max-c, or --reset alone"
+        hint = "name --limit-w, --temperature-max-c or --mode, or --reset alone"
         raise LinesideError("set power", "nothing to set, or both values and --reset", hint)
     path = str(load_config(arguments.config).power_control_path)
     try:

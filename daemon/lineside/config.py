@@ -22,6 +22,10 @@ SYSTEM_CONFIG = Path("/etc/lineside/lineside.toml")
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 
 
+# A power mode by its name in the board's table, or by its ID.
+PowerModeName = Annotated[str, msgspec.Meta(max_length=64)] | Annotated[int, msgspec.Meta(ge=0, le=255)]
+
+
 class ConfigError(LinesideError):
     """A configuration that the daemon does not start with."""
 
@@ -130,9 +134,10 @@ class JournalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PowerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[power]. `limit_w` 0: no limit. `root`: where /sys and /proc are found."""
+    """[power]. `limit_w` 0: no limit. `mode` empty: as it is. `root`: where /sys and /proc are found."""
 
     limit_w: Watts = 0.0
+    mode: PowerModeName = ""
     temperature_max_c: Annotated[float, msgspec.Meta(ge=40, le=100)] = 85.0
     schedule: Annotated[tuple[Period, ...], msgspec.Meta(max_length=16)] = ()
     operators: tuple[str, ...] = ()

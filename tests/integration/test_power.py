@@ -7,6 +7,7 @@ import pytest
 from tests.support import boards
 from tests.support.daemon import DEMO, Daemon, lineside
 
+from lineside.power.nvpmodel import current_mode_id
 from lineside.transport.grpc import client
 
 REPORT = json.loads((DEMO / "faults" / "overtemperature.en.json").read_text("utf-8"))
@@ -51,8 +52,9 @@ def test_a_diagnosis_tells_its_energy_and_the_status_the_boards(make):
     assert power.tokens_per_j > 0
 
 
-def test_a_limit_is_acted_on_and_what_a_crash_leaves_is_put_back(make, tree):
-    daemon = make(limit_w=5.0)
+def test_limit_and_mode_are_acted_on_and_what_a_crash_leaves_is_put_back(make, tree):
+    boards.nvpmodel(tree)
+    daemon = make(limit_w=5.0, mode=3)
     daemon.start()
     end_s = time.monotonic() + 30
     while daemon.status().power.state != "cap_unreachable":
@@ -60,10 +62,15 @@ def test_a_limit_is_acted_on_and_what_a_crash_leaves_is_put_back(make, tree):
         time.sleep(0.2)
     assert cap_hz(tree) == boards.NANO_HZ[0]
     assert client.diagnose(daemon.address, json.dumps(REPORT).encode(), 60), "it answers all the same"
+    assert daemon.status().power.mode == "10W"
+    refused = lineside("power", "set", "--mode", "7W", "--config", daemon.config)
+    assert refused.returncode == 1
+    assert b"7W has another TPC_PG_MASK" in refused.stderr
     daemon.kill()
     assert cap_hz(tree) == boards.NANO_HZ[0]
     done = lineside("power", "restore", "--config", daemon.config)
-    assert b"612000000 Hz again" in done.stdout
+    assert b"the power mode is 15W again; the GPU's clock cap is 612000000 Hz again" in done.stdout
+    assert current_mode_id(tree) == 0
     assert cap_hz(tree) == boards.NANO_HZ[-1]
 
 

@@ -41,6 +41,18 @@ GPU MAX_FREQ -1
 
 < PM_CONFIG DEFAULT=0 >
 """
+# It records the mode and caps the GPU, as the board's does; the mode `refused` it does not take.
+NVPMODEL = """\
+#!/bin/sh
+[ "$1" = -m ] || exit 255
+case $2 in
+  {refused}) echo "NVPM ERROR: mode was not set"; exit 255 ;;
+  0) hz=612000000 ;; 1) hz=408000000 ;; 3) hz=510000000 ;; 4) hz=612000000 ;;
+esac
+printf 'pmode:000%s\\n' "$2" > {root}/var/lib/nvpmodel/status
+for file in {root}/sys/class/devfreq/*/max_freq; do echo $hz > "$file"; done
+exit 255
+"""
 NANO_HZ = (306_000_000, 408_000_000, 510_000_000, 612_000_000)
 AGX_HZ = tuple(306_000_000 + step * 102_000_000 for step in range(10))
 ZONES = ("cpu-thermal", "gpu-thermal", "soc0-thermal", "soc1-thermal", "soc2-thermal", "tj-thermal")
@@ -98,6 +110,13 @@ def over_current(root: Path, counts: tuple[int, int, int] = (0, 0, 0)) -> Path:
     for number, count in enumerate(counts, 1):
         write(directory / f"oc{number}_event_cnt", count)
     return directory
+
+
+def nvpmodel(root: Path, refused: object = "none") -> None:
+    """The board's program that sets its modes."""
+    program = root / "usr/sbin/nvpmodel"
+    write(program, NVPMODEL.format(root=root, refused=refused))
+    program.chmod(0o755)
 
 
 def orin_nano(root: Path) -> Path:

@@ -28,3 +28,4 @@ class PowerFacts:
     energy_j: float | None
     tokens_per_j: float | None
     over_current_events: int
+    mode: str = ""

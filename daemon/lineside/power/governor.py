@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from lineside.power.actuators import Actuators
 from lineside.power.board import Board, HeatSample, PowerSample
 from lineside.power.control import Control
 from lineside.power.controller import Controller, Decision, Plant, Sensed, Setting
 from lineside.power.facts import PowerFacts
-from lineside.power.gpu_cap import GpuCap
 from lineside.power.limit import UNLIMITED, Limit
 from lineside.power.pacer import Pacer
 from lineside.power.readings import Reading
@@ -45,7 +45,7 @@ class Governor:
     board: Board
     pacer: Pacer
     wish: Callable[[], Wish]
-    cap: GpuCap | None
+    actuators: Actuators
     max_batch: int
     control: Control | None = None
     _controller: Controller = field(init=False)
@@ -55,11 +55,10 @@ class Governor:
     _heat: HeatSample | None = field(default=None, init=False)
     _tick: int = field(default=0, init=False)
     _last: tuple[int, int] | None = field(default=None, init=False)
+    _mode: tuple[str, int] = field(default=("", 0), init=False)
 
     def __post_init__(self) -> None:
-        frequencies = self.cap.frequencies_hz if self.cap else ()
-        trip_c = first_acting_trip(self.board.zones, self.wish().temperature_max_c)
-        self._controller = Controller(Plant(frequencies, self.max_batch, trip_c))
+        self._controller = self._new_controller()
 
     def start(self) -> None:
         """Begin to sample."""
@@ -74,8 +73,7 @@ class Governor:
         if self._thread is not None:
             self._thread.join(STOP_S)
         self.pacer.published.publish(UNLIMITED)
-        if self.cap is not None:
-            self.cap.restore()
+        self.actuators.restore()
         self.board.close()
 
     def facts(self) -> PowerFacts | None:
@@ -87,7 +85,9 @@ class Governor:
         """One round."""
         if self._heat is None or self._tick % HEAT_EVERY == 0:
             self._heat = self.board.sample_heat(now_ns)
-        power, heat, wish = self.board.sample_power(now_ns), self._heat, self.wish()
+        wish = self.wish()
+        self._take_mode(wish)
+        power, heat = self.board.sample_power(now_ns), self._heat
         self.pacer.meter.add(power.total.usable, now_ns)
         sensed = Sensed(
             now_s=now_ns / 1e9,
@@ -99,8 +99,9 @@ class Governor:
         )
         decision = self._controller.step(sensed, Setting(wish.limit_w * 1000, wish.temperature_max_c))
         self._publish(decision, now_ns)
-        if self.cap is not None:
-            self._act(self.cap, decision, wish.limit_w > 0)
+        self.actuators.cap_clock(decision.gpu_max_hz, wish.limit_w > 0)
+        if self._controller.plant.frequencies_hz and self.actuators.cap_failed:
+            self._controller = self._new_controller(self._controller.duty)
         self._snapshot = _Snapshot(power, heat, wish, decision, self._controller.power_mw)
         self._tick += 1
         return decision
@@ -122,11 +123,21 @@ class Governor:
         limit = Limit(decision.duty, decision.max_batch, decision.refusal, now_ns + VALID_NS)
         self.pacer.published.publish(limit)
 
-    def _act(self, cap: GpuCap, decision: Decision, limited: bool) -> None:
-        if limited or cap.changed:
-            cap.apply(decision.gpu_max_hz)
-        if cap.trouble and self._controller.plant.frequencies_hz:
-            self._controller = Controller(Plant((), self.max_batch, self._controller.plant.trip_c))
+    def _take_mode(self, wish: Wish) -> None:
+        """Have the board take the mode that is asked, once each time that one is."""
+        asked = (wish.mode, wish.mode_asked)
+        if asked == self._mode:
+            return
+        self._mode = asked
+        if self.actuators.set_mode(wish.mode):
+            self._controller = self._new_controller(self._controller.duty)
+
+    def _new_controller(self, duty: float = 1.0) -> Controller:
+        """One for what can be acted on now."""
+        trip_c = first_acting_trip(self.board.zones, self.wish().temperature_max_c)
+        controller = Controller(Plant(self.actuators.frequencies_hz, self.max_batch, trip_c))
+        controller.duty = duty
+        return controller
 
     def _demand(self, now_ns: int) -> float:
         active_ns = self.pacer.active_ns()
@@ -166,6 +177,7 @@ class Governor:
             energy_j=self.pacer.meter.total_j,
             tokens_per_j=self.pacer.tokens_per_j,
             over_current_events=_sum(heat.over_current),
+            mode=self.actuators.mode.name if self.actuators.mode else "",
         )
 
     def _detail(self, snapshot: _Snapshot) -> str:
@@ -175,9 +187,7 @@ class Governor:
             parts.append(f"at the lowest setting the machine draws {decision.floor_mw / 1000:.1f} W")
         if decision.state in ("sensor_stale", "no_sensor"):
             parts.append(f"the limit cannot be measured: {total.detail}")
-        if self.cap is not None:
-            parts.append(self.cap.trouble)
-        return "; ".join(filter(None, parts))
+        return "; ".join(filter(None, (*parts, *self.actuators.troubles)))
 
 
 def _watts(milliwatts: float | None) -> float | None:

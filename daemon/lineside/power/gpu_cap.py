@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lineside.power.gpu import Gpu
-from lineside.power.originals import Originals, OriginalsFile
+from lineside.power.originals import OriginalsFile
 
 log = logging.getLogger(__name__)
 
@@ -31,14 +31,14 @@ class GpuCap:
     set_cap: SetCap
     trouble: str = field(default="", init=False)
     _set_hz: int | None = field(default=None, init=False)
+    _top_hz: int | None = field(default=None, init=False)
 
     @property
     def frequencies_hz(self) -> tuple[int, ...]:
         """What can be chosen: no more than the cap that was there, nothing once setting has failed."""
         if self.trouble:
             return ()
-        originals = self.file.read()
-        top = originals.hz if originals else self.gpu.cap_hz()
+        top = self._top_hz or self.file.read().hz or self.gpu.cap_hz()
         return tuple(hz for hz in self.gpu.frequencies_hz if hz <= top)
 
     @property
@@ -51,35 +51,39 @@ class GpuCap:
         if hz is None or hz == self._set_hz or self.trouble:
             return
         try:
-            if self.file.read() is None:
+            if self._set_hz is None:
                 now_hz = self.gpu.cap_hz()
                 if hz == now_hz:
                     return
-                self.file.keep(Originals(str(self.gpu.max_freq), now_hz))
+                self.file.keep_cap(self.gpu.max_freq, now_hz)
             self.set_cap(hz)
             self._set_hz = hz
         except (OSError, ValueError) as error:
             self.trouble = f"the GPU's clock cannot be capped ({error}): pacing alone holds the limit"
             log.warning("%s", self.trouble)
 
+    def mode_changed(self) -> None:
+        """A power mode brings its own cap: what it set is the most that may be chosen from now on."""
+        self._set_hz, self._top_hz = None, self.gpu.cap_hz()
+
     def restore(self) -> None:
         """Put back what was there."""
         restore(self.gpu, self.file, self.set_cap)
-        self._set_hz = None
+        self._set_hz = self._top_hz = None
 
 
 def restore(gpu: Gpu | None, file: OriginalsFile, set_cap: SetCap) -> str:
     """Put back what the file holds; says what was done, empty where there was nothing to do."""
     originals = file.read()
-    if originals is None:
+    if not originals.max_freq:
         return ""
     if gpu is None or gpu.max_freq != Path(originals.max_freq):
-        file.forget()
+        file.forget_cap()
         return "the GPU that was capped is not there any more"
     try:
         set_cap(originals.hz)
     except (OSError, ValueError) as error:
         log.warning("the GPU's clock cap was not put back: %s", error)
         return f"the GPU's clock cap was not put back: {error}"
-    file.forget()
+    file.forget_cap()
     return f"the GPU's clock cap is {originals.hz} Hz again"

@@ -9,9 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import pwd
-import shutil
 import socket
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +20,11 @@ import msgspec
 from lineside.errors import LinesideError
 from lineside.power.gpu import find_gpu
 from lineside.power.gpu_cap import write_cap
-from lineside.power.nvpmodel import current_mode_id, read_modes
 from lineside.power.peers import Peers
+from lineside.power.power_mode import run_nvpmodel
 
 log = logging.getLogger(__name__)
 
-COMMAND_S = 20.0
 LISTEN_FD = 3
 
 
@@ -55,27 +52,12 @@ class Helper:
     def carry_out(self, request: Request) -> str:
         """One verb. Raises ValueError, OSError or LinesideError with the reason."""
         if request.set == "mode":
-            return self._set_mode(request.value)
+            return run_nvpmodel(self.root, request.value)
         gpu = find_gpu(self.root)
         if gpu is None:
             raise ValueError("this board has no GPU whose clock can be capped")
         write_cap(gpu, request.value)
         return f"gpu_max_freq is {request.value}"
-
-    def _set_mode(self, mode_id: int) -> str:
-        mode = read_modes(self.root).choose(str(mode_id), current_mode_id(self.root))
-        program = shutil.which("nvpmodel", path=f"{self.root / 'usr/sbin'}:{self.root / 'usr/bin'}")
-        if program is None:
-            raise ValueError("there is no nvpmodel on this machine")
-        # Its exit status says little: what counts is the mode afterwards. Asked to reboot, it hears no.
-        command = [program, "-m", str(mode.id)]
-        try:
-            subprocess.run(command, input=b"no\n", capture_output=True, timeout=COMMAND_S, check=False)
-        except subprocess.TimeoutExpired:
-            raise ValueError("nvpmodel does not come back") from None
-        if current_mode_id(self.root) != mode.id:
-            raise ValueError(f"nvpmodel did not take mode {mode.name}")
-        return f"mode is {mode.name}"
 
 
 def run_helper(path: str, user: str, root: Path) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 import msgspec
 
 TIMEOUT_S = 2.0
+# nvpmodel switches processor cores on and off, and may take its time.
+MODE_TIMEOUT_S = 25.0
 MAX_ANSWER = 4096
 
 
@@ -19,11 +21,19 @@ def set_through_helper(path: str, hz: int) -> None:
         raise OSError(f"the power helper: {error}") from None
 
 
-def ask(path: str, request: Mapping[str, object]) -> str:
+def set_mode_through_helper(path: str, mode_id: int) -> None:
+    """Have the board take a power mode. Raises OSError as above."""
+    try:
+        ask(path, {"set": "mode", "value": mode_id}, MODE_TIMEOUT_S)
+    except OSError as error:
+        raise OSError(f"the power helper: {error}") from None
+
+
+def ask(path: str, request: Mapping[str, object], timeout_s: float = TIMEOUT_S) -> str:
     """One request, one answer: what was done. Raises OSError with the reason."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(TIMEOUT_S)
+            connection.settimeout(timeout_s)
             connection.connect(path)
             connection.sendall(msgspec.json.encode(request) + b"\n")
             answer = connection.makefile("rb").readline(MAX_ANSWER)

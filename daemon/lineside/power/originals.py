@@ -16,11 +16,16 @@ import msgspec
 log = logging.getLogger(__name__)
 
 
-class Originals(msgspec.Struct, frozen=True):
-    """A GPU's cap as it was: the file that holds it, and the frequency."""
+class Originals(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was there: a GPU's cap (its file, the frequency), and the power mode with the one set instead."""
 
-    max_freq: str
-    hz: int
+    max_freq: str = ""
+    hz: int = 0
+    mode: int | None = None
+    mode_set: int | None = None
+
+
+NOTHING = Originals()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +34,21 @@ class OriginalsFile:
 
     path: Path
 
-    def read(self) -> Originals | None:
-        """What is to be put back; None where nothing is, or where the file says nothing of use."""
+    def read(self) -> Originals:
+        """What is to be put back; nothing, too, where the file says nothing of use."""
         try:
             return msgspec.json.decode(self.path.read_bytes(), type=Originals)
         except FileNotFoundError:
-            return None
+            return NOTHING
         except (OSError, msgspec.DecodeError) as error:
-            log.warning("what the GPU's clock was before cannot be read", extra={"error": str(error)})
-            return None
+            log.warning("what the board's settings were before cannot be read", extra={"error": str(error)})
+            return NOTHING
 
     def keep(self, originals: Originals) -> None:
-        """Write durably. Raises OSError."""
+        """Write durably; without anything to put back there is no file. Raises OSError."""
+        if originals == NOTHING:
+            self.path.unlink(missing_ok=True)
+            return
         scratch = self.path.with_suffix(".tmp")
         with scratch.open("wb") as file:
             file.write(msgspec.json.encode(originals))
@@ -48,6 +56,22 @@ class OriginalsFile:
             os.fsync(file.fileno())
         scratch.replace(self.path)
 
-    def forget(self) -> None:
-        """They have been put back."""
-        self.path.unlink(missing_ok=True)
+    def keep_cap(self, max_freq: Path, hz: int) -> None:
+        """The GPU's cap as it is before ours; the first one that is kept stays."""
+        originals = self.read()
+        if not originals.max_freq:
+            self.keep(msgspec.structs.replace(originals, max_freq=str(max_freq), hz=hz))
+
+    def keep_mode(self, mode: int, mode_set: int) -> None:
+        """The power mode as it is before ours, and ours."""
+        originals = self.read()
+        first = mode if originals.mode is None else originals.mode
+        self.keep(msgspec.structs.replace(originals, mode=first, mode_set=mode_set))
+
+    def forget_cap(self) -> None:
+        """It has been put back."""
+        self.keep(msgspec.structs.replace(self.read(), max_freq="", hz=0))
+
+    def forget_mode(self) -> None:
+        """It has been put back."""
+        self.keep(msgspec.structs.replace(self.read(), mode=None, mode_set=None))

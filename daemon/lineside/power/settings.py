@@ -13,7 +13,8 @@ from typing import Annotated
 
 import msgspec
 
-from lineside.config import PowerConfig
+from lineside.config import PowerConfig, PowerModeName
+from lineside.power.power_mode import check_mode
 from lineside.power.schedule import Watts, limit_at
 
 log = logging.getLogger(__name__)
@@ -21,11 +22,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is asked at this moment, and where that stands."""
+    """What is asked at this moment, and where that stands. `mode_asked` counts operators' settings of it."""
 
     limit_w: float
     source: str
     temperature_max_c: float
+    mode: str = ""
+    mode_asked: int = 0
 
 
 class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -33,6 +36,7 @@ class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
     limit_w: Watts | None = None
     temperature_max_c: Annotated[float, msgspec.Meta(ge=40, le=100)] | None = None
+    mode: PowerModeName | None = None
     reset: bool = False
     by: str = ""
 
@@ -44,6 +48,7 @@ class Settings:
     config: PowerConfig
     path: Path
     _change: Change = field(init=False)
+    _mode_asked: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         self._change = _read(self.path)
@@ -55,25 +60,43 @@ class Settings:
         if change.limit_w is not None:
             limit_w, source = change.limit_w, f"operator: {change.by}"
         celsius = change.temperature_max_c
-        return Wish(limit_w, source, config.temperature_max_c if celsius is None else celsius)
+        return Wish(
+            limit_w,
+            source,
+            config.temperature_max_c if celsius is None else celsius,
+            str(config.mode if change.mode is None else change.mode),
+            self._mode_asked,
+        )
 
     def change(self, change: Change) -> str:
-        """Keep a change, then let it count. Raises OSError where it cannot be kept."""
+        """Keep a change, then let it count.
+
+        Raises LinesideError for a mode that the board cannot take, OSError where the change cannot be kept.
+        """
         if change.reset:
             self.path.unlink(missing_ok=True)
             self._change = Change()
             return "the configuration counts again"
+        if change.mode not in {None, ""}:
+            check_mode(Path(self.config.root), str(change.mode))
         merged = Change(
             limit_w=self._change.limit_w if change.limit_w is None else change.limit_w,
             temperature_max_c=change.temperature_max_c or self._change.temperature_max_c,
+            mode=self._change.mode if change.mode is None else change.mode,
             by=change.by,
         )
         scratch = self.path.with_suffix(".tmp")
         scratch.write_bytes(msgspec.json.encode(merged))
         scratch.replace(self.path)
         self._change = merged
-        wish = self.wish()
-        return f"limit {wish.limit_w:g} W, from {wish.temperature_max_c:g} C on less"
+        self._mode_asked += change.mode is not None
+        return told(self.wish())
+
+
+def told(wish: Wish) -> str:
+    """What counts, for people."""
+    mode = f", mode {wish.mode}" if wish.mode else ""
+    return f"limit {wish.limit_w:g} W, from {wish.temperature_max_c:g} C on less{mode}"
 
 
 def _read(path: Path) -> Change:

@@ -8,14 +8,17 @@ import os
 from pathlib import Path
 
 from lineside.config import Config
+from lineside.power.actuators import Actuators
 from lineside.power.board import Board, discover
 from lineside.power.control import start_control
 from lineside.power.governor import Governor
 from lineside.power.gpu import Gpu
 from lineside.power.gpu_cap import GpuCap, SetCap, restore, write_cap
-from lineside.power.helper_client import set_through_helper
+from lineside.power.helper_client import set_mode_through_helper, set_through_helper
+from lineside.power.nvpmodel import STATUS
 from lineside.power.originals import OriginalsFile
 from lineside.power.pacer import Pacer
+from lineside.power.power_mode import PowerMode, SetMode, restore_mode, run_nvpmodel
 from lineside.power.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -25,10 +28,12 @@ def start_governor(config: Config, pacer: Pacer) -> Governor:
     """Discover, put back what a crash left, begin to sample."""
     power = config.power
     board = discover(Path(power.root), jtop=power.jtop)
-    cap = _cap(board, config)
     restore_originals(config, board)
+    file = OriginalsFile(config.power_originals_path)
+    cap = None if board.gpu is None else GpuCap(board.gpu, file, setter_of(board.gpu, power.helper_socket))
+    mode = PowerMode(board.root, board.gpu, file, mode_setter(board.root, power.helper_socket))
     settings = Settings(power, config.power_setting_path)
-    governor = Governor(board, pacer, settings.wish, cap, config.engine.slots)
+    governor = Governor(board, pacer, settings.wish, Actuators(cap, mode), config.engine.slots)
     governor.control = start_control(settings, config.power_control_path, power.operators)
     governor.start()
     log.info(
@@ -40,11 +45,14 @@ def start_governor(config: Config, pacer: Pacer) -> Governor:
 
 def restore_originals(config: Config, board: Board) -> str:
     """Put back what a daemon left that did not stop in order; says what was done."""
-    if board.gpu is None:
-        setter: SetCap = _no_gpu
-    else:
-        setter = setter_of(board.gpu, config.power.helper_socket)
-    done = restore(board.gpu, OriginalsFile(config.power_originals_path), setter)
+    helper, file = config.power.helper_socket, OriginalsFile(config.power_originals_path)
+    set_cap: SetCap = _no_gpu if board.gpu is None else setter_of(board.gpu, helper)
+    # The mode first: it brings a cap of its own.
+    parts = (
+        restore_mode(board.root, file, mode_setter(board.root, helper)),
+        restore(board.gpu, file, set_cap),
+    )
+    done = "; ".join(filter(None, parts))
     if done:
         log.warning("%s", done)
     return done
@@ -57,11 +65,11 @@ def setter_of(gpu: Gpu, helper_socket: str) -> SetCap:
     return functools.partial(set_through_helper, helper_socket)
 
 
-def _cap(board: Board, config: Config) -> GpuCap | None:
-    if board.gpu is None:
-        return None
-    setter = setter_of(board.gpu, config.power.helper_socket)
-    return GpuCap(board.gpu, OriginalsFile(config.power_originals_path), setter)
+def mode_setter(root: Path, helper_socket: str) -> SetMode:
+    """By nvpmodel itself where the daemon may write what it writes, else through the helper."""
+    if os.access(root / STATUS, os.W_OK):
+        return functools.partial(run_nvpmodel, root)
+    return functools.partial(set_mode_through_helper, helper_socket)
 
 
 def _no_gpu(_hz: int) -> None:

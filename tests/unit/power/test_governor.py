@@ -3,10 +3,11 @@ import pytest
 from tests.support import boards
 
 from lineside.config import Config, PowerConfig
+from lineside.power.actuators import Actuators
 from lineside.power.board import discover
 from lineside.power.governor import Governor
 from lineside.power.gpu_cap import GpuCap
-from lineside.power.originals import Originals, OriginalsFile
+from lineside.power.originals import NOTHING, Originals, OriginalsFile
 from lineside.power.pacer import Pacer
 from lineside.power.schedule import Period, limit_at
 from lineside.power.settings import Wish
@@ -24,7 +25,8 @@ def tree(tmp_path):
 def governor_of(tree, tmp_path, limit_w, pacer=None):
     board = discover(tree, nvml=False)
     cap = GpuCap(board.gpu, OriginalsFile(tmp_path / "originals.json"), setter_of(board.gpu, "/nowhere"))
-    return Governor(board, pacer or Pacer(), lambda: Wish(limit_w, "configuration", 85.0), cap, 4)
+    wish = Wish(limit_w, "configuration", 85.0)
+    return Governor(board, pacer or Pacer(), lambda: wish, Actuators(cap), 4)
 
 
 def run(governor, ticks, begin=0):
@@ -76,7 +78,7 @@ def test_without_rights_and_helper_pacing_alone_works_and_says_so(tree, tmp_path
     def refuse(_hz):
         raise OSError("the power helper does not answer")
 
-    governor.cap.set_cap = refuse
+    governor.actuators.cap.set_cap = refuse
     decision = run(governor, 100)
     assert "pacing alone holds the limit" in governor.facts().detail
     assert decision.gpu_max_hz is None
@@ -105,7 +107,7 @@ def test_what_a_crash_left_is_put_back(tree, tmp_path):
     boards.write(board.gpu.max_freq, boards.NANO_HZ[0])
     assert restore_originals(config, board) == "the GPU's clock cap is 612000000 Hz again"
     assert cap_hz(tree) == boards.NANO_HZ[-1]
-    assert file.read() is None
+    assert file.read() == NOTHING
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"max_freq": "/etc/passwd", "hz": 5}', b'{"max_freq": 1}'])

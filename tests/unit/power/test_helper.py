@@ -10,12 +10,6 @@ from tests.support import boards
 from lineside.power.helper import Helper
 from lineside.power.helper_client import ask, set_through_helper
 
-NVPMODEL = """\
-#!/bin/sh
-[ "$1" = -m ] && [ "$2" = {takes} ] && printf 'pmode:000%s\\n' "$2" > {status}
-exit 255
-"""
-
 
 @pytest.fixture
 def tree(tmp_path):
@@ -54,12 +48,6 @@ def serve(tree, path):
 
 def cap_hz(tree):
     return int((tree / "sys/class/devfreq/17000000.gpu/max_freq").read_text())
-
-
-def mode_file(tree, takes):
-    program = tree / "usr/sbin/nvpmodel"
-    boards.write(program, NVPMODEL.format(takes=takes, status=tree / "var/lib/nvpmodel/status"))
-    program.chmod(0o755)
 
 
 def test_a_frequency_of_the_boards_table_is_set(serve, tree, path):
@@ -102,7 +90,7 @@ def test_another_user_is_refused(serve, tree, path):
 
 def test_a_mode_is_believed_when_the_board_says_so(serve, tree, path):
     serve({os.getuid()})
-    mode_file(tree, takes=3)
+    boards.nvpmodel(tree, refused=0)
     ask(path, {"set": "mode", "value": 3})
     with pytest.raises(OSError, match="did not take mode 15W"):
         ask(path, {"set": "mode", "value": 0})
@@ -110,7 +98,7 @@ def test_a_mode_is_believed_when_the_board_says_so(serve, tree, path):
 
 def test_a_mode_that_needs_a_reboot_is_refused_with_the_reason(serve, tree, path):
     serve({os.getuid()})
-    mode_file(tree, takes=1)
+    boards.nvpmodel(tree)
     with pytest.raises(OSError, match=r"TPC_PG_MASK.*needs a reboot"):
         ask(path, {"set": "mode", "value": 1})
 

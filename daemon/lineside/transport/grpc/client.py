@@ -135,6 +135,7 @@ def power_facts(power: admin_pb2.PowerStatus) -> PowerFacts:
         energy_j=given("energy_j"),
         tokens_per_j=given("tokens_per_j"),
         over_current_events=power.over_current_events,
+        mode=power.mode,
     )
 
 
