@@ -243,6 +243,7 @@ class App:
             locale=config.plant.locale,
             mode=config.diagnosis.by,
             history=History(self._verdicts),
+            energy=self._governor.energy,
         )
         recording = RecordingDiagnoser(pipeline, self._verdicts, self._status.count)
         # Outermost, so that a verdict is on the report as it was understood.

@@ -50,6 +50,7 @@ def test_a_diagnosis_tells_its_energy_and_the_status_the_boards(make):
     assert [rail.name for rail in power.rails_w] == ["VDD_IN", "VDD_CPU_GPU_CV", "VDD_SOC"]
     assert power.energy_j > 0
     assert power.tokens_per_j > 0
+    assert power.joules_per_diagnosis == pytest.approx(diagnosis["energy_j"], rel=0.01)
 
 
 def test_limit_and_mode_are_acted_on_and_what_a_crash_leaves_is_put_back(make, tree):
@@ -80,6 +81,8 @@ def test_a_hot_board_answers_from_the_manual(make, tree):
     daemon.start()
     diagnosis = daemon.ask(REPORT)
     assert (diagnosis["status"], diagnosis["mode"]) == ("ok", "rules")
+    assert diagnosis["energy_j"] == diagnosis["timings"]["energy_j"] > 0
+    assert diagnosis["timings"]["tokens_per_j"] is None
     assert "too hot" in diagnosis["message"]
     assert daemon.status().power.state == "too_hot"
 

@@ -61,7 +61,7 @@ def language_of(locale: str, default: Language) -> Language:
 
 
 def diagnosis_of(
-    report: Report, answer: Answer, frame: Frame, timings: Mapping[str, float], clock: Clock
+    report: Report, answer: Answer, frame: Frame, timings: Mapping[str, float | None], clock: Clock
 ) -> Diagnosis:
     """The answer as it is sent."""
     return Diagnosis(

@@ -61,7 +61,10 @@ class WorkOrder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
-    """A diagnosis, version 1. Always advisory. `reason` is set unless `status` is ok."""
+    """A diagnosis, version 1. Always advisory. `reason` is set unless `status` is ok.
+
+    `energy_j`, `timings.energy_j` and `timings.tokens_per_j` are null where that was not measured.
+    """
 
     id: str
     diagnosis_id: str
@@ -88,7 +91,7 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     wo: WorkOrder | None = None
     model: str = ""
     kb: str = ""
-    timings: dict[str, float] = {}
+    timings: dict[str, float | None] = {}
     energy_j: float | None = None
 
 

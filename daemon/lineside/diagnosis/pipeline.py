@@ -35,6 +35,7 @@ from lineside.diagnosis.rules import (
 from lineside.diagnosis.writer import Writer
 from lineside.errors import LinesideError, Reason, RejectedError
 from lineside.ports import Call, DiagnosisEvent, Retrieved, RetrievedEntry, Written
+from lineside.power.energy import EnergyMeter, EnergyShares, Share
 
 __all__ = ["Clock", "Pipeline", "error_diagnosis"]
 
@@ -56,11 +57,12 @@ class _Task:
     language: Language
     received_at: str
     started_ns: int
+    share: Share
     retrieval: Retrieval = dataclasses.field(default_factory=lambda: Retrieval("none"))
     earlier: tuple[Earlier, ...] = ()
     options: tuple[Option, ...] = ()
-    timings: dict[str, float] = dataclasses.field(default_factory=dict)
-    energy_j: float | None = None
+    timings: dict[str, float | None] = dataclasses.field(default_factory=dict)
+    written: Draft | None = None
 
     @property
     def confirmed(self) -> bool:
@@ -80,6 +82,7 @@ class Pipeline:
         mode: Literal["model", "rules"] = "model",
         history: History | None = None,
         clock: Clock | None = None,
+        energy: EnergyShares | None = None,
     ) -> None:
         self.searcher = searcher
         self.writer = writer
@@ -87,18 +90,23 @@ class Pipeline:
         self._mode = mode
         self._history = history
         self._clock = clock or Clock()
+        self._energy = energy or EnergyShares(EnergyMeter())
 
     async def diagnose(self, report: Report, call: Call) -> AsyncIterator[DiagnosisEvent]:
         """See ports.Diagnoser."""
         if call.priority is None:
             call = dataclasses.replace(call, priority=priority_of(report))
-        task = _Task(
-            report,
-            call,
-            language_of(report.locale, self._locale),
-            self._clock.now(),
-            self._clock.monotonic_ns(),
-        )
+        language = language_of(report.locale, self._locale)
+        now, now_ns = self._clock.now(), self._clock.monotonic_ns()
+        with self._energy.share() as share:
+            task = _Task(report, call, language, now, now_ns, share)
+            async with contextlib.aclosing(self._answered(task)) as events:
+                async for event in events:
+                    yield event
+
+    async def _answered(self, task: _Task) -> AsyncGenerator[DiagnosisEvent, None]:
+        """Whatever happens, a diagnosis comes last."""
+        report = task.report
         try:
             async with contextlib.aclosing(self._steps(task)) as events:
                 async for event in events:
@@ -165,10 +173,7 @@ class Pipeline:
         task.timings["first_token_ms"] = round(draft.first_token_ms, 3)
         task.timings["prompt_tokens"] = draft.prompt_tokens
         task.timings["completion_tokens"] = draft.completion_tokens
-        if draft.energy_j:
-            task.energy_j = round(draft.energy_j, 3)
-            task.timings["energy_j"] = task.energy_j
-            task.timings["tokens_per_j"] = round(draft.completion_tokens / draft.energy_j, 3)
+        task.written = draft
 
     def _by_model(self, task: _Task, assignment: Assignment, draft: Draft) -> Diagnosis:
         if draft.refusal:
@@ -196,6 +201,7 @@ class Pipeline:
         before = recent_evidence(task.earlier, task.language)
         answer = dataclasses.replace(answer, evidence=(*answer.evidence, *before))
         task.timings["total_ms"] = self._elapsed_ms(task)
+        energy_j = self._charge(task)
         frame = Frame(
             received_at=task.received_at,
             language=task.language,
@@ -203,9 +209,19 @@ class Pipeline:
             mode="model" if model else "rules",
             model=model,
             message=message,
-            energy_j=task.energy_j,
+            energy_j=energy_j,
         )
         return diagnosis_of(task.report, answer, frame, task.timings, self._clock)
+
+    def _charge(self, task: _Task) -> float | None:
+        """What the model's steps took; without a step, this report's share of the time it was worked on."""
+        draft = task.written
+        joules = (draft and draft.energy_j) or task.share.joules()
+        self._energy.account(joules)
+        tokens = 0 if draft is None else draft.completion_tokens
+        task.timings["energy_j"] = joules = _three_digits(joules or None)
+        task.timings["tokens_per_j"] = _three_digits(tokens / joules) if joules and tokens else None
+        return joules
 
     def _failed(self, task: _Task, refusal: RejectedError) -> Diagnosis:
         return error_diagnosis(
@@ -217,6 +233,11 @@ class Pipeline:
 
     def _left_ms(self, task: _Task) -> float:
         return (task.call.deadline_ns - self._clock.monotonic_ns()) / NS_PER_MS
+
+
+def _three_digits(value: float | None) -> float | None:
+    """Power is measured no better; what is small stays more than 0."""
+    return None if value is None else float(f"{value:.3g}")
 
 
 def _assign(task: _Task, writer: Writer) -> Assignment:

@@ -125,8 +125,8 @@ def _footer(diagnosis: Diagnosis) -> list[Text]:
     facts = [by, f"{_word(diagnosis, 'confidence')} {diagnosis.conf:.2f}"]
     if diagnosis.kb:
         facts.append(f"{_word(diagnosis, 'knowledge')} {diagnosis.kb}")
-    if "total_ms" in diagnosis.timings:
-        facts.append(f"{diagnosis.timings['total_ms'] / 1000:.2f} {_word(diagnosis, 'seconds')}")
+    if total_ms := diagnosis.timings.get("total_ms"):
+        facts.append(f"{total_ms / 1000:.2f} {_word(diagnosis, 'seconds')}")
     lines = [Text(_word(diagnosis, "advisory"), "italic"), Text(_clean(" · ".join(facts)), "dim")]
     return [Text(_clean(diagnosis.message), "dim"), *lines] if diagnosis.message else lines
 

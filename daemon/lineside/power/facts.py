@@ -29,3 +29,4 @@ class PowerFacts:
     tokens_per_j: float | None
     over_current_events: int
     mode: str = ""
+    joules_per_diagnosis: float | None = None

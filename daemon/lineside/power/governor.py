@@ -12,6 +12,7 @@ from lineside.power.actuators import Actuators
 from lineside.power.board import Board, HeatSample, PowerSample
 from lineside.power.control import Control
 from lineside.power.controller import Controller, Decision, Plant, Sensed, Setting
+from lineside.power.energy import EnergyShares
 from lineside.power.facts import PowerFacts
 from lineside.power.limit import UNLIMITED, Limit
 from lineside.power.pacer import Pacer
@@ -48,6 +49,7 @@ class Governor:
     actuators: Actuators
     max_batch: int
     control: Control | None = None
+    energy: EnergyShares = field(init=False)
     _controller: Controller = field(init=False)
     _stopping: threading.Event = field(default_factory=threading.Event, init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
@@ -59,6 +61,7 @@ class Governor:
 
     def __post_init__(self) -> None:
         self._controller = self._new_controller()
+        self.energy = EnergyShares(self.pacer.meter)
 
     def start(self) -> None:
         """Begin to sample."""
@@ -178,6 +181,7 @@ class Governor:
             tokens_per_j=self.pacer.tokens_per_j,
             over_current_events=_sum(heat.over_current),
             mode=self.actuators.mode.name if self.actuators.mode else "",
+            joules_per_diagnosis=self.energy.mean_j,
         )
 
     def _detail(self, snapshot: _Snapshot) -> str:

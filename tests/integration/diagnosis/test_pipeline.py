@@ -22,6 +22,7 @@ from lineside.diagnosis.pipeline import Clock, Pipeline
 from lineside.diagnosis.report import Alarm, Device, Report, parse_report
 from lineside.errors import LinesideError, Reason, RejectedError
 from lineside.ports import Retrieved, Written
+from lineside.power.energy import EnergyMeter, EnergyShares
 from lineside.serving.request import FinishReason, Priority, TokenEvent
 
 pytestmark = pytest.mark.anyio
@@ -91,6 +92,8 @@ async def test_the_timings_and_the_frame(plant):
         "total_ms",
         "prompt_tokens",
         "completion_tokens",
+        "energy_j",
+        "tokens_per_j",
     }
     assert (
         found.timings["prompt_tokens"],
@@ -114,7 +117,21 @@ async def test_rules_alone_without_an_engine(plant):
         "",
         "Answered from the manual: no engine is running.",
     )
-    assert set(found.timings) == {"retrieve_ms", "total_ms"}
+    assert set(found.timings) == {"retrieve_ms", "total_ms", "energy_j", "tokens_per_j"}
+    assert (found.energy_j, found.timings["energy_j"], found.timings["tokens_per_j"]) == (None, None, None)
+
+
+async def test_a_diagnosis_by_rules_tells_the_joules_of_its_time(plant):
+    energy = EnergyShares(EnergyMeter())
+    for tick in range(2):
+        energy.meter.add(50_000.0, time.monotonic_ns() + tick)
+    found = (await run(Pipeline(plant, energy=energy), OVERTEMP))[-1]
+    assert found.energy_j == pytest.approx(50.0 * found.timings["total_ms"] / 1000, rel=0.1, abs=0.001)
+    assert found.timings["energy_j"] == found.energy_j > 0
+    assert found.timings["tokens_per_j"] is None, "no token was made"
+    assert energy.mean_j == pytest.approx(found.energy_j, rel=0.01)
+    await run(Pipeline(plant, energy=energy), OVERTEMP)
+    assert energy.advance()[0] == pytest.approx(2 * energy.mean_j, rel=0.1), "every share is closed again"
 
 
 async def test_rules_as_a_mode_of_their_own_ask_no_model_and_need_no_excuse(plant):

@@ -1,6 +1,6 @@
 import pytest
 
-from lineside.power.energy import EnergyMeter
+from lineside.power.energy import EnergyMeter, EnergyShares
 from lineside.power.limit import Limit, PublishedLimit
 from lineside.power.pacer import Pacer
 
@@ -115,3 +115,44 @@ def test_without_a_meter_nothing_is_charged(clock):
     pacer.pause_s()
     assert pacer.stepped(0, 1) is None
     assert pacer.tokens_per_j is None
+
+
+def shares_at(clock, milliwatts):
+    shares = EnergyShares(EnergyMeter(), clock)
+    shares.meter.add(milliwatts, clock.now_ns)
+    return shares
+
+
+def test_who_is_worked_on_at_once_shares_what_is_drawn(clock):
+    shares = shares_at(clock, 10_000.0)
+    with shares.share() as first:
+        clock.now_ns += 100 * MS
+        with shares.share() as second:
+            clock.now_ns += 100 * MS
+            assert second.joules() == pytest.approx(0.5)
+        clock.now_ns += 100 * MS
+        assert first.joules() == pytest.approx(1.0 + 0.5 + 1.0)
+    clock.now_ns += 100 * MS
+    with shares.share() as later:
+        assert later.joules() == 0.0, "nobody pays for the time without work"
+
+
+def test_a_share_of_what_was_not_measured_is_unknown(clock):
+    shares = EnergyShares(EnergyMeter(), clock)
+    with shares.share() as unmeasured:
+        assert unmeasured.joules() is None
+        shares.meter.add(10_000.0, 0)
+        assert unmeasured.joules() is None, "a part of it is not the whole"
+        with shares.share() as measured:
+            clock.now_ns += 100 * MS
+            assert measured.joules() == pytest.approx(0.5)
+            clock.now_ns += 2 * S
+            assert measured.joules() is None, "the sensor has gone"
+
+
+def test_the_mean_is_of_those_that_are_known(clock):
+    shares = shares_at(clock, 1.0)
+    assert shares.mean_j is None
+    for joules in (1.0, None, 3.0):
+        shares.account(joules)
+    assert shares.mean_j == 2.0

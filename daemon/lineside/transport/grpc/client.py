@@ -136,6 +136,7 @@ def power_facts(power: admin_pb2.PowerStatus) -> PowerFacts:
         tokens_per_j=given("tokens_per_j"),
         over_current_events=power.over_current_events,
         mode=power.mode,
+        joules_per_diagnosis=given("joules_per_diagnosis"),
     )
 
 
