@@ -10,7 +10,8 @@ from lineside.diagnosis.knowledge.entry import Entry, Text
 from lineside.diagnosis.knowledge.importers.columns import column_of
 from lineside.diagnosis.knowledge.importers.records import items
 from lineside.diagnosis.knowledge.search import Candidate, Query, Retrieval, Searcher
-from lineside.diagnosis.knowledge.similarity import Probe, longest_common
+from lineside.diagnosis.knowledge.similarity import Probe
+from lineside.diagnosis.knowledge.spelling import Spelling, longest_common
 from lineside.diagnosis.knowledge.store import Store
 from lineside.diagnosis.knowledge.terms import query_terms, signs, title_terms
 from lineside.diagnosis.knowledge.writing import write_all
@@ -122,7 +123,9 @@ def test_what_is_left_after_dropping_signs_is_a_subsequence(text, data):
 
 @given(lines, texts)
 def test_similarity_is_a_share(query, text):
-    assert 0.0 <= Probe.of(query, {}, 10).similarity(text) <= 1.0 + 1e-9
+    reading = Spelling(dict.fromkeys(title_terms(text.title), 1)).read(query)
+    assert all(0 < ratio <= 1 for near in reading.meant.values() for ratio in near.values())
+    assert 0.0 <= Probe.of(reading, {}, 10).similarity(text) <= 1.0 + 1e-9
 
 
 @given(lines)

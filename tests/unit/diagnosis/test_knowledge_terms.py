@@ -1,7 +1,8 @@
 import pytest
 from tests.unit.diagnosis.diagnosis_builders import text
 
-from lineside.diagnosis.knowledge.similarity import Probe, longest_common
+from lineside.diagnosis.knowledge.similarity import Probe
+from lineside.diagnosis.knowledge.spelling import Reading, longest_common
 from lineside.diagnosis.knowledge.terms import query_terms, sayings, signs, stem, title_terms, words
 
 
@@ -71,7 +72,7 @@ def test_longest_common_subsequence(one, other, length):
 
 
 def fit(query, title, **parts):
-    return Probe.of(query, {}, 100).similarity(text(title, **parts))
+    return Probe.of(Reading.plain(query), {}, 100).similarity(text(title, **parts))
 
 
 def test_the_title_itself_fits_wholly():

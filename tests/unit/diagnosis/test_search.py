@@ -144,6 +144,32 @@ def test_a_text_that_fits_two_equally_is_worth_less(search):
     assert two.candidates[0].score < one.candidates[0].score
 
 
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        "Encdoer positoin erorr",
+        "ENCODERPOSITIONERROR",
+        "Encdr pstn err",
+        "Encodr positio eror",
+        "Ecoder posision error",
+    ],
+)
+def test_a_misspelt_title_is_found(search, damaged):
+    entries = [entry("1", "Encoder position error"), entry("2", "Motor overload"), entry("3", "Fan blocked")]
+    found = search(entries, text=damaged)
+    assert (found.verdict, ids(found)[0]) == ("hit", entries[0].id)
+
+
+@pytest.mark.parametrize("opposite", ["Correct guard state", "Pump locked", "Light curtain enabled"])
+def test_the_opposite_is_no_misspelling(search, opposite):
+    entries = [
+        entry("1", "Incorrect parameter"),
+        entry("2", "Jump unlocked"),
+        entry("3", "Limit curve disabled"),
+    ]
+    assert search(entries, text=opposite).verdict == "none"
+
+
 def test_a_description_in_other_words_is_found_by_meaning_and_causes(search):
     filter_entry = entry(
         "1",

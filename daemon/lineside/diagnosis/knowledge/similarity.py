@@ -7,11 +7,12 @@ back in the entry in the same order, rare words weighing more, and how much of t
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from lineside.diagnosis.knowledge.entry import Entry, Text
+from lineside.diagnosis.knowledge.spelling import Reading, longest_common
 from lineside.diagnosis.knowledge.terms import IDLE, has_cjk, query_terms, signs, words
 
 # What the report says decides; what it leaves out of the title only ranks.
@@ -34,25 +35,39 @@ class Description(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A report's text, prepared once. `counts` tells how many of `entries` entries hold a word."""
+    """A report's text, prepared once. `counts` tells how many of `entries` entries hold a word.
+
+    `meant`: for a word that no entry has, those that it may be misspelt of, and how like they are.
+    """
 
     signs: str
     words: tuple[str, ...]
+    meant: Mapping[str, Mapping[str, float]]
     weights: tuple[float, ...]
     terms: Mapping[str, float]
     once: float
     cjk: bool
 
     @classmethod
-    def of(cls, text: str, counts: Mapping[str, int], entries: int) -> Probe:
-        """Prepare `text`; a word that stands nowhere weighs most."""
-        found = tuple(words(text))
-        weights = tuple(rarity(counts.get(word, 0), entries) for word in found)
-        terms = {
-            term: rarity(counts.get(term, 0), entries) * (IDLE_WEIGHT if term in IDLE else 1.0)
-            for term in query_terms(text)
-        }
-        return cls(signs(text), found, weights, terms, rarity(1, entries), has_cjk(text))
+    def of(cls, reading: Reading, counts: Mapping[str, int], entries: int) -> Probe:
+        """Prepare a text; a word that stands nowhere, nor any that it may be meant for, weighs most."""
+
+        def weight(term: str) -> float:
+            known = [term, *reading.meant.get(term, ())]
+            return rarity(max(counts.get(one, 0) for one in known), entries)
+
+        text = reading.text
+        terms = {term: weight(term) * (IDLE_WEIGHT if term in IDLE else 1.0) for term in reading.terms}
+        weights = tuple(map(weight, reading.words))
+        return cls(
+            signs(text),
+            reading.words,
+            reading.meant,
+            weights,
+            terms,
+            rarity(1, entries),
+            has_cjk(text),
+        )
 
     def similarity(self, text: Text) -> float:
         """Against the title, and against the meaning and the causes."""
@@ -66,10 +81,14 @@ class Probe:
         for text in entry.texts:
             for part in (text.title, text.meaning, entry.unit, *text.causes):
                 known.update(query_terms(part))
-        found = [term for term in self.terms if term in known]
-        weight = sum(self.terms[term] for term in found)
+        found = {term: 1.0 if term in known else self._meant_by(term, known) for term in self.terms}
+        found = {term: fit for term, fit in found.items() if fit}
+        weight = sum(self.terms[term] * fit for term, fit in found.items())
         total = sum(self.terms.values()) or 1.0
         return Description(weight / total, weight / self.once, sum(term not in IDLE for term in found))
+
+    def _meant_by(self, term: str, known: Collection[str]) -> float:
+        return max((fit for one, fit in self.meant.get(term, {}).items() if one in known), default=0.0)
 
     def _against(self, part: str, cover_weight: float) -> float:
         if has_cjk(part) != self.cjk:
@@ -90,7 +109,8 @@ class Probe:
             return 0.0, 0.0
         matched, used = 0.0, 0
         for word, weight in zip(self.words, self.weights, strict=True):
-            fits = [likeness(word, candidate) for candidate in other]
+            meant = self.meant.get(word, {})
+            fits = [max(likeness(word, one), meant.get(one, 0.0)) for one in other]
             fit = max(fits)
             if fit and fit in fits[used:]:
                 used = fits.index(fit, used) + 1
@@ -111,16 +131,3 @@ def likeness(one: str, other: str) -> float:
         return 1.0
     short, long = (one, other) if len(one) <= len(other) else (other, one)
     return ABBREVIATED if len(short) >= MIN_STEM and long.startswith(short) else 0.0
-
-
-def longest_common(one: str, other: str) -> int:
-    """Length of the longest common subsequence, by bit-parallel rows (Hyyrö 2004): a step a character."""
-    masks: dict[str, int] = {}
-    for position, sign in enumerate(one):
-        masks[sign] = masks.get(sign, 0) | 1 << position
-    full = (1 << len(one)) - 1
-    row = full
-    for sign in other:
-        hit = row & masks.get(sign, 0)
-        row = ((row + hit) | (row - hit)) & full
-    return len(one) - bin(row).count("1")

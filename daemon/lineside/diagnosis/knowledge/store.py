@@ -7,6 +7,7 @@ no write permission and no restart: it opens the new file at the next query.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import sqlite3
 import threading
@@ -18,6 +19,7 @@ import msgspec
 
 from lineside.diagnosis.knowledge.codes import CodeKey
 from lineside.diagnosis.knowledge.entry import Entry
+from lineside.diagnosis.knowledge.spelling import Spelling
 from lineside.errors import LinesideError
 
 log = logging.getLogger(__name__)
@@ -138,6 +140,12 @@ class Snapshot:
             if row is not None:
                 counts[term] = row[0]
         return counts
+
+    @functools.cached_property
+    def spelling(self) -> Spelling:
+        """Its words, to read others as them. Made at the first use."""
+        query = "SELECT term, documents FROM term WHERE term GLOB '[a-z]*'"
+        return Spelling({term: count for term, count in self._db.execute(query) if term.isalpha()})
 
     def by_terms(self, terms: Sequence[str], facets: Sequence[int] | None, limit: int) -> list[Found]:
         """Entries that hold any of `terms`, best bm25 first; in all facets where none are named."""

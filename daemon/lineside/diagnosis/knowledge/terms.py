@@ -35,6 +35,7 @@ _SYNONYMS = """
     |seiz stuck|spd speed|mtr motor|enc encoder|brk brake brak|acc acceleration|decel deceleration
 """
 _CANONICAL = {word: group.split()[0] for group in _SYNONYMS.split("|") for word in group.split()}
+_SAME = {group.split()[0]: tuple(group.split()) for group in _SYNONYMS.split("|")}
 # Words of any sentence, as stems.
 _IDLE_WORDS = """
     a an the of to in on at for from by with and or is are was were be been has have had not no it its this
@@ -67,6 +68,11 @@ def sayings(text: str) -> tuple[str, ...]:
         if pattern.search(text):
             found.extend(pattern.sub(title, text) for title in titles)
     return tuple(dict.fromkeys(found))
+
+
+def same_words(term: str) -> tuple[str, ...]:
+    """The words, as stems, that are read as this one."""
+    return _SAME.get(term, (term,))
 
 
 def has_cjk(text: str) -> bool:

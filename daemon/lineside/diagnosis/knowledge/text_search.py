@@ -9,8 +9,9 @@ from lineside.diagnosis.knowledge.entry import Entry
 from lineside.diagnosis.knowledge.fusion import DESCRIBED_WEIGHT, Fused
 from lineside.diagnosis.knowledge.scope import Scope
 from lineside.diagnosis.knowledge.similarity import Probe
+from lineside.diagnosis.knowledge.spelling import Reading
 from lineside.diagnosis.knowledge.store import Found, Snapshot
-from lineside.diagnosis.knowledge.terms import has_cjk, query_terms, sayings
+from lineside.diagnosis.knowledge.terms import has_cjk, sayings
 from lineside.diagnosis.knowledge.vectors import Cosines
 
 MAX_TERMS = 16
@@ -33,8 +34,15 @@ class TextSearch:
         self._text = text
 
     @cached_property
+    def _readings(self) -> tuple[Reading, ...]:
+        """The text as it is, then as a manual may say it."""
+        return tuple(map(self._snapshot.spelling.read, sayings(self._text)))
+
+    @cached_property
     def _terms(self) -> list[str]:
-        return list(dict.fromkeys(term for text in sayings(self._text) for term in query_terms(text)))
+        terms = [term for reading in self._readings for term in reading.terms]
+        meant = [term for reading in self._readings for near in reading.meant.values() for term in near]
+        return list(dict.fromkeys((*terms, *meant)))
 
     @cached_property
     def _counts(self) -> dict[str, int]:
@@ -42,9 +50,8 @@ class TextSearch:
 
     @cached_property
     def _probes(self) -> tuple[Probe, ...]:
-        """The text as it is, then as a manual may say it."""
         entries = self._snapshot.entries
-        return tuple(Probe.of(text, self._counts, entries) for text in sayings(self._text))
+        return tuple(Probe.of(reading, self._counts, entries) for reading in self._readings)
 
     def similarity(self, entry: Entry) -> float:
         """How well the text fits the entry in any of its languages."""
