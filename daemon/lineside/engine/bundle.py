@@ -35,7 +35,11 @@ class BundleError(LinesideError):
 
 
 class Geometry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Sizes of the decoder, in elements."""
+    """Sizes of the decoder, in elements.
+
+    `rope_divisors`: what the angle of each rotary pair is divided by, where a model stretches its positions;
+    `rope_magnitude`: what the rotated values are multiplied by.
+    """
 
     layers: int
     hidden: int
@@ -47,6 +51,8 @@ class Geometry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rope_theta: float
     norm_eps: float
     tied_head: bool
+    rope_divisors: tuple[float, ...] = ()
+    rope_magnitude: float = 1.0
 
 
 class SpecialTokens(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

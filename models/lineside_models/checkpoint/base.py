@@ -1,12 +1,14 @@
 """The canonical form of a decoder's weights: names, shapes, row order. Knows no file format.
 
 Names: `embed`, `norm`, `head` (when untied) and for each layer `layers.{i}.` with `attn_norm`, `q_proj`,
-`k_proj`, `v_proj`, `o_proj`, `mlp_norm`, `gate_proj`, `up_proj`, `down_proj`; biases end in `.bias`.
+`k_proj`, `v_proj`, `o_proj`, `mlp_norm`, `gate_proj`, `up_proj`, `down_proj`; biases end in `.bias`; and
+`q_norm`, `k_norm` where each head's query and key are normed before they turn.
 Matrices are [outputs, inputs]; the rows of q and k stand as Hugging Face has them (rotary halves).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
@@ -18,7 +20,7 @@ from numpy.typing import NDArray
 from lineside.engine.bundle import Geometry
 from lineside_models.errors import CheckpointError
 
-FAMILIES = ("llama", "qwen2")
+FAMILIES = ("llama", "qwen2", "qwen3")
 
 
 class Architecture(msgspec.Struct, frozen=True):
@@ -28,6 +30,7 @@ class Architecture(msgspec.Struct, frozen=True):
     geometry: Geometry
     qkv_bias: bool
     o_bias: bool
+    qk_norm: bool
     max_position: int
 
 
@@ -75,6 +78,8 @@ def tensor_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
         layer |= {"q_proj.bias": (query,), "k_proj.bias": (keys,), "v_proj.bias": (keys,)}
     if architecture.o_bias:
         layer["o_proj.bias"] = (g.hidden,)
+    if architecture.qk_norm:
+        layer |= {"q_norm": (g.head_dim,), "k_norm": (g.head_dim,)}
     for index in range(g.layers):
         shapes |= {f"layers.{index}.{name}": shape for name, shape in layer.items()}
     return shapes
@@ -87,9 +92,8 @@ def parameter_count(architecture: Architecture) -> int:
 
 def check_geometry(geometry: Geometry, path: Path) -> None:
     """Refuse sizes that no decoder can have."""
-    sizes = {name: getattr(geometry, name) for name in Geometry.__struct_fields__ if name != "tied_head"}
-    for name, value in sizes.items():
-        if not value > 0:
+    for name, value in msgspec.structs.asdict(geometry).items():
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and not 0 < value < math.inf:
             raise CheckpointError("open checkpoint", f"{path}: {name} is {value}", CONVERT_AGAIN)
     if geometry.heads % geometry.kv_heads or geometry.head_dim % 2:
         message = (

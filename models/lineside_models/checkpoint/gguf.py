@@ -5,6 +5,7 @@ Knows nothing of the container's bytes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from lineside_models.checkpoint.base import (
     tensor_shapes,
 )
 from lineside_models.checkpoint.container import GgufFile, read_gguf
+from lineside_models.checkpoint.rope import Rope, Stretch, stretch_of
 from lineside_models.errors import CheckpointError
 
 _GLOBAL = {"embed": "token_embd.weight", "norm": "output_norm.weight", "head": "output.weight"}
@@ -39,6 +41,8 @@ _LAYER = {
     "k_proj.bias": "attn_k.bias",
     "v_proj.bias": "attn_v.bias",
     "o_proj.bias": "attn_output.bias",
+    "q_norm": "attn_q_norm.weight",
+    "k_norm": "attn_k_norm.weight",
 }
 
 
@@ -107,12 +111,14 @@ def _architecture(file: GgufFile) -> Architecture:
     if family not in FAMILIES:
         message = f"{file.path}: architecture {family} is not supported"
         raise CheckpointError("open checkpoint", message, f"use a model of {' or '.join(FAMILIES)}")
-    _refuse_rope_scaling(file, family)
     hidden, heads = (
         _integer(file, f"{family}.embedding_length"),
         _integer(file, f"{family}.attention.head_count"),
     )
     head_dim = _integer(file, f"{family}.attention.key_length", hidden // max(heads, 1))
+    theta = _number(file, f"{family}.rope.freq_base", 10000.0)
+    max_position = _integer(file, f"{family}.context_length")
+    stretch = _stretch(file, family, Rope(head_dim, theta, max_position, str(file.path)))
     geometry = Geometry(
         layers=_integer(file, f"{family}.block_count"),
         hidden=hidden,
@@ -121,9 +127,11 @@ def _architecture(file: GgufFile) -> Architecture:
         kv_heads=_integer(file, f"{family}.attention.head_count_kv", heads),
         head_dim=head_dim,
         vocab_size=file.tensors["token_embd.weight"].shape[0] if "token_embd.weight" in file.tensors else 0,
-        rope_theta=_number(file, f"{family}.rope.freq_base", 10000.0),
+        rope_theta=theta,
         norm_eps=_number(file, f"{family}.attention.layer_norm_rms_epsilon"),
         tied_head="output.weight" not in file.tensors,
+        rope_divisors=stretch.divisors,
+        rope_magnitude=stretch.magnitude,
     )
     check_geometry(geometry, file.path)
     rotary = _integer(file, f"{family}.rope.dimension_count", head_dim)
@@ -135,20 +143,36 @@ def _architecture(file: GgufFile) -> Architecture:
         geometry=geometry,
         qkv_bias=family == "qwen2" or "blk.0.attn_q.bias" in file.tensors,
         o_bias="blk.0.attn_output.bias" in file.tensors,
-        max_position=_integer(file, f"{family}.context_length"),
+        qk_norm=family == "qwen3",
+        max_position=max_position,
     )
 
 
-def _refuse_rope_scaling(file: GgufFile, family: str) -> None:
-    key = f"{family}.rope.scaling.type"
-    if str(file.metadata.get(key, "none")) != "none":
-        problem = f"{key} = {file.metadata[key]}"
-    elif "rope_freqs.weight" in file.tensors:
-        problem = "tensor rope_freqs.weight"
-    else:
-        return
-    message = f"{file.path}: rotary scaling is not supported ({problem})"
-    raise CheckpointError("open checkpoint", message, "use a model without rotary scaling")
+def _stretch(file: GgufFile, family: str, rope: Rope) -> Stretch:
+    """Converters write Llama 3's divisors as a tensor, the other kinds as metadata."""
+    if "rope_freqs.weight" in file.tensors:
+        return _stored_divisors(file, rope)
+    prefix = f"{family}.rope.scaling."
+    given = {
+        key.removeprefix(prefix): value for key, value in file.metadata.items() if key.startswith(prefix)
+    }
+    kind = given.get("type", "none")
+    names = {"original_context_length": "original_max_position_embeddings"}
+    settings = {names.get(key, key): value for key, value in given.items() if key != "type"}
+    return stretch_of({**settings, "rope_type": "default" if kind == "none" else kind}, rope)
+
+
+def _stored_divisors(file: GgufFile, rope: Rope) -> Stretch:
+    name = "rope_freqs.weight"
+    shape, expected = file.tensors[name].shape, (rope.head_dim // 2,)
+    if shape != expected:
+        message = f"{file.path}: tensor {name} is {shape}, expected {expected}"
+        raise CheckpointError("open checkpoint", message, CONVERT_AGAIN)
+    divisors = tuple(float(value) for value in file.rows(name, 0, expected[0]))
+    if not all(0 < value < math.inf for value in divisors):
+        message = f"{file.path}: tensor {name} holds values that are no divisors"
+        raise CheckpointError("open checkpoint", message, CONVERT_AGAIN)
+    return Stretch(divisors)
 
 
 def _number(file: GgufFile, key: str, default: float | None = None) -> float:

@@ -23,6 +23,7 @@ from lineside_models.checkpoint.base import (
     check_tensors,
     tensor_shapes,
 )
+from lineside_models.checkpoint.rope import Rope, Stretch, stretch_of
 from lineside_models.errors import CheckpointError
 from lineside_models.safetensors_file import SafetensorsFile, read_safetensors
 
@@ -37,6 +38,8 @@ _LAYER = {
     "gate_proj": "mlp.gate_proj",
     "up_proj": "mlp.up_proj",
     "down_proj": "mlp.down_proj",
+    "q_norm": "self_attn.q_norm",
+    "k_norm": "self_attn.k_norm",
 }
 # Settings that change the computation in a way that the graph does not have.
 _ONLY: dict[str, tuple[object, ...]] = {
@@ -136,18 +139,21 @@ def _architecture(config: Mapping[str, Any], path: Path) -> Architecture:
         return value
 
     hidden, heads = size("hidden_size"), size("num_attention_heads")
-    rope = config.get("rope_parameters") or {}
+    head_dim, max_position = size("head_dim", hidden // max(heads, 1)), size("max_position_embeddings")
+    theta, stretch = _rope(config, head_dim, max_position, path)
     geometry = Geometry(
         layers=size("num_hidden_layers"),
         hidden=hidden,
         intermediate=size("intermediate_size"),
         heads=heads,
         kv_heads=size("num_key_value_heads", heads),
-        head_dim=size("head_dim", hidden // max(heads, 1)),
+        head_dim=head_dim,
         vocab_size=size("vocab_size"),
-        rope_theta=float(rope.get("rope_theta", config.get("rope_theta", 10000.0))),
-        norm_eps=float(config.get("rms_norm_eps", 1e-6)),
+        rope_theta=theta,
+        norm_eps=_number(config, "rms_norm_eps", 1e-6, path),
         tied_head=bool(config.get("tie_word_embeddings", False)),
+        rope_divisors=stretch.divisors,
+        rope_magnitude=stretch.magnitude,
     )
     check_geometry(geometry, path)
     attention_bias = bool(config.get("attention_bias", False))
@@ -155,9 +161,27 @@ def _architecture(config: Mapping[str, Any], path: Path) -> Architecture:
         family=family,
         geometry=geometry,
         qkv_bias=family == "qwen2" or attention_bias,
-        o_bias=family == "llama" and attention_bias,
-        max_position=size("max_position_embeddings"),
+        o_bias=family != "qwen2" and attention_bias,
+        qk_norm=family == "qwen3",
+        max_position=max_position,
     )
+
+
+def _rope(config: Mapping[str, Any], head_dim: int, max_position: int, path: Path) -> tuple[float, Stretch]:
+    """Base and stretch: older configurations say them apart, newer ones in one table."""
+    for key in ("rope_parameters", "rope_scaling"):
+        if not isinstance(config.get(key) or {}, dict):
+            raise CheckpointError("open checkpoint", f"{path}: {key} is {config[key]}", CONVERT_AGAIN)
+    settings = {**(config.get("rope_scaling") or {}), **(config.get("rope_parameters") or {})}
+    theta = _number(settings if "rope_theta" in settings else config, "rope_theta", 10000.0, path)
+    return theta, stretch_of(settings, Rope(head_dim, theta, max_position, str(path)))
+
+
+def _number(config: Mapping[str, Any], key: str, default: float, path: Path) -> float:
+    value = config.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise CheckpointError("open checkpoint", f"{path}: {key} is {value}", CONVERT_AGAIN)
+    return float(value)
 
 
 def _refuse_unsupported(config: Mapping[str, Any], path: Path) -> None:
@@ -165,8 +189,3 @@ def _refuse_unsupported(config: Mapping[str, Any], path: Path) -> None:
         if key in config and config[key] not in allowed:
             message = f"{path}: {key} = {config[key]} is not supported"
             raise CheckpointError("open checkpoint", message, f"use a model with {key} = {allowed[0]}")
-    for key in ("rope_scaling", "rope_parameters"):
-        kind = (config.get(key) or {}).get("rope_type", (config.get(key) or {}).get("type", "default"))
-        if kind != "default":
-            message = f"{path}: rotary scaling is not supported ({key} = {kind})"
-            raise CheckpointError("open checkpoint", message, "use a model without rotary scaling")

@@ -35,7 +35,7 @@ class Dialect(Protocol):
         """silu(gate) * up, where the matrix holds the rows of gate, then those of up."""
 
     def attend(self, qkv: Value, layer: int) -> Value:
-        """Rotate q and k, extend the layer's cache, and attend to it causally."""
+        """Norm q and k where the store has norms for them, rotate them, extend the cache, attend causally."""
 
     def wanted_rows(self, x: Value) -> Value:
         """Only the positions whose logits are wanted: [rows, width]."""
@@ -48,4 +48,9 @@ def rotary_caches(geometry: Geometry, positions: int) -> tuple[NDArray[np.float3
     """Cosines and sines of the rotary angles, [positions, head_dim / 2]."""
     exponents = -np.arange(0, geometry.head_dim, 2, dtype=np.float64) / geometry.head_dim
     angles = np.arange(positions)[:, None] * geometry.rope_theta**exponents
-    return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
+    if geometry.rope_divisors:
+        angles = angles / np.array(geometry.rope_divisors)
+    cos, sin = np.cos(angles), np.sin(angles)
+    return (cos * geometry.rope_magnitude).astype(np.float32), (sin * geometry.rope_magnitude).astype(
+        np.float32
+    )

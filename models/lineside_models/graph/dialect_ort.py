@@ -132,11 +132,12 @@ class OrtDialect(Dialect):
             self._graph.input(before, _CACHE_TYPES[self._attention], shape)
             self._graph.output(after, _CACHE_TYPES[self._attention], shape)
         half = self._attention == "fp16"
+        parts = self._normed_parts(qkv, layer) if self._store.has(f"layers.{layer}.q_norm") else [qkv]
         if half:
-            qkv = self._graph.node("Cast", [qkv], to=TensorProto.FLOAT16)
+            parts = [self._graph.node("Cast", [part], to=TensorProto.FLOAT16) for part in parts]
         attended = self._graph.node(
             "GroupQueryAttention",
-            [qkv, "", "", *past, "seqlens_k", "total_len", "rotary.cos", "rotary.sin"],
+            [*parts, *[""] * (3 - len(parts)), *past, "seqlens_k", "total_len", "rotary.cos", "rotary.sin"],
             [f"layers.{layer}.attended", *present],
             domain=_CONTRIB,
             num_heads=g.heads,
@@ -144,6 +145,27 @@ class OrtDialect(Dialect):
             do_rotary=1,
         )
         return self._graph.node("Cast", [attended], to=TensorProto.FLOAT) if half else attended
+
+    def _normed_parts(self, qkv: Value, layer: int) -> list[Value]:
+        """Query and key, normed head by head, and value."""
+        g = self._geometry
+        heads = {"query": g.heads, "key": g.kv_heads, "value": g.kv_heads}
+        widths = np.array([count * g.head_dim for count in heads.values()], np.int64)
+        parts = [f"layers.{layer}.{name}" for name in heads]
+        self._graph.node("Split", [qkv, self._graph.constant("qkv.widths", widths)], parts, axis=-1)
+        query, key, value = parts
+        normed = [
+            self._heads_normed(part, f"layers.{layer}.{weight}", count)
+            for part, weight, count in ((query, "q_norm", g.heads), (key, "k_norm", g.kv_heads))
+        ]
+        return [*normed, value]
+
+    def _heads_normed(self, x: Value, weight: str, heads: int) -> Value:
+        size = self._geometry.head_dim
+        apart = self._graph.constant(f"heads.{heads}", np.array([0, 0, heads, size], np.int64))
+        joined = self._graph.constant(f"joined.{heads}", np.array([0, 0, heads * size], np.int64))
+        normed = self.norm(self._graph.node("Reshape", [x, apart]), weight)
+        return self._graph.node("Reshape", [normed, joined])
 
     @override
     def wanted_rows(self, x: Value) -> Value:

@@ -73,6 +73,9 @@ class TrtDialect(Dialect):
         exponentials = node("Exp", [node("Sub", [logits, largest])])
         node("Neg", [node("Log", [node("ReduceSum", [exponentials, self._sizes(1)])])], ["top_logprob"])
 
+    def _normed_heads(self, layer: int) -> bool:
+        return self._source.has(f"layers.{layer}.q_norm")
+
     def _positions(self) -> Value:
         """[batch, tokens]: each token's place in its sequence."""
         iota = self._graph.constant("tokens.iota", np.arange(self._shape.tokens, dtype=np.int32)[None])

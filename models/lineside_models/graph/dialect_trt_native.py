@@ -50,6 +50,13 @@ class TrtNativeDialect(TrtDialect):
         g, node = self._geometry, self._graph.node
         heads = self._heads_first(qkv, g.heads + 2 * g.kv_heads)
         both, value = self._split(heads, 1, g.heads + g.kv_heads, g.kv_heads)
+        if self._normed_heads(layer):
+            parts = zip(self._split(both, 1, g.heads, g.kv_heads), ("q_norm", "k_norm"), strict=True)
+            normed = [
+                self.norm(self._cast(part, TensorProto.FLOAT), f"layers.{layer}.{name}")
+                for part, name in parts
+            ]
+            both = node("Concat", normed, axis=1)
         turned = node("RotaryEmbedding", [both, self._cos, self._sin, self._places])
         query, key = self._split(turned, 1, g.heads, g.kv_heads)
         caches = [self._kept(f"{layer}.key", key), self._kept(f"{layer}.value", value)]

@@ -41,16 +41,26 @@ class TrtPlainDialect(TrtDialect):
 
     @override
     def norm(self, x: Value, weight: str) -> Value:
-        node, constant = self._graph.node, self._graph.constant
+        return self._normed(x, self._graph.constant(weight, self._source.values(weight)), axis=1)
+
+    def _normed(self, x: Value, weight: Value, axis: int) -> Value:
+        node = self._graph.node
         square = node("Mul", [x, x])
         if self._graph.opset < _REDUCE_AXES_ARE_INPUTS:
-            mean = node("ReduceMean", [square], axes=[1])
+            mean = node("ReduceMean", [square], axes=[axis])
         else:
-            mean = node("ReduceMean", [square, self._sizes(1)])
-        eps = constant("norm_eps", np.array(self._geometry.norm_eps, np.float32))
+            mean = node("ReduceMean", [square, self._sizes(axis)])
+        eps = self._graph.constant("norm_eps", np.array(self._geometry.norm_eps, np.float32))
         root = node("Sqrt", [node("Add", [mean, eps])])
-        scaled = node("Mul", [node("Div", [x, root]), constant(weight, self._source.values(weight))])
-        return self._cast(scaled, TensorProto.FLOAT16)
+        return self._cast(node("Mul", [node("Div", [x, root]), weight]), TensorProto.FLOAT16)
+
+    def _heads_normed(self, both: Value, layer: int) -> Value:
+        """Queries and keys, each head by its own norm, in one go."""
+        g = self._geometry
+        query, key = (self._source.values(f"layers.{layer}.{part}_norm") for part in "qk")
+        stacked = np.vstack([*[query] * g.heads, *[key] * g.kv_heads])[None, :, None]
+        weight = self._graph.constant(f"layers.{layer}.qk_norm", stacked)
+        return self._normed(self._cast(both, TensorProto.FLOAT), weight, axis=3)
 
     @override
     def attend(self, qkv: Value, layer: int) -> Value:
@@ -90,6 +100,8 @@ class TrtPlainDialect(TrtDialect):
         heads, sizes = self._heads_first(qkv, g.heads + 2 * g.kv_heads), (g.heads + g.kv_heads, g.kv_heads)
         both = f"layers.{layer}.query_key"
         node("Split", [heads, self._sizes(*sizes)], [both, value], axis=1)
+        if self._normed_heads(layer):
+            both = self._heads_normed(both, layer)
         first, second = self._split(both, 3, g.head_dim // 2, g.head_dim // 2)
         swapped = node("Concat", [second, first], axis=3)
         turned = node("Add", [node("Mul", [both, self._cos]), node("Mul", [swapped, self._sin])])

@@ -78,12 +78,13 @@ class WeightStore:
 
 
 def stored_architecture(manifest: Manifest, store: WeightStore) -> Architecture:
-    """The architecture of a bundle's model, from its manifest and the store's biases."""
+    """The architecture of a bundle's model, from its manifest and what its store has."""
     return Architecture(
         family=manifest.architecture,
         geometry=manifest.geometry,
         qkv_bias=store.has("layers.0.qkv.bias"),
         o_bias=store.has("layers.0.o_proj.bias"),
+        qk_norm=store.has("layers.0.q_norm"),
         max_position=manifest.max_seq_len,
     )
 
@@ -102,7 +103,7 @@ def plan_store(architecture: Architecture, weights: str) -> list[Entry]:
 
 
 def _plan_layer(prefix: str, shapes: dict[str, tuple[int, ...]], weights: str) -> Iterator[Entry]:
-    alone = ("attn_norm", "o_proj", "mlp_norm", "down_proj")
+    alone = ("attn_norm", "q_norm", "k_norm", "o_proj", "mlp_norm", "down_proj")
     groups = {**_FUSED, **{name: (name,) for name in alone}}
     for name, parts in groups.items():
         for suffix in ("", ".bias"):

@@ -21,10 +21,17 @@ def exact(_: str, x: Array) -> Array:
 
 
 def reference_logits(
-    geometry, lookup: Lookup, tokens: Sequence[int], rows: Sequence[int], rounding: Rounding = exact
+    geometry,
+    lookup: Lookup,
+    tokens: Sequence[int],
+    rows: Sequence[int],
+    rounding: Rounding = exact,
+    *,
+    rope=None,
 ) -> Array:
     """Logits at `rows` of one sequence, computed whole.
 
+    `rope`: each pair's angle from one position to the next, and a factor, where positions are stretched.
     `rounding` is what a quantised model does to the input of a product, which is named by its first matrix.
     """
 
@@ -32,7 +39,7 @@ def reference_logits(
         return np.asarray(lookup(name), np.float64)
 
     x = get("embed")[list(tokens)]
-    cos, sin = angles(geometry, len(tokens))
+    cos, sin = angles(geometry, len(tokens), rope)
     for layer in range(geometry.layers):
 
         def part(name: str, layer: int = layer) -> Array:
@@ -59,7 +66,10 @@ def attention(geometry, part: Lookup, x: Array, cos: Array, sin: Array) -> Array
         y = x @ part(f"{name}_proj").T
         with contextlib.suppress(KeyError):
             y = y + part(f"{name}_proj.bias")
-        return y.reshape(tokens, heads, geometry.head_dim).transpose(1, 0, 2)
+        y = y.reshape(tokens, heads, geometry.head_dim)
+        with contextlib.suppress(KeyError):
+            y = rms(y, part(f"{name}_norm"), geometry.norm_eps)
+        return y.transpose(1, 0, 2)
 
     q = rotate(project("q", geometry.heads), cos, sin)
     k = rotate(project("k", geometry.kv_heads), cos, sin)
@@ -82,10 +92,11 @@ def output(part: Lookup, attended: Array) -> Array:
         return joined
 
 
-def angles(geometry, tokens: int) -> tuple[Array, Array]:
+def angles(geometry, tokens: int, rope=None) -> tuple[Array, Array]:
     pair = np.arange(geometry.head_dim // 2)
-    angle = np.outer(np.arange(tokens), geometry.rope_theta ** (-2 * pair / geometry.head_dim))
-    return np.cos(angle), np.sin(angle)
+    turns, factor = rope or (geometry.rope_theta ** (-2 * pair / geometry.head_dim), 1.0)
+    angle = np.outer(np.arange(tokens), turns)
+    return factor * np.cos(angle), factor * np.sin(angle)
 
 
 def rotate(x: Array, cos: Array, sin: Array) -> Array:

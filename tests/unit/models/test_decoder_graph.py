@@ -20,11 +20,18 @@ from lineside_models.graph.store import WeightStore
 from lineside_models.safetensors_file import read_safetensors
 
 ROOT = Path(__file__).parents[3]
+LLAMA3_ROPE = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+LLAMA3_ROPE["original_max_position_embeddings"] = 64
+YARN_ROPE = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64, "attn_factor": 0.9}
+YARN_MAGNITUDE = 0.9 * (0.1 * np.log(4) + 1)
 MODELS = {
     "llama-tied": Tiny("llama"),
     "llama-untied-biases": Tiny("llama", tied=False, bias=True, o_bias=True, theta=500.0),
     "qwen2-tied": Tiny("qwen2", heads=6, kv_heads=2, hidden=96, eps=1e-6),
     "qwen2-untied": Tiny("qwen2", tied=False, kv_heads=1, theta=1e6),
+    "llama3-rope": Tiny("llama", head_dim=32, theta=5e5, rope=LLAMA3_ROPE),
+    "qwen3-tied": Tiny("qwen3", heads=6, kv_heads=2, hidden=96, head_dim=32, eps=1e-6),
+    "qwen3-untied-yarn": Tiny("qwen3", tied=False, head_dim=32, theta=1e6, rope=YARN_ROPE),
 }
 TOKENS = np.random.default_rng(3).integers(0, VOCAB, 40).tolist()
 
@@ -41,11 +48,16 @@ def build(directory: Path, tiny: Tiny, weights: str) -> Path:
     return bundle
 
 
+def rope_of(tiny: Tiny) -> tuple[np.ndarray, float]:
+    return tiny.angles(), YARN_MAGNITUDE if tiny.rope.get("rope_type") == "yarn" else 1.0
+
+
 @pytest.fixture(
     scope="module", params=[(n, w) for n in MODELS for w in ("fp32", "int8", "int4")], ids="-".join
 )
 def built(request, tmp_path_factory):
     name, weights = request.param
+    tiny = MODELS[name]
     bundle = build(tmp_path_factory.mktemp("graph"), MODELS[name], weights)
     geometry = open_bundle(bundle).manifest.geometry
     lookup = stored_lookup(WeightStore(read_safetensors(bundle / WEIGHTS)), geometry)
@@ -53,7 +65,7 @@ def built(request, tmp_path_factory):
         lookup = MODELS[name].values.__getitem__
 
     def reference(tokens, rows):
-        return reference_logits(geometry, lookup, tokens, rows)
+        return reference_logits(geometry, lookup, tokens, rows, rope=rope_of(tiny))
 
     return bundle, reference
 
@@ -131,16 +143,28 @@ def _geometry(tiny: Tiny):
 
 
 @pytest.mark.parametrize("kind", ["F32", "F16", "BF16"])
-@pytest.mark.parametrize("shards", [1, 3])
-def test_huggingface_directory(tmp_path, kind: str, shards: int) -> None:
-    tiny = Tiny("qwen2", tied=False)
+@pytest.mark.parametrize("name", ["llama-tied", "llama3-rope", "qwen2-untied", "qwen3-untied-yarn", "linear"])
+def test_huggingface_directory(tmp_path, kind: str, name: str) -> None:
+    linear = Tiny("llama", rope={"type": "linear", "rope_type": "linear", "factor": 2.5})
+    tiny = MODELS.get(name, linear)
+    shards = 1 if tiny.tied else 3
     checkpoint = open_checkpoint(write_huggingface(tmp_path / "hf", tiny, kind, shards=shards))
     options = BuildOptions(name="t", languages=("en",), licence="x", weights="fp32", max_seq_len=64)
     build_bundle(checkpoint, tmp_path / "b", options, lambda _: None)
     logits = BatchRun(tmp_path / "b" / ONNX_MODEL, 1).step(0, [TOKENS], [len(TOKENS)], [39])
     rounded = {name: values.astype(DTYPES[kind]) for name, values in tiny.values.items()}
-    expected = reference_logits(_geometry(tiny), rounded.__getitem__, TOKENS, [39])
+    expected = reference_logits(_geometry(tiny), rounded.__getitem__, TOKENS, [39], rope=rope_of(tiny))
     assert relative_error(logits, expected) < 1e-4
+
+
+@pytest.mark.parametrize("name", ["llama3-rope", "qwen3-untied-yarn"])
+def test_reference_notices_unstretched_positions(name: str) -> None:
+    tiny = MODELS[name]
+    pair = [
+        reference_logits(_geometry(tiny), tiny.values.__getitem__, TOKENS, [39], rope=r)
+        for r in (rope_of(tiny), None)
+    ]
+    assert relative_error(*pair) > 1e-3
 
 
 OLD = ROOT / ".venv-onnxruntime-1.23.2" / "bin" / "python"

@@ -6,7 +6,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 import pytest
-from tests.unit.models.tiny_checkpoints import VOCAB, Tiny, gguf_name, write_gguf
+from tests.unit.models.tiny_checkpoints import VOCAB, Tiny, gguf_name, write_gguf, write_huggingface
 
 from lineside_models.checkpoint import open_checkpoint
 from lineside_models.checkpoint.container import SUPPORTED_TYPES
@@ -170,11 +170,36 @@ def test_wrong_shape_is_named(tmp_path) -> None:
     assert "(64, 64)" in error.message
 
 
-def test_rope_scaling_is_refused_by_its_key(tmp_path) -> None:
-    path = write_gguf(tmp_path / "t.gguf", Tiny("llama"), metadata={"llama.rope.scaling.type": "yarn"})
-    assert "llama.rope.scaling.type = yarn" in refusal(path).message
-    extra = {"rope_freqs.weight": np.ones(8, np.float32)}
-    assert "rope_freqs.weight" in refusal(write_gguf(tmp_path / "u.gguf", Tiny("llama"), extra=extra)).message
+def test_rope_scaling_that_makes_no_sense_is_refused_by_its_key(tmp_path) -> None:
+    for kind, named in (("yarn", "factor is missing"), ("longrope", "rope_type longrope is not supported")):
+        path = write_gguf(tmp_path / kind, Tiny("llama"), metadata={"llama.rope.scaling.type": kind})
+        assert named in refusal(path).message
+    for values, named in (
+        (np.ones(7), "is (7,), expected (8,)"),
+        (np.zeros(8), "holds values that are no div"),
+    ):
+        extra = {"rope_freqs.weight": values.astype(np.float32)}
+        path = write_gguf(tmp_path / "u.gguf", Tiny("llama"), extra=extra)
+        assert f"rope_freqs.weight {named}" in refusal(path).message
+
+
+@pytest.mark.parametrize(
+    "rope",
+    [
+        {"rope_type": "linear", "factor": 2.5},
+        {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64, "attn_factor": 0.75},
+    ],
+    ids=lambda rope: rope["rope_type"],
+)
+def test_rope_scaling_is_that_of_the_directory(tmp_path, rope) -> None:
+    tiny = Tiny("qwen3", head_dim=32, rope=rope)
+    found = [
+        open_checkpoint(path).architecture.geometry
+        for path in (write_gguf(tmp_path / "t.gguf", tiny), write_huggingface(tmp_path / "hf", tiny))
+    ]
+    assert np.allclose(found[0].rope_divisors, found[1].rope_divisors)
+    assert np.isclose(found[0].rope_magnitude, found[1].rope_magnitude)
+    assert max(found[0].rope_divisors) == rope["factor"]
 
 
 def test_partial_rotation_is_refused(tmp_path) -> None:

@@ -23,6 +23,7 @@ LOWERINGS = {"plain": lower_trt_plain, "native": lower_trt_native}
 MODELS = {
     "llama": Tiny("llama", tied=False, bias=True, o_bias=True, theta=500.0),
     "qwen2": Tiny("qwen2", heads=6, kv_heads=2, hidden=96, eps=1e-6),
+    "qwen3": Tiny("qwen3", heads=6, kv_heads=2, hidden=96, head_dim=32, eps=1e-6),
 }
 TOKENS = np.random.default_rng(3).integers(0, VOCAB, 60).tolist()
 
@@ -49,7 +50,9 @@ class Model:
 @pytest.fixture(
     scope="module",
     params=[
-        (low, m, w) for low in LOWERINGS for m, w in (("llama", "int4"), ("qwen2", "int8"), ("qwen2", "fp32"))
+        (low, m, w)
+        for low in LOWERINGS
+        for m, w in (("llama", "int4"), ("qwen2", "int8"), ("qwen2", "fp32"), ("qwen3", "int8"))
     ],
     ids="-".join,
 )

@@ -33,6 +33,7 @@ S_MAX = 64
 MODELS = {
     "llama": Tiny("llama", tied=False, bias=True, o_bias=True, theta=500.0),
     "qwen2": Tiny("qwen2", heads=6, kv_heads=2, hidden=96, eps=1e-6),
+    "qwen3": Tiny("qwen3", eps=1e-6),
 }
 TARGETS = {
     "plain-int8-weak": (lower_trt_plain, "int8", {}),

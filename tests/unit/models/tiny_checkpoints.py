@@ -51,6 +51,7 @@ class Tiny:
     eps: float = 1e-5
     positions: int = 256
     seed: int = 7
+    rope: dict = field(default_factory=dict)  # as config.json's rope_scaling
     values: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -86,6 +87,53 @@ class Tiny:
                     self.values[f"{p}{name}_proj.bias"] = vector(size, 0.5)
             if self.o_bias:
                 self.values[p + "o_proj.bias"] = vector(self.hidden, 0.5)
+            if self.family == "qwen3":
+                self.values |= {
+                    p + "q_norm": vector(self.head_dim, 1),
+                    p + "k_norm": vector(self.head_dim, 1),
+                }
+
+    def angles(self) -> np.ndarray:
+        """What each rotary pair turns by from one position to the next."""
+        return rope_angles(self.rope, self.head_dim, self.theta)
+
+
+def rope_angles(rope: dict, head_dim: int, theta: float) -> np.ndarray:
+    """Pair by pair, as the models' authors publish it."""
+    out = []
+    for pair in range(head_dim // 2):
+        angle = theta ** (-2 * pair / head_dim)
+        if rope.get("rope_type") == "linear":
+            angle /= rope["factor"]
+        elif rope.get("rope_type") == "llama3":
+            angle = _llama3_angle(angle, rope)
+        elif rope.get("rope_type") == "yarn":
+            angle = _yarn_angle(angle, pair, rope, head_dim, theta)
+        out.append(angle)
+    return np.array(out)
+
+
+def _llama3_angle(angle: float, rope: dict) -> float:
+    length = rope["original_max_position_embeddings"]
+    wavelength = 2 * np.pi / angle
+    if wavelength < length / rope["high_freq_factor"]:
+        return angle
+    if wavelength > length / rope["low_freq_factor"]:
+        return angle / rope["factor"]
+    smooth = (length / wavelength - rope["low_freq_factor"]) / (
+        rope["high_freq_factor"] - rope["low_freq_factor"]
+    )
+    return (1 - smooth) * angle / rope["factor"] + smooth * angle
+
+
+def _yarn_angle(angle: float, pair: int, rope: dict, head_dim: int, theta: float) -> float:
+    def bound(turns: float) -> float:
+        length = rope["original_max_position_embeddings"]
+        return head_dim * np.log(length / (turns * 2 * np.pi)) / (2 * np.log(theta))
+
+    low, high = max(np.floor(bound(32)), 0), min(np.ceil(bound(1)), head_dim - 1)
+    ramp = min(max((pair - low) / max(high - low, 0.001), 0), 1)
+    return angle / rope["factor"] * ramp + angle * (1 - ramp)
 
 
 GGUF_NAMES = {
@@ -105,6 +153,8 @@ GGUF_NAMES = {
     "k_proj.bias": "attn_k.bias",
     "v_proj.bias": "attn_v.bias",
     "o_proj.bias": "attn_output.bias",
+    "q_norm": "attn_q_norm.weight",
+    "k_norm": "attn_k_norm.weight",
 }
 HF_NAMES = {
     "embed": "model.embed_tokens.weight",
@@ -115,6 +165,7 @@ HF_NAMES = {
     **{f"{n}_proj": f"self_attn.{n}_proj.weight" for n in "qkvo"},
     **{f"{n}_proj.bias": f"self_attn.{n}_proj.bias" for n in "qkvo"},
     **{f"{n}_proj": f"mlp.{n}_proj.weight" for n in ("gate", "up", "down")},
+    **{f"{n}_norm": f"self_attn.{n}_norm.weight" for n in "qk"},
 }
 
 
@@ -157,21 +208,38 @@ def write_gguf(
     writer.add_key_length(tiny.head_dim)
     writer.add_rope_freq_base(tiny.theta)
     writer.add_layer_norm_rms_eps(tiny.eps)
+    extra = {**gguf_rope(writer, tiny), **(extra or {})}
     add_gguf_tokenizer(writer, pre or {"llama": "smollm", "qwen2": "qwen2"}.get(tiny.family, "qwen2"))
     for key, value in (metadata or {}).items():
         writer.add_string(key, value)
-    for name, values in {**tiny.values, **(extra or {})}.items():
+    for name, values in {**tiny.values, **extra}.items():
         part = name.removesuffix(".bias").rpartition(".")[2]
         if name == drop:
             continue
         if tiny.family == "llama" and part in ("q_proj", "k_proj"):
             values = interleave(values, tiny.heads if part == "q_proj" else tiny.kv_heads)  # noqa: PLW2901
-        _add_gguf_tensor(writer, name if name in (extra or {}) else gguf_name(name), values, kind)
+        _add_gguf_tensor(writer, name if name in extra else gguf_name(name), values, kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+def gguf_rope(writer: gguf.GGUFWriter, tiny: Tiny) -> dict[str, np.ndarray]:
+    """As llama.cpp's converter has it: divisors for llama3, metadata for the other kinds."""
+    kind = tiny.rope.get("rope_type")
+    if kind == "llama3":
+        plain = rope_angles({}, tiny.head_dim, tiny.theta)
+        return {"rope_freqs.weight": (plain / tiny.angles()).astype(np.float32)}
+    if kind:
+        writer.add_rope_scaling_type(gguf.RopeScalingType(kind))
+        writer.add_rope_scaling_factor(tiny.rope["factor"])
+    if kind == "yarn":
+        writer.add_rope_scaling_orig_ctx_len(tiny.rope["original_max_position_embeddings"])
+    if "attn_factor" in tiny.rope:
+        writer.add_rope_scaling_attn_factors(tiny.rope["attn_factor"])
+    return {}
 
 
 def _add_gguf_tensor(writer: gguf.GGUFWriter, name: str, values: np.ndarray, kind: str) -> None:
@@ -219,8 +287,10 @@ def write_huggingface(
         "hidden_act": "silu",
         "eos_token_id": TOKENS.index(TEXT_END),
     }
-    if tiny.family == "llama":
+    if tiny.family != "qwen2":
         settings["attention_bias"] = tiny.bias
+    if tiny.rope:
+        settings["rope_scaling"] = tiny.rope
     (path / "config.json").write_text(json.dumps(settings | (config or {})))
     tensors = {hf_name(name): v.astype(DTYPES[kind]) for name, v in tiny.values.items() if name != drop}
     if shards == 1:
