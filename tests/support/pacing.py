@@ -37,11 +37,11 @@ class Point:
 
 
 class Governed:
-    """The governor's loop with another meter in the place of a board's rails."""
+    """The governor's loop with another meter in the place of a board's rails, and only pacing to act with."""
 
-    def __init__(self, pacer: Pacer, used: Callable[[], float], max_batch: int) -> None:
+    def __init__(self, pacer: Pacer, used: Callable[[], float]) -> None:
         self.pacer, self.limit = pacer, 0.0
-        self._used, self._controller = used, Controller(Plant((), max_batch))
+        self._used, self._controller = used, Controller(Plant())
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -54,13 +54,14 @@ class Governed:
         self._thread.join()
 
     def _run(self) -> None:
-        used, at_s = self._used(), time.monotonic()
+        used, busy_ns, at_s = self._used(), self.pacer.busy_ns(), time.monotonic()
         while not self._stop.wait(SAMPLE_S):
-            now, now_s = self._used(), time.monotonic()
-            power_mw = (now - used) / (now_s - at_s) * 1000
-            used, at_s = now, now_s
-            decision = self._controller.step(Sensed(now_s, power_mw), Setting(self.limit * 1000))
-            self.pacer.published.publish(Limit(decision.duty, decision.max_batch))
+            last = (used, busy_ns, at_s)
+            used, busy_ns, at_s = self._used(), self.pacer.busy_ns(), time.monotonic()
+            elapsed_s = at_s - last[2]
+            power_mw, busy = (used - last[0]) / elapsed_s * 1000, (busy_ns - last[1]) / elapsed_s / 1e9
+            decision = self._controller.step(Sensed(at_s, power_mw, busy=busy), Setting(self.limit * 1000))
+            self.pacer.published.publish(Limit(decision.duty))
 
 
 async def pacing_trial(
@@ -74,7 +75,7 @@ async def pacing_trial(
     slots, pacer = engine.capabilities.slots, Pacer()
     service = GenerationService(engine, *text, max_waiting=slots, on_failure=print, pacer=pacer)
     points: list[Point] = []
-    with Governed(pacer, used, slots) as governed:
+    with Governed(pacer, used) as governed:
         async with anyio.create_task_group() as group:
             written = [0] * slots
             for slot in range(slots):

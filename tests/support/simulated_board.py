@@ -11,11 +11,16 @@ from dataclasses import dataclass, field
 from lineside.power.controller import Controller, Decision, Plant, Sensed, Setting
 
 TICK_S = 0.1
+# Where steps can be seen: now and then one takes in a prompt.
+LONG_STEP, LONG_STEP_EVERY = 8.0, 60
 
 
 @dataclass
 class SimulatedBoard:
-    """`exponent`: how dynamic power goes with the clock, 1 to 3. Tests set `load` and `other_mw`."""
+    """`exponent`: how dynamic power goes with the clock, 1 to 3. Tests set `load` and `other_mw`.
+
+    `step_s` 0: steps are too short to be seen one by one; else power is all or nothing, step by step.
+    """
 
     frequencies_hz: tuple[int, ...] = tuple(306_000_000 + n * 102_000_000 for n in range(7))
     idle_mw: float = 5000.0
@@ -32,14 +37,17 @@ class SimulatedBoard:
     seed: int = 1
     load: float = 1.0
     other_mw: float = 0.0
+    step_s: float = 0.0
     celsius: float = field(init=False)
     power_mw: float = field(init=False)
+    busy: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
         self.power_mw = self._measured = self.idle_mw
         self.celsius = self.ambient_c
         self._pending: deque[Decision] = deque()
+        self._since_step_s, self._steps = 0.0, 0
 
     @property
     def plant(self) -> Plant:
@@ -59,16 +67,30 @@ class SimulatedBoard:
             return
         acting = self._pending.popleft()
         index = self.frequencies_hz.index(acting.gpu_max_hz) if self.frequencies_hz else 0
-        ours = (self.unpaced_mw(index, acting.max_batch) - self.idle_mw) * acting.duty * self.load
+        self.busy = (self._steps_in(acting.duty) if self.step_s else acting.duty) * self.load
+        ours = (self.unpaced_mw(index, acting.max_batch) - self.idle_mw) * self.busy
         self.power_mw = self.idle_mw + ours + self.other_mw
         self._measured += (self.power_mw - self._measured) * -math.expm1(-TICK_S / self.lag_s)
         target = self.ambient_c + self.power_mw / 1000 * self.kelvin_per_w
         self.celsius += (target - self.celsius) * TICK_S / self.heat_s
 
+    def _steps_in(self, duty: float) -> float:
+        """The part of a tick in which a step runs; steps err in length, as real ones do."""
+        busy, slices = 0, 20
+        for _ in range(slices):
+            long = LONG_STEP if self._steps % LONG_STEP_EVERY == 0 else 1.0
+            busy += self._since_step_s < long * self.step_s
+            self._since_step_s += TICK_S / slices
+            if self._since_step_s >= long * self.step_s / duty:
+                self._since_step_s = self._random.uniform(-0.2, 0.2) * self.step_s
+                self._steps += 1
+        return busy / slices
+
     def sense(self, now_s: float, fault: bool = False) -> Sensed:
         measured = self._measured * (1 + self._random.gauss(0, self.noise))
         heat = self.celsius + self._random.gauss(0, 0.2)
-        return Sensed(now_s, None if fault else measured, heat, 1.0 if self.load else 0.0)
+        power_mw, demand = None if fault else measured, 1.0 if self.load else 0.0
+        return Sensed(now_s, power_mw, heat, demand, busy=self.busy)
 
 
 @dataclass

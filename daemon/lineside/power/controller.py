@@ -25,6 +25,8 @@ MIN_DUTY = 0.05
 FAST_S, SLOW_S = 0.25, 0.8
 # Well over: cut at once, then wait for the cut to show.
 CUT_OVER, CUT_TO, CUT_HOLD_S = 1.04, 0.985, 0.6
+# For so long a step that was longer than others is believed to show in what is measured.
+BUSY_FADES_S = 0.6
 # Share of the power that a first cut takes not to be the engine's.
 UNKNOWN_IDLE = 0.3
 GAIN_P, GAIN_I, DEADBAND = 0.4, 0.7, 0.008
@@ -62,7 +64,10 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Sensed:
-    """One sample. None: not to be acted on. `demand`: share of the last interval in which there was work."""
+    """One sample. None: not to be acted on. `demand`: share of the last interval in which there was work.
+
+    `busy`: share of it in which the engine ran a step; None: not known.
+    """
 
     now_s: float
     power_mw: float | None
@@ -70,6 +75,7 @@ class Sensed:
     demand: float = 1.0
     over_current_events: int = 0
     has_power_sensor: bool = True
+    busy: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +101,8 @@ class Controller:
     _heat: HeatPolicy = field(default_factory=HeatPolicy, init=False)
     _fast: Average = field(default_factory=lambda: Average(FAST_S), init=False)
     _slow: Average = field(default_factory=lambda: Average(SLOW_S), init=False)
+    _busy: Average = field(default_factory=lambda: Average(FAST_S), init=False)
+    _busiest: float = field(default=0.0, init=False)
     _demand: Average = field(default_factory=lambda: Average(1.0), init=False)
     _idle_mw: float | None = field(default=None, init=False)
     _last_s: float | None = field(default=None, init=False)
@@ -173,6 +181,9 @@ class Controller:
     def _measure(self, sensed: Sensed, elapsed_s: float) -> None:
         assert sensed.power_mw is not None
         self._fast.add(sensed.power_mw, elapsed_s)
+        if sensed.busy is not None:
+            busy = self._busy.add(sensed.busy, elapsed_s)
+            self._busiest = max(busy, self._busiest * math.exp(-elapsed_s / BUSY_FADES_S))
         slow = self._slow.add(sensed.power_mw, elapsed_s)
         if self._demand.add(sensed.demand, elapsed_s) < 1 - BUSY:
             self._idle_mw = slow if self._idle_mw is None else min(self._idle_mw, slow)
@@ -189,7 +200,7 @@ class Controller:
         if now_s < self._hold_until_s:
             return
         self._learn(fast)
-        if fast > CUT_OVER * limit_mw and self.duty > MIN_DUTY:
+        if fast - self._of_long_steps(fast) > CUT_OVER * limit_mw and self.duty > MIN_DUTY:
             self._cut(now_s, fast, limit_mw)
             return
         error = max(min((limit_mw - slow) / limit_mw, MAX_ERROR), -MAX_ERROR)
@@ -201,6 +212,11 @@ class Controller:
         self._last_error = error
         # In proportion: a step of a tenth means the same at any share of time.
         self.duty = min(max(self.duty * math.exp(change), MIN_DUTY), 1.0)
+
+    def _of_long_steps(self, power_mw: float) -> float:
+        """What of the power is a matter of time: a step that is longer than others earns a longer rest."""
+        more = 1.0 - self.duty / self._busiest if self._busiest > self.duty else 0.0
+        return more * power_mw * self._our_share(power_mw)
 
     def _cut(self, now_s: float, power_mw: float, limit_mw: float) -> None:
         """Straight to where the limit should be, by what is known of the engine's part of the power."""

@@ -56,7 +56,7 @@ class Governor:
     _snapshot: _Snapshot | None = field(default=None, init=False)
     _heat: HeatSample | None = field(default=None, init=False)
     _tick: int = field(default=0, init=False)
-    _last: tuple[int, int] | None = field(default=None, init=False)
+    _last: tuple[int, int, int] | None = field(default=None, init=False)
     _mode: tuple[str, int] = field(default=("", 0), init=False)
 
     def __post_init__(self) -> None:
@@ -92,13 +92,15 @@ class Governor:
         self._take_mode(wish)
         power, heat = self.board.sample_power(now_ns), self._heat
         self.pacer.meter.add(power.total.usable, now_ns)
+        demand, busy = self._shares(now_ns)
         sensed = Sensed(
             now_s=now_ns / 1e9,
             power_mw=power.total.usable,
             temperature_c=heat.hottest.usable,
-            demand=self._demand(now_ns),
+            demand=demand,
             over_current_events=_sum(heat.over_current),
             has_power_sensor=power.total.state != "missing",
+            busy=busy,
         )
         decision = self._controller.step(sensed, Setting(wish.limit_w * 1000, wish.temperature_max_c))
         self._publish(decision, now_ns)
@@ -142,12 +144,14 @@ class Governor:
         controller.duty = duty
         return controller
 
-    def _demand(self, now_ns: int) -> float:
-        active_ns = self.pacer.active_ns()
-        last, self._last = self._last, (active_ns, now_ns)
-        if last is None or now_ns <= last[1]:
-            return 0.0
-        return min(max((active_ns - last[0]) / (now_ns - last[1]), 0.0), 1.0)
+    def _shares(self, now_ns: int) -> tuple[float, float]:
+        """In which parts of the time since the last round there was work, and a step ran."""
+        now = (now_ns, self.pacer.active_ns(), self.pacer.busy_ns())
+        last, self._last = self._last, now
+        if last is None or now_ns <= last[0]:
+            return 0.0, 0.0
+        elapsed_ns = now_ns - last[0]
+        return min((now[1] - last[1]) / elapsed_ns, 1.0), min((now[2] - last[2]) / elapsed_ns, 1.0)
 
     def _report(self) -> None:
         facts = self.facts()

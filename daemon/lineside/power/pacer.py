@@ -17,6 +17,29 @@ MAX_PAUSE_NS = NS_PER_S
 
 
 @dataclass(slots=True)
+class Spans:
+    """Sums up times that begin and end. One thread begins and ends, any reads."""
+
+    _state: tuple[int, int | None] = field(default=(0, None), init=False)
+
+    def begin(self, now_ns: int) -> bool:
+        """Begin one; False where one has begun already."""
+        total_ns, since_ns = self._state
+        if since_ns is None:
+            self._state = (total_ns, now_ns)
+        return since_ns is None
+
+    def end(self, now_ns: int) -> None:
+        """End it, where one has begun."""
+        self._state = (self.until(now_ns), None)
+
+    def until(self, now_ns: int) -> int:
+        """Nanoseconds of all of them."""
+        total_ns, since_ns = self._state
+        return total_ns if since_ns is None else total_ns + max(now_ns - since_ns, 0)
+
+
+@dataclass(slots=True)
 class Pacer:
     """Lets the engine run for a share of the time. Belongs to the engine's thread, but for the counters."""
 
@@ -25,8 +48,8 @@ class Pacer:
     clock_ns: Callable[[], int] = time.monotonic_ns
     tokens: int = field(default=0, init=False)
     engine_j: float = field(default=0.0, init=False)
-    _active_ns: int = field(default=0, init=False)
-    _active_since_ns: int | None = field(default=None, init=False)
+    _active: Spans = field(default_factory=Spans, init=False)
+    _busy: Spans = field(default_factory=Spans, init=False)
     _next_ns: int = field(default=0, init=False)
     _charged_j: float | None = field(default=None, init=False)
 
@@ -37,21 +60,25 @@ class Pacer:
     def pause_s(self) -> float:
         """Seconds until the next step may begin; asked while there is work."""
         now_ns = self.clock_ns()
-        if self._active_since_ns is None:
-            self._active_since_ns = now_ns
+        if self._active.begin(now_ns):
             self._charged_j = self.meter.joules(now_ns)
         return min(max(self._next_ns - now_ns, 0), MAX_PAUSE_NS) / NS_PER_S
 
     def rest(self) -> None:
         """There is no work."""
-        if self._active_since_ns is not None:
-            self._active_ns += self.clock_ns() - self._active_since_ns
-            self._active_since_ns = None
+        self._active.end(self.clock_ns())
+
+    def begin(self) -> int:
+        """A step begins now; `stepped` has to follow, with what this returns."""
+        now_ns = self.clock_ns()
+        self._busy.begin(now_ns)
+        return now_ns
 
     def stepped(self, begun_ns: int, tokens: int) -> float | None:
         """A step has ended: earn the next one. Returns the joules since the step before, where measured."""
         now_ns = self.clock_ns()
         busy_ns = now_ns - begun_ns
+        self._busy.end(now_ns)
         earliest_ns = max(self._next_ns, begun_ns - MAX_CREDIT_NS)
         self._next_ns = earliest_ns + round(busy_ns / self.limit().duty)
         self.tokens += tokens
@@ -64,8 +91,11 @@ class Pacer:
 
     def active_ns(self) -> int:
         """How long there has been work, in total; read by the governor."""
-        since_ns = self._active_since_ns
-        return self._active_ns + (0 if since_ns is None else self.clock_ns() - since_ns)
+        return self._active.until(self.clock_ns())
+
+    def busy_ns(self) -> int:
+        """How long steps have run, in total; read by the governor."""
+        return self._busy.until(self.clock_ns())
 
     @property
     def tokens_per_j(self) -> float | None:

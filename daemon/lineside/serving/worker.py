@@ -148,7 +148,7 @@ class Worker:
         if not batch:
             return
         by_slot = self._scheduler.by_slot()
-        begun_ns = time.monotonic_ns()
+        begun_ns = self._pacer.begin()
         for extension in batch:
             generation = self._generations[by_slot[extension.slot].id]
             generation.started_ns = generation.started_ns or begun_ns
@@ -156,6 +156,7 @@ class Worker:
             results = self._engine.forward(batch)
         except EngineFaultError as error:
             log.error("engine fault: %s", error)  # noqa: TRY400  (the message holds what ONNX Runtime said)
+            self._pacer.stepped(begun_ns, 0)
             lost = by_slot if error.caches_lost else [extension.slot for extension in batch]
             for slot in lost:
                 self._end(by_slot[slot].id, Reason.ENGINE_FAULT, error.message)

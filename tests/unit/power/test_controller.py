@@ -26,6 +26,13 @@ def test_a_reachable_limit_is_held_after_a_step_in_load(limit_mw):
     assert run.settled_after_s(3.0, 0.05) < 10.0
 
 
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.7, 0.9])
+def test_steps_that_can_be_seen_one_by_one_are_held_at_their_mean(share):
+    board = SimulatedBoard((), idle_mw=0.0, step_s=0.05, noise=0.05, lag_s=0.01, max_batch=1)
+    run = step_in_load(board, share * board.dynamic_mw, 40)
+    assert run.mean(25) == pytest.approx(share * board.dynamic_mw, rel=0.05)
+
+
 def test_a_limit_that_is_not_reached_costs_nothing():
     decision = step_in_load(SimulatedBoard(), 25_000).decisions[-1]
     assert (decision.state, decision.duty, decision.max_batch) == ("ok", 1.0, 4)
