@@ -30,6 +30,7 @@ from lineside.feedback.file import limits_of
 from lineside.feedback.history import History
 from lineside.feedback.recorder import RecordingDiagnoser
 from lineside.feedback.store import FeedbackStore
+from lineside.gateways.gateways import load_gateways
 from lineside.journal import Journal
 from lineside.journal_file import Limits
 from lineside.loading import Loaded, load, load_embedder
@@ -113,12 +114,13 @@ class App:
             )
         self._governor = start_governor(config, self._pacer)
         stack.callback(self._governor.stop)
+        self._gateways = load_gateways(config.mqtt.mappings, config.plant.timezone)
         self._broker, mqtt = await self._start_broker()
         self._model = await self._load_model()
         self._vectors = await self._load_vectors()
         diagnoser = self._make_diagnoser()
         self._desk = self._make_desk(diagnoser)
-        self._link = None if mqtt is None else MqttLink(mqtt, self._desk, self._status)
+        self._link = None if mqtt is None else MqttLink(mqtt, self._desk, self._status, self._gateways)
         self._status.sources = self._sources()
         self._grpc = await self._start_grpc(diagnoser)
 
@@ -253,7 +255,8 @@ class App:
         engine = self._config.engine
         limits = DeskLimits(engine.slots, self._config.mqtt.max_pending_reports, engine.default_timeout_ms)
         loop = asyncio.get_running_loop()
-        return Desk(self._journal, diagnoser, limits, self._status.count, loop, self._feedback)
+        zone = self._gateways.zone
+        return Desk(self._journal, diagnoser, limits, self._status.count, loop, self._feedback, zone)
 
     async def _start_grpc(self, diagnoser: Diagnoser) -> GrpcServer | None:
         config = self._config

@@ -17,6 +17,7 @@ from lineside.cli_devices import add_devices
 from lineside.cli_eval import add_eval
 from lineside.cli_feedback import add_feedback
 from lineside.cli_kb import add_kb
+from lineside.cli_mapping import add_mapping
 from lineside.cli_power import add_power
 from lineside.config import load_config
 from lineside.errors import LinesideError
@@ -155,6 +156,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add_kb(commands, common)
     add_devices(commands, common)
+    add_mapping(commands, common)
     add_power(commands, common)
     add_eval(commands, common)
     add_feedback(commands, common)

@@ -59,7 +59,10 @@ class GrpcConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class MqttConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[mqtt]. `broker`: managed (a Mosquitto of the daemon's own), external, or off."""
+    """[mqtt]. `broker`: managed (a Mosquitto of the daemon's own), external, or off.
+
+    `mappings`: files, relative to the configuration's directory.
+    """
 
     broker: Literal["managed", "external", "off"] = "managed"
     host: str = "127.0.0.1"
@@ -74,15 +77,17 @@ class MqttConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     session_expiry_s: Annotated[int, msgspec.Meta(ge=60, le=4_294_967_294)] = 604_800
     receive_maximum: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 16
     max_pending_reports: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1000
+    mappings: Annotated[tuple[str, ...], msgspec.Meta(max_length=64)] = ()
     reply_topics: tuple[str, ...] = ("lineside/v1/diagnosis/#", "lineside/reply/#", "response/#")
     managed_dir: str = ""
     mosquitto: str = ""
 
 
 class PlantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[plant]."""
+    """[plant]. `timezone` empty: the machine's own."""
 
     locale: Literal["en", "zh"] = "en"
+    timezone: str = ""
 
 
 class KnowledgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -254,7 +259,9 @@ def load_config(path: Path | None) -> Config:
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError("read configuration", f"{path}: {error}", "correct the file's syntax") from error
     try:
-        return msgspec.convert(raw, Config)
+        config = msgspec.convert(raw, Config)
     except msgspec.ValidationError as error:
         hint = "the configuration section of README.md lists every key"
         raise ConfigError("read configuration", f"{path}: {error}", hint) from error
+    mappings = tuple(str(path.parent / name) for name in config.mqtt.mappings)
+    return msgspec.structs.replace(config, mqtt=msgspec.structs.replace(config.mqtt, mappings=mappings))

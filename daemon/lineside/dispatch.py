@@ -11,6 +11,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from datetime import tzinfo
 
 import anyio
 import anyio.abc
@@ -22,6 +23,7 @@ from lineside.diagnosis.report import Report, parse_report, priority_of
 from lineside.errors import REASONS, Reason, RejectedError
 from lineside.feedback.desk import refusal_receipt
 from lineside.feedback.verdict import Receipt, encode_receipt
+from lineside.gateways.own import own_report
 from lineside.journal import Accepted, Journal, NewReport, OpenReport
 from lineside.ports import Call, Diagnoser, FeedbackTaker, IncomingReport, OutgoingAnswer
 from lineside.serving.request import Principal, Priority
@@ -63,6 +65,7 @@ class Desk:
     count: Callable[[str], None]
     loop: asyncio.AbstractEventLoop
     feedback: FeedbackTaker
+    zone: tzinfo | None = None
     trouble: str = ""
     pending: int = 0
     unpublished: int = 0
@@ -135,7 +138,7 @@ class Desk:
         answer: bytes | None = None
         unlike = ""
         try:
-            report = _parse(incoming)
+            report = self._parse(incoming)
             self._check_room()
         except Exception as error:  # noqa: BLE001  (whatever it is, the sender hears of it)
             refusal = _refusal_of(error)
@@ -148,6 +151,22 @@ class Desk:
         timeout_ms = report.deadline_ms if report else None
         urgency = priority_of(report) if report else Priority.NORMAL
         return NewReport(incoming, _key(incoming, report) + unlike, int(urgency), timeout_ms, answer)
+
+    def _parse(self, incoming: IncomingReport) -> Report:
+        if incoming.refusal is not None:
+            raise incoming.refusal
+        report = self._read(incoming.payload, incoming.device)
+        if report.dev.id != incoming.device:
+            message = f"dev.id is {report.dev.id!r}, but the topic names device {incoming.device!r}"
+            raise RejectedError(Reason.INVALID, message, field="dev.id")
+        return report
+
+    def _read(self, payload: bytes, device: str) -> Report:
+        """As it was sent by that device; a controller need not say what its topic does."""
+        own = own_report(payload, device, self.zone)
+        if own.refusal is not None:
+            raise own.refusal
+        return parse_report(own.payload)
 
     def _check_room(self) -> None:
         wait_ms = self.limits.default_timeout_ms
@@ -235,7 +254,7 @@ class Desk:
 
     async def _diagnose(self, stored: OpenReport) -> Diagnosis:
         """By the rules where it is late; not at all where nobody waits any more, or it does only harm."""
-        report = parse_report(stored.payload)
+        report = self._read(stored.payload, stored.device)
         if stored.remaining_ms is not None and stored.remaining_ms <= 0:
             refusal = RejectedError(Reason.EXPIRED, "the message expired before its turn came")
             return error_diagnosis(refusal, device=stored.device, report=report)
@@ -267,14 +286,6 @@ class Desk:
     def _published(self) -> None:
         self.unpublished = max(self.unpublished - 1, 0)
         self._sent.set()
-
-
-def _parse(incoming: IncomingReport) -> Report:
-    report = parse_report(incoming.payload)
-    if report.dev.id != incoming.device:
-        message = f"dev.id is {report.dev.id!r}, but the topic names device {incoming.device!r}"
-        raise RejectedError(Reason.INVALID, message, field="dev.id")
-    return report
 
 
 def _key(incoming: IncomingReport, report: Report | None) -> str:

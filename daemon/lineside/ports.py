@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 
 from lineside.diagnosis.diagnosis import Diagnosis
 from lineside.diagnosis.report import Report
+from lineside.errors import RejectedError
 from lineside.feedback.verdict import Receipt
 from lineside.power.facts import PowerFacts
 from lineside.serving.request import Event, Principal, Priority, Sampling
@@ -107,6 +108,8 @@ class IncomingReport:
     `verb` feedback: it is a verdict on an earlier diagnosis.
 
     `remaining_ms` is what is left of the message's expiry (None: no expiry).
+
+    `refusal`: it could not be mapped.
     """
 
     device: str
@@ -117,6 +120,7 @@ class IncomingReport:
     mqtt5: bool
     remaining_ms: int | None
     verb: Verb = "fault"
+    refusal: RejectedError | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,8 +125,8 @@ def test_mosquitto_rr(daemon):
     [
         (b"{", "invalid", ""),
         (b'{"dev": {"id": "L9/bad"}, "alarm": {}}', "invalid", "alarm"),
-        (b'{"dev": {"id": "L9/bad"}, "alarm": {"code": 5}}', "invalid", "alarm.code"),
-        (b'{"alarm": {"code": "1"}, "dev": {}}', "invalid", "dev.id"),
+        (b'{"dev": {"id": "L9/bad"}, "alarm": {"code": [5]}}', "invalid", "alarm.code"),
+        (b'{"alarm": {"code": "1"}, "dev": {"id": "L9/other"}}', "invalid", "dev.id"),
         (b'{"x": ' + b"[" * 20_000 + b"]" * 20_000 + b"}", "invalid", ""),
         (b'{"dev": {"id": "L9/bad"}, "alarm": {"code": "' + b"x" * 70_000 + b'"}}', "too_long", ""),
     ],

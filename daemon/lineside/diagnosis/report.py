@@ -11,8 +11,9 @@ from lineside.errors import Reason, RejectedError
 from lineside.serving.request import Priority
 
 MAX_REPORT_BYTES = 65_536
+MAX_DEVICE_ID = 128
 
-Id = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_DEVICE_ID)]
 Short = Annotated[str, msgspec.Meta(max_length=128)]
 Line = Annotated[str, msgspec.Meta(max_length=1000)]
 Instant = Annotated[str, msgspec.Meta(max_length=40, description="RFC 3339; shown, never trusted")]

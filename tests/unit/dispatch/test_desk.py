@@ -147,8 +147,14 @@ async def test_an_id_with_another_content_is_a_new_report(path):
         (incoming(sev=2000), "invalid", "alarm.sev"),
         (incoming(""), "invalid", "alarm"),
         (incoming(device="L2/M2"), "invalid", "dev.id"),
-        (IncomingReport("a", "", b'{"alarm":{"code":"1"}}', "reply", b"", True, None), "invalid", "dev"),
-        (IncomingReport("a", "", b'{"dev":{},"alarm":{}}', "reply", b"", True, None), "invalid", "dev.id"),
+        (IncomingReport("a", "", b'{"dev":7,"alarm":{"code":"1"}}', "r", b"", True, None), "invalid", "dev"),
+        (IncomingReport("", "", b'{"dev":{},"alarm":{}}', "reply", b"", True, None), "invalid", "dev.id"),
+        (IncomingReport("a", "", b"\xff\xff", "reply", b"", True, None), "invalid", ""),
+        (
+            dataclasses.replace(incoming(), refusal=RejectedError(Reason.INVALID, "no", field="ts")),
+            "invalid",
+            "ts",
+        ),
         (
             IncomingReport("a", "", b'{"x":' + b"[" * 20_000 + b"]" * 20_000 + b"}", "r", b"", True, None),
             "invalid",
@@ -165,6 +171,14 @@ async def test_a_report_that_cannot_be_used_is_answered_with_the_reason(path, re
     assert diagnosis.dev.id == report.device
     assert len(bench.stored) == 1
     assert f"reports_refused_{reason}" in bench.counters
+
+
+async def test_a_controller_need_not_say_what_its_topic_does(path):
+    payload = '{"alarm":{"code":17,"text":"电机过热\\u0000"}}'.encode("gb18030") + b"\0\0"
+    async with working(Bench(path, Diagnoser())) as bench:
+        bench.accept(IncomingReport("L1/M1", "", payload, "reply", b"", True, None))
+        (diagnosis,) = await bench.wait(1)
+    assert (diagnosis.status, diagnosis.dev.id, diagnosis.alarm.code) == ("ok", "L1/M1", "17")
 
 
 async def test_past_its_bound_the_desk_answers_overload_at_once(path):

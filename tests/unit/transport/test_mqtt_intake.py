@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from paho.mqtt.client import MQTTMessage
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from lineside.gateways.gateways import Gateways, load_gateways
 from lineside.ports import IncomingReport
 from lineside.transport.mqtt.intake import Intake
 
@@ -15,9 +17,11 @@ from lineside.transport.mqtt.intake import Intake
 class Inbox:
     def __init__(self) -> None:
         self.incoming: list[IncomingReport] = []
+        self.on_stored: list[Any] = []
 
     def accept(self, incoming: IncomingReport, on_stored: Any) -> None:
         self.incoming.append(incoming)
+        self.on_stored.append(on_stored)
 
 
 class Admin:
@@ -109,3 +113,82 @@ def test_what_is_not_taken_is_acknowledged_and_counted(case: str):
     assert inbox.incoming == []
     assert acknowledged == [True]
     assert admin.counters == {"mqtt_retained_ignored" if case == "retained" else "mqtt_bad_topics": 1}
+
+
+MAPPING = """
+[[mapping]]
+topic = "gw/+/+"
+each = "/alarms"
+ignore = [{ at = "/code", equals = [0] }]
+[mapping.report]
+alarm.code = "/code"
+reply_to = { top = "/to", optional = true }
+request_id = { top = "/id", optional = true }
+"""
+
+
+@pytest.fixture
+def gateways(tmp_path: Path) -> Gateways:
+    path = tmp_path / "gateway.toml"
+    path.write_text(MAPPING, "utf-8")
+    return load_gateways([path], "")
+
+
+def through(gateways: Gateways, made: MQTTMessage) -> tuple[Inbox, Admin, list[bool]]:
+    inbox, admin, acknowledged = Inbox(), Admin(), []
+    intake = Intake(inbox, admin, ("response/#", "gw/#"), gateways)
+    intake.take(made, lambda: acknowledged.append(True))
+    return inbox, admin, acknowledged
+
+
+def test_one_message_is_as_many_reports_and_is_acknowledged_after_the_last_is_stored(gateways: Gateways):
+    payload = b'{"alarms":[{"code":1},{"code":2},{}],"to":"response/x","id":"r"}'
+    inbox, admin, acknowledged = through(gateways, message(payload, "gw/L1/M1", CorrelationData=b"c"))
+    assert [one.payload[:40] for one in inbox.incoming[:2]] == [
+        b'{"dev":{"id":"L1/M1"},"alarm":{"code":"1',
+        b'{"dev":{"id":"L1/M1"},"alarm":{"code":"2',
+    ]
+    first, _, third = inbox.incoming
+    assert (first.device, first.reply_topic, first.request_id) == ("L1/M1", "response/x", "r")
+    assert (first.correlation, first.mqtt5, first.verb) == (b"c", True, "fault")
+    assert third.refusal is not None
+    assert (third.refusal.field, third.reply_topic) == ("alarm.code", "lineside/v1/diagnosis/L1/M1")
+    assert admin.counters["mqtt_reports"] == 3
+    for stored in inbox.on_stored:
+        assert acknowledged == []
+        stored()
+    assert acknowledged == [True]
+
+
+def test_no_answer_goes_where_a_mapping_listens(gateways: Gateways):
+    made = message(b'{"alarms":[{"code":1}]}', "gw/L1/M1", ResponseTopic="gw/L1/M2")
+    inbox, admin, _ = through(gateways, made)
+    assert inbox.incoming[0].reply_topic == "lineside/v1/diagnosis/L1/M1"
+    assert admin.counters["mqtt_reply_topics_refused"] == 1
+
+
+@pytest.mark.parametrize(
+    ("payload", "topic", "counter"),
+    [
+        (b'{"alarms":[{"code":0}]}', "gw/L1/M1", "mqtt_ignored"),
+        (b'{"alarms":[]}', "gw/L1/M1", "mqtt_ignored"),
+        (b'{"alarms":[{"code":1}]}', "gw/of/an/earlier/mapping", "mqtt_bad_topics"),
+    ],
+)
+def test_what_is_no_report_is_acknowledged_and_counted(gateways: Gateways, payload, topic, counter):
+    inbox, admin, acknowledged = through(gateways, message(payload, topic))
+    assert (inbox.incoming, acknowledged, admin.counters) == ([], [True], {counter: 1})
+
+
+def test_a_device_that_no_topic_could_hold_is_answered_where_one_can(gateways: Gateways):
+    inbox, _, _ = through(gateways, message(b'{"alarms":[{"code":1}]}', f"gw/{'x' * 300}/y"))
+    (report,) = inbox.incoming
+    assert report.refusal is not None
+    assert (report.refusal.field, len(report.device)) == ("dev.id", 128)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "gb18030"])
+def test_the_envelope_is_read_in_any_encoding(encoding: str):
+    payload = '{"id":"号1","reply_to":"response/1"}'.encode(encoding) + b"\0"
+    report = taken(message(payload))
+    assert (report.request_id, report.reply_topic) == ("号1", "response/1")

@@ -43,8 +43,11 @@ OnTaken = Callable[[ReasonCode], None]
 class Connection:
     """Publishes and receives. All but the callbacks of paho runs on the event loop."""
 
-    def __init__(self, config: MqttConfig, version: str, on_message: OnMessage) -> None:
+    def __init__(
+        self, config: MqttConfig, version: str, on_message: OnMessage, filters: tuple[str, ...] = ()
+    ) -> None:
         self._config = config
+        self._filters = (FAULT_FILTER, FEEDBACK_FILTER, *filters)
         self._version = version
         self._handle = on_message
         self._client = make_client(config, version)
@@ -175,13 +178,15 @@ class Connection:
         self.max_packet_bytes = getattr(properties, "MaximumPacketSize", 0)
         logger.info("connected to the broker", extra={"session_present": flags.session_present})
         options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
-        client.subscribe([(FAULT_FILTER, options), (FEEDBACK_FILTER, options)])
+        client.subscribe([(topic_filter, options) for topic_filter in self._filters])
 
     def _on_subscribe(
         self, client: Client, _data: Any, _mid: int, reasons: list[ReasonCode], _properties: Properties | None
     ) -> None:
-        if reasons[-1].is_failure:
-            logger.warning("no feedback: the broker refuses %s: %s", FEEDBACK_FILTER, explain(reasons[-1]))
+        for topic_filter, reason in zip(self._filters[1:], reasons[1:], strict=False):
+            if reason.is_failure:
+                what = "feedback" if topic_filter == FEEDBACK_FILTER else "reports of a gateway"
+                logger.warning("no %s: the broker refuses %s: %s", what, topic_filter, explain(reason))
         if reasons[0].is_failure:
             self._end = f"the broker refuses the subscription to {FAULT_FILTER}: {explain(reasons[0])}"
             client.disconnect()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -10,13 +11,19 @@ import msgspec
 from paho.mqtt.client import MQTTMessage
 
 from lineside.diagnosis.report import MAX_REPORT_BYTES
+from lineside.errors import RejectedError
+from lineside.gateways.decode import to_text
+from lineside.gateways.gateways import Gateways
+from lineside.gateways.own import Mapped
 from lineside.ports import Admin, Inbox, IncomingReport
 from lineside.transport.mqtt.topics import (
     MAX_DEVICE_CHARACTERS,
     decode_device,
     default_reply,
     device_levels,
+    diagnosis_topic,
     is_feedback,
+    is_ours,
     may_reply_to,
 )
 
@@ -34,6 +41,23 @@ PUBLISHER_PROPERTIES = (
 )
 
 
+class AllStored:
+    """Acknowledges a message once each of its reports is stored; from any thread."""
+
+    def __init__(self, reports: int, acknowledge: Callable[[], None]) -> None:
+        self._left = reports
+        self._acknowledge = acknowledge
+        self._lock = threading.Lock()
+
+    def one(self) -> None:
+        """One more is stored."""
+        with self._lock:
+            self._left -= 1
+            last = self._left == 0
+        if last:
+            self._acknowledge()
+
+
 class Envelope(msgspec.Struct):
     """What the transport itself reads of a report. Anything else in it, and its types, are the inbox's."""
 
@@ -48,10 +72,13 @@ _decoder = msgspec.json.Decoder(Envelope)
 class Intake:
     """Hands reports to the inbox, from the thread that they came in on."""
 
-    def __init__(self, inbox: Inbox, admin: Admin, reply_filters: tuple[str, ...]) -> None:
+    def __init__(
+        self, inbox: Inbox, admin: Admin, reply_filters: tuple[str, ...], gateways: Gateways | None = None
+    ) -> None:
         self._inbox = inbox
         self._admin = admin
         self._reply_filters = reply_filters
+        self._gateways = gateways or Gateways()
 
     def take(self, message: MQTTMessage, acknowledge: Callable[[], None]) -> None:
         """One message. It is acknowledged once it is stored, or at once where there is nothing to store."""
@@ -59,6 +86,8 @@ class Intake:
         if message.retain:
             # Somebody's last words of any age: a fault is what happens now.
             self._drop(message, acknowledge, "mqtt_retained_ignored")
+        elif not is_ours(message.topic):
+            self._take_mapped(message, acknowledge)
         elif len(levels) > MAX_DEVICE_CHARACTERS:
             self._drop(message, acknowledge, "mqtt_bad_topics")
         else:
@@ -66,36 +95,62 @@ class Intake:
             self._admin.count("mqtt_feedback" if incoming.verb == "feedback" else "mqtt_reports")
             self._inbox.accept(incoming, acknowledge)
 
+    def _take_mapped(self, message: MQTTMessage, acknowledge: Callable[[], None]) -> None:
+        """A gateway's message: as many reports as it holds, acknowledged once all of them are stored."""
+        reports = self._gateways.read(message.topic, bytes(message.payload))
+        if reports is None:
+            # The broker's session outlives a mapping that has been taken away.
+            self._drop(message, acknowledge, "mqtt_bad_topics")
+        elif not reports:
+            self._admin.count("mqtt_ignored")
+            acknowledge()
+        else:
+            stored = AllStored(len(reports), acknowledge)
+            for report in reports:
+                self._admin.count("mqtt_reports")
+                self._inbox.accept(self._mapped(message, report), stored.one)
+
     def _drop(self, message: MQTTMessage, acknowledge: Callable[[], None], counter: str) -> None:
         self._admin.count(counter)
         logger.warning("ignored a message", extra={"topic": message.topic[:256], "counter": counter})
         acknowledge()
 
     def _read(self, message: MQTTMessage, levels: str) -> IncomingReport:
-        properties = message.properties
         payload = bytes(message.payload)
         envelope = read_envelope(payload)
+        wish = getattr(message.properties, "ResponseTopic", "") or text(envelope.reply_to, MAX_REPORT_BYTES)
+        request_id = text(envelope.request_id, MAX_ID_CHARACTERS) or text(envelope.id, MAX_ID_CHARACTERS)
+        report = Mapped(decode_device(levels), payload, request_id)
+        return self._incoming(message, report, self._reply_topic(wish, default_reply(message.topic)))
+
+    def _incoming(self, message: MQTTMessage, report: Mapped, reply_topic: str) -> IncomingReport:
+        properties = message.properties
         expiry_s: int | None = getattr(properties, "MessageExpiryInterval", None)
-        wish = getattr(properties, "ResponseTopic", "") or text(envelope.reply_to, MAX_REPORT_BYTES)
         return IncomingReport(
-            device=decode_device(levels),
-            request_id=text(envelope.request_id, MAX_ID_CHARACTERS) or text(envelope.id, MAX_ID_CHARACTERS),
-            payload=payload,
-            reply_topic=self._reply_topic(wish, message.topic),
+            device=report.device,
+            request_id=report.request_id,
+            payload=report.payload,
+            reply_topic=reply_topic,
             correlation=getattr(properties, "CorrelationData", b""),
             mqtt5=any(hasattr(properties, name) for name in PUBLISHER_PROPERTIES),
             remaining_ms=None if expiry_s is None else expiry_s * 1000,
             verb="feedback" if is_feedback(message.topic) else "fault",
+            refusal=report.refusal,
         )
 
-    def _reply_topic(self, wish: str, asked_on: str) -> str:
-        if wish and may_reply_to(wish, self._reply_filters):
+    def _mapped(self, message: MQTTMessage, report: Mapped) -> IncomingReport:
+        wish = getattr(message.properties, "ResponseTopic", "") or report.reply_to
+        reply_topic = self._reply_topic(wish, diagnosis_topic(report.device))
+        return self._incoming(message, report, reply_topic)
+
+    def _reply_topic(self, wish: str, default: str) -> str:
+        if wish and may_reply_to(wish, self._reply_filters, self._gateways.filters):
             return wish
         if wish:
             self._admin.count("mqtt_reply_topics_refused")
             hint = "add a filter to [mqtt] reply_topics if answers may go there"
             logger.warning("refused a reply topic", extra={"topic": wish[:256], "hint": hint})
-        return default_reply(asked_on)
+        return default
 
 
 def read_envelope(payload: bytes) -> Envelope:
@@ -103,8 +158,8 @@ def read_envelope(payload: bytes) -> Envelope:
     if len(payload) > MAX_REPORT_BYTES:
         return Envelope()
     try:
-        return _decoder.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _decoder.decode(to_text(payload))
+    except (msgspec.DecodeError, RejectedError, RecursionError):
         return Envelope()
 
 

@@ -8,6 +8,7 @@ import anyio
 
 from lineside.config import MqttConfig
 from lineside.errors import LinesideError
+from lineside.gateways.gateways import Gateways
 from lineside.ports import Admin, Inbox
 from lineside.transport.mqtt.backoff import Backoff
 from lineside.transport.mqtt.connection import Connection
@@ -25,11 +26,15 @@ STABLE_S = 10.0
 class MqttLink:
     """Reports in, answers out, status beside them. Lives on when the broker does not."""
 
-    def __init__(self, config: MqttConfig, inbox: Inbox, admin: Admin) -> None:
+    def __init__(
+        self, config: MqttConfig, inbox: Inbox, admin: Admin, gateways: Gateways | None = None
+    ) -> None:
         self._config = config
         self._admin = admin
         self._version = admin.status().version
-        self._intake = Intake(inbox, admin, check_filters(config.reply_topics))
+        gateways = gateways or Gateways()
+        self._filters = gateways.filters
+        self._intake = Intake(inbox, admin, check_filters(config.reply_topics), gateways)
         self._publisher = Publisher(inbox, admin)
         self._connection: Connection | None = None
         self._publishing = anyio.CancelScope()
@@ -77,7 +82,7 @@ class MqttLink:
     async def _connect_once(self) -> str:
         """One connection, whole; returns why it ended."""
         try:
-            connection = Connection(self._config, self._version, self._intake.take)
+            connection = Connection(self._config, self._version, self._intake.take, self._filters)
         except LinesideError as error:
             return str(error)
         self._connection = connection

@@ -9,6 +9,7 @@ from urllib.parse import unquote_to_bytes
 from paho.mqtt.client import topic_matches_sub
 
 from lineside.errors import LinesideError
+from lineside.gateways.filters import is_filter
 
 ROOT = "lineside/v1"
 FAULT = f"{ROOT}/fault"
@@ -48,6 +49,11 @@ def is_feedback(topic: str) -> bool:
     return topic == FEEDBACK or topic.startswith(f"{FEEDBACK}/")
 
 
+def is_ours(topic: str) -> bool:
+    """Whether it is one that we listen to whatever the mappings are."""
+    return is_feedback(topic) or topic == FAULT or topic.startswith(f"{FAULT}/")
+
+
 def device_levels(topic: str) -> str:
     """What follows the verb in a topic that we listen to; empty where nothing does."""
     return topic[len(FEEDBACK if is_feedback(topic) else FAULT) + 1 :]
@@ -59,6 +65,11 @@ def default_reply(topic: str) -> str:
     return f"{verb}/{levels}" if levels else verb
 
 
+def diagnosis_topic(device: str) -> str:
+    """Where an answer for a device goes that was asked for nowhere else."""
+    return f"{DIAGNOSIS}/{encode_device(device)}" if device else DIAGNOSIS
+
+
 def status_topic(client_id: str) -> str:
     """Where this daemon tells whether it is there."""
     return f"{STATUS}/{encode_device(client_id)}"
@@ -68,20 +79,22 @@ def check_filters(filters: Iterable[str]) -> tuple[str, ...]:
     """The filters of the configuration. Raises LinesideError for one that no broker would take."""
     checked = tuple(filters)
     for topic_filter in checked:
-        levels = topic_filter.split("/")
-        hash_inside = any("#" in level for level in levels[:-1]) or ("#" in levels[-1] and levels[-1] != "#")
-        plus_beside = any("+" in level and level != "+" for level in levels)
-        if not topic_filter or hash_inside or plus_beside or "\0" in topic_filter:
+        if not is_filter(topic_filter):
             hint = "a + stands for one whole level, a # for all that follows and comes last"
             message = f"[mqtt] reply_topics: {topic_filter!r} is no topic filter"
             raise LinesideError("read configuration", message, hint)
     return checked
 
 
-def may_reply_to(topic: str, filters: Iterable[str]) -> bool:
-    """Whether a client may have its answer sent to `topic`: never where we listen or tell our status."""
+def may_reply_to(topic: str, filters: Iterable[str], heard: Iterable[str] = ()) -> bool:
+    """Whether a client may have its answer sent to `topic`: never where we listen or tell our status.
+
+    `heard`: what we listen to beside our own topics.
+    """
     if not topic or len(topic.encode(errors="replace")) > MAX_REPLY_BYTES or re.search("[+#\0]", topic):
         return False
     if any(topic == tree or topic.startswith(f"{tree}/") for tree in (FAULT, FEEDBACK, STATUS)):
+        return False
+    if any(topic_matches_sub(topic_filter, topic) for topic_filter in heard):
         return False
     return any(topic_matches_sub(topic_filter, topic) for topic_filter in filters)

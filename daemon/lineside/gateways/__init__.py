@@ -1,0 +1,1 @@
+"""What gateways send on topics of their own, as reports. Knows nothing of MQTT clients and journals."""

@@ -1,0 +1,199 @@
+"""A gateway's mapping, read from its file and checked whole. Knows nothing of messages."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from lineside.errors import LinesideError
+from lineside.gateways.filters import is_filter, overlap
+from lineside.gateways.pointer import Pointer, parse_pointer
+from lineside.gateways.source import Source, Written, check_template, checked
+from lineside.gateways.written import (
+    AlarmSources,
+    AllReadings,
+    DeviceSources,
+    Format,
+    Ignored,
+    MappingFile,
+    Reading,
+    WrittenMapping,
+)
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+# Where the daemon itself listens and speaks.
+OWN = "lineside/#"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of the report, such as alarm.code, and where it comes from."""
+
+    name: str
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class NamedReading:
+    """A reading's name, where its number is, and what stands beside it."""
+
+    name: str
+    source: Source
+    beside: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class EachReading:
+    """Where many readings are; `name` and `number` lead into each where they are an array's."""
+
+    source: Source
+    name: Pointer
+    number: Pointer
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """A mapping that has been checked. `device` empty: the levels that the filter's wildcards stand for."""
+
+    topic: str
+    format: Format
+    separator: str
+    device: str
+    each: Pointer | None
+    ignore: tuple[tuple[Source, Ignored], ...]
+    fields: tuple[Field, ...]
+    readings: tuple[NamedReading, ...]
+    all_readings: EachReading | None
+
+    @property
+    def names_device(self) -> bool:
+        """Whether the payload itself says which device it is of."""
+        return any(field.name == "dev.id" for field in self.fields)
+
+
+def load_mappings(paths: Iterable[str | Path]) -> tuple[Mapping, ...]:
+    """Every mapping of these files. Raises LinesideError that names file, mapping and key."""
+    mappings: list[Mapping] = []
+    for path in map(Path, paths):
+        for mapping in read_mappings(path):
+            for other in mappings:
+                if overlap(mapping.topic, other.topic):
+                    raise _error(
+                        path, f"topic {mapping.topic!r} overlaps {other.topic!r}", "narrow one of them"
+                    )
+            mappings.append(mapping)
+    return tuple(mappings)
+
+
+def read_mappings(path: Path) -> Iterator[Mapping]:
+    """The mappings of one file."""
+    try:
+        written = msgspec.convert(tomllib.loads(path.read_text("utf-8")), MappingFile)
+    except OSError as error:
+        raise _error(path, str(error.strerror), "name an existing file in [mqtt] mappings") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise _error(path, str(error), "correct the file's syntax") from error
+    except msgspec.ValidationError as error:
+        raise _error(path, str(error), "docs/gateways.md lists every key of a mapping") from error
+    for number, one in enumerate(written.mapping, 1):
+        yield _read_mapping(path, number, one)
+
+
+def _read_mapping(path: Path, number: int, written: WrittenMapping) -> Mapping:
+    try:
+        return _checked(written)
+    except ValueError as error:
+        hint = "docs/gateways.md shows mappings; `lineside mapping try` shows what comes out of one"
+        raise _error(path, f"mapping {number} ({written.topic}): {error}", hint) from error
+
+
+def _checked(written: WrittenMapping) -> Mapping:
+    """Raises ValueError that begins with the key."""
+    if not is_filter(written.topic) or written.topic.startswith("$"):
+        raise ValueError(f"topic: {written.topic!r} is no topic filter")
+    if overlap(written.topic, OWN):
+        raise ValueError("topic: what begins with lineside/ is the daemon's own")
+    # What says most about a message that does not fit comes first.
+    fields = tuple(sorted(_fields(written.report), key=lambda field: "." not in field.name))
+    if written.format == "report" and (fields or written.values or written.all_values):
+        raise ValueError("report: with format = 'report' the payload is the report, nothing is mapped")
+    if written.format != "report" and not any(field.name.startswith("alarm.") for field in fields):
+        raise ValueError("report.alarm: alarm.code or alarm.text is needed")
+    if written.separator and written.format != "text":
+        raise ValueError("separator: it goes with format = 'text'")
+    mapping = Mapping(
+        topic=written.topic,
+        format=written.format,
+        separator=written.separator,
+        device=written.device,
+        each=_pointer("each", written.each),
+        ignore=tuple((_place("ignore", one), one) for one in written.ignore),
+        fields=fields,
+        readings=tuple(_reading(name, one) for name, one in written.values.items()),
+        all_readings=None if written.all_values is None else _all(written.all_values),
+    )
+    _check_device(mapping)
+    return mapping
+
+
+def _check_device(mapping: Mapping) -> None:
+    templates = [("device", mapping.device)] if mapping.device else []
+    templates += [(f.name, f.source.written.topic) for f in mapping.fields if f.source.written.topic]
+    for name, template in templates:
+        _named(name, check_template, template)
+    wild = any(level in ("+", "#") for level in mapping.topic.split("/"))
+    if not (wild or mapping.device or mapping.names_device or mapping.format == "report"):
+        raise ValueError("device: neither the topic nor report.dev.id names the device; give one of them")
+
+
+def _fields(report: Any, prefix: str = "") -> Iterator[Field]:
+    for name in report.__struct_fields__:
+        given = getattr(report, name)
+        if isinstance(given, (DeviceSources, AlarmSources)):
+            yield from _fields(given, f"{name}.")
+        elif given is not None:
+            yield Field(prefix + name, _named(f"report.{prefix}{name}", checked, given))
+
+
+def _reading(name: str, given: str | Reading) -> NamedReading:
+    reading = Reading(at=given) if isinstance(given, str) else given
+    beside = {"u": reading.u, "hi": reading.hi, "lo": reading.lo}
+    known = {key: value for key, value in beside.items() if value not in ("", None)}
+    return NamedReading(name, _place(f"values.{name}", reading), known)
+
+
+def _all(given: AllReadings) -> EachReading:
+    name, number = _pointer("all_values.n", given.n), _pointer("all_values.v", given.v)
+    assert name is not None
+    assert number is not None
+    return EachReading(_place("all_values", given), name, number)
+
+
+def _place(key: str, given: Reading | AllReadings | Ignored) -> Source:
+    source: Source = _named(key, checked, Written(at=given.at, top=given.top))
+    return source
+
+
+def _pointer(key: str, text: str | None) -> Pointer | None:
+    return None if text is None else _named(key, parse_pointer, text)
+
+
+def _named(key: str, check: Any, given: Any) -> Any:
+    """`check(given)`, its complaint with the key's name."""
+    try:
+        return check(given)
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from error
+
+
+def _error(path: Path, message: str, hint: str) -> LinesideError:
+    return LinesideError("read mapping", f"{path}: {message}", hint)
