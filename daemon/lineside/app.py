@@ -49,7 +49,7 @@ from lineside.transport.grpc.calls import CallDefaults
 from lineside.transport.grpc.server import GrpcServer, Served
 from lineside.transport.mqtt.link import MqttLink
 from lineside.transport.mqtt.managed import ManagedBroker
-from lineside.writer import EngineWriter
+from lineside.writer import writer_of
 
 log = logging.getLogger(__name__)
 
@@ -238,7 +238,9 @@ class App:
     def _make_diagnoser(self) -> Diagnoser:
         config, model = self._config, self._model
         searcher = Searcher(self._store, config.knowledge.max_entries, self._vectors)
-        writer = None if model is None else EngineWriter(model.service, model.loaded.bundle.manifest)
+        writer = None
+        if model is not None:
+            writer = writer_of(model.service, model.loaded.bundle.manifest, config.diagnosis.thinking_tokens)
         pipeline = Pipeline(
             searcher,
             writer,

@@ -112,9 +112,12 @@ class DiagnosisConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     auto: the model serves generations, and diagnoses are by rules, which no measured model clearly beat
     (docs/evaluation.md).
+
+    `thinking_tokens`: how long a reasoning model may think before it answers; unset: as its bundle says.
     """
 
     mode: Literal["auto", "model", "rules"] = "auto"
+    thinking_tokens: Annotated[int, msgspec.Meta(ge=0, le=4096)] | None = None
 
     @property
     def by(self) -> Literal["model", "rules"]:

@@ -35,13 +35,18 @@ class ChatMessage:
 
 @dataclass(frozen=True, slots=True)
 class GenerateJob:
-    """A generation as asked: a prompt taken as it is, or messages for the bundle's chat template."""
+    """A generation as asked: a prompt taken as it is, or messages for the bundle's chat template.
+
+    `thinking_tokens`: see Request; None: as the bundle says.
+    """
 
     call: Call
     prompt: str = ""
     messages: tuple[ChatMessage, ...] = ()
     sampling: Sampling = field(default_factory=Sampling)
     json_schema: str | None = None
+    thinking_tokens: int | None = None
+    show_thinking: bool = False
 
 
 @dataclass(frozen=True, slots=True)

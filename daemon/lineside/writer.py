@@ -17,10 +17,14 @@ SMOOTHING = 0.2
 
 @dataclass(slots=True)
 class EngineWriter:
-    """Implements diagnosis.pipeline.Writer; learns how many tokens the model picks for an answer."""
+    """Implements diagnosis.pipeline.Writer; learns how many tokens the model picks for an answer.
+
+    `thinking_tokens`: how long a reasoning model may think before it.
+    """
 
     service: GenerationService
     manifest: Manifest
+    thinking_tokens: int = 0
     _picked_tokens: float = FIRST_GUESS_TOKENS
 
     @property
@@ -39,14 +43,18 @@ class EngineWriter:
 
     def prompt_budget(self, max_tokens: int) -> int:
         """Tokens that a prompt may have beside an answer of `max_tokens`."""
-        return self.manifest.max_seq_len - max_tokens - self.service.framing_tokens
+        return self.manifest.max_seq_len - max_tokens - self.service.framing_tokens(self.thinking_tokens)
 
     async def write(
         self, messages: Sequence[ChatMessage], json_schema: str, call: Call, max_tokens: int
     ) -> AsyncIterator[Event]:
         """A guided greedy generation; see ports.Generator."""
         job = GenerateJob(
-            call, messages=tuple(messages), sampling=Sampling(max_tokens=max_tokens), json_schema=json_schema
+            call,
+            messages=tuple(messages),
+            sampling=Sampling(max_tokens=max_tokens),
+            json_schema=json_schema,
+            thinking_tokens=self.thinking_tokens,
         )
         async for event in self.service.generate(job, round(self._picked_tokens)):
             if isinstance(event, EndEvent) and event.finish is FinishReason.STOP:
@@ -54,3 +62,10 @@ class EngineWriter:
                 picked = event.usage.completion_tokens - event.usage.forced_tokens
                 self._picked_tokens += SMOOTHING * (picked - self._picked_tokens)
             yield event
+
+
+def writer_of(service: GenerationService, manifest: Manifest, thinking_tokens: int | None) -> EngineWriter:
+    """A writer whose thoughts are as long as was configured, else as the bundle says."""
+    own = manifest.thinking.tokens if manifest.thinking else 0
+    wanted = own if thinking_tokens is None else thinking_tokens
+    return EngineWriter(service, manifest, wanted if manifest.thinking else 0)

@@ -19,6 +19,7 @@ from lineside.engine.bundle import (
     FileDigest,
     Manifest,
     Source,
+    Thinking,
     sha256_file,
 )
 from lineside_models.bundle_writer import whole_directory
@@ -52,6 +53,7 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     weights: str = "int8"
     max_seq_len: int = 1024
     embedder: EmbedderSource | None = None
+    thinking_tokens: int | None = None  # None: as the chat template suggests
 
 
 def build_bundle(
@@ -103,7 +105,15 @@ def _manifest(
         tokens=text.tokens,
         source=source,
         files=files,
+        thinking=_thinking(text, options),
     )
+
+
+def _thinking(text: TextSide, options: BuildOptions) -> Thinking | None:
+    if text.thinking is None:
+        return None
+    suggested = min(text.thinking.tokens, options.max_seq_len // 4)
+    return Thinking(suggested if options.thinking_tokens is None else options.thinking_tokens)
 
 
 def source_of(checkpoint: Checkpoint) -> Source:
@@ -124,6 +134,10 @@ def _check_options(checkpoint: Checkpoint, options: BuildOptions) -> None:
             f"this model was trained for {longest} positions; prompt and answer need at least {MIN_SEQ_LEN}"
         )
         raise BuildError("build bundle", message, f"choose a length in that range: {reason}")
+    if not 0 <= (options.thinking_tokens or 0) < options.max_seq_len:
+        message = f"thinking_tokens {options.thinking_tokens} is outside 0 to {options.max_seq_len - 1}"
+        hint = "choose --thinking-tokens so that prompt and answer fit beside them, or a larger --max-seq-len"
+        raise BuildError("build bundle", message, hint)
     if options.weights not in WEIGHT_TYPES:
         message = f"--weights {options.weights} is not known"
         raise BuildError("build bundle", message, f"choose one of {', '.join(WEIGHT_TYPES)}")

@@ -59,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--output", metavar="DIR", type=Path, required=True, help="where the bundle goes")
     build.add_argument("--weights", choices=WEIGHT_TYPES, default="int8", help="default: int8")
     build.add_argument("--max-seq-len", type=int, default=1024, help="longest prompt and answer, in tokens")
+    build.add_argument(
+        "--thinking-tokens", type=int, help="how long a reasoning model may think (default: the recipe's)"
+    )
     build.add_argument("--name", help="the bundle's name (default: the recipe's or the file's)")
     build.add_argument(
         "--language", action="append", metavar="CODE", help="a language the model writes; may be repeated"
@@ -88,9 +91,11 @@ def _build(options: argparse.Namespace, notes: Console) -> None:
         recipe = read_recipe_of("decoder", options.source)
         checkpoint = open_checkpoint(_fetched(recipe, notes))
         name, languages, licence = recipe.name, recipe.languages, recipe.licence
+        thinking_tokens = recipe.thinking_tokens
     else:
         checkpoint = _open_path(options.source)
         name, languages, licence = _described(checkpoint)
+        thinking_tokens = None
     wanted = BuildOptions(
         name=options.name or name,
         languages=tuple(options.language or languages),
@@ -98,6 +103,7 @@ def _build(options: argparse.Namespace, notes: Console) -> None:
         weights=options.weights,
         max_seq_len=options.max_seq_len,
         embedder=embedder,
+        thinking_tokens=thinking_tokens if options.thinking_tokens is None else options.thinking_tokens,
     )
     with progress(notes, f"building {wanted.name}", parameter_count(checkpoint.architecture)) as advance:
         build_bundle(checkpoint, options.output, wanted, advance)

@@ -62,6 +62,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     size: int
     place: tuple[Place, ...]
     kind: Literal["decoder", "embedder"] = "decoder"
+    thinking_tokens: int | None = None
 
 
 def recipe_directory() -> Path:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from tokenizers import Tokenizer
 
-from lineside.engine.bundle import SpecialTokens
+from lineside.engine.bundle import SpecialTokens, Thinking
 from lineside_models.checkpoint import Checkpoint
 from lineside_models.checkpoint.gguf import GgufCheckpoint
 from lineside_models.checkpoint.huggingface import read_json
@@ -18,6 +18,10 @@ from lineside_models.gguf_tokenizer import tokenizer_from_gguf
 
 # Tokens that end a turn or a text; a model that has one of them as a token of its own stops there.
 _END_TOKENS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>")
+_THINKING_MARKS = ("<think>", "</think>")
+_THINKING_SWITCH = "enable_thinking"
+# Where a template cannot leave the thought out, the model was trained to have one.
+DEFAULT_THINKING_TOKENS = 256
 
 
 class TextSide(msgspec.Struct, frozen=True):
@@ -26,6 +30,7 @@ class TextSide(msgspec.Struct, frozen=True):
     tokenizer_json: str
     chat_template: str
     tokens: SpecialTokens
+    thinking: Thinking | None = None
 
 
 def read_text_side(checkpoint: Checkpoint) -> TextSide:
@@ -41,7 +46,17 @@ def read_text_side(checkpoint: Checkpoint) -> TextSide:
     if beyond >= 0:
         message = f"{checkpoint.path}: an end token lies {beyond + 1} past the vocabulary"
         raise CheckpointError("read tokenizer", message, "fetch the checkpoint's own tokenizer files")
-    return text
+    return msgspec.structs.replace(text, thinking=_thinking(text))
+
+
+def _thinking(text: TextSide) -> Thinking | None:
+    """Whether this model thinks before it answers: it has the marks, and its template knows of them."""
+    tokenizer = Tokenizer.from_str(text.tokenizer_json)
+    if _THINKING_MARKS[1] not in text.chat_template and _THINKING_SWITCH not in text.chat_template:
+        return None
+    if any(tokenizer.token_to_id(mark) is None for mark in _THINKING_MARKS):
+        return None
+    return Thinking(0 if _THINKING_SWITCH in text.chat_template else DEFAULT_THINKING_TOKENS)
 
 
 def _from_gguf(checkpoint: GgufCheckpoint) -> TextSide:

@@ -15,6 +15,7 @@ from lineside.engine.bundle import (
     Manifest,
     Source,
     SpecialTokens,
+    Thinking,
 )
 
 END = "<|im_end|>"
@@ -25,16 +26,31 @@ TEMPLATE = (
 )
 
 
-def tiny_bundle(path: Path, *, max_seq_len: int = 64) -> Bundle:
-    """Write tokenizer and template to `path`; there is no model.onnx."""
+# How reasoning models' templates end, and the models that do.
+THINKING_TEMPLATES = {
+    "switch": TEMPLATE[:-11]  # Qwen3
+    + "{% if enable_thinking is defined and not enable_thinking %}<think>\n\n</think>\n\n{% endif %}"
+    + "{% endif %}",
+    "opens": TEMPLATE[:-11] + "<think>\n{% endif %}",  # DeepSeek-R1-Distill
+    "silent": TEMPLATE,  # DeepSeek-R1-0528-Qwen3
+}
+
+
+def tiny_bundle(path: Path, *, max_seq_len: int = 64, thinking: int | None = None, ends: str = "") -> Bundle:
+    """Write tokenizer and template to `path`; there is no model.onnx.
+
+    `thinking`: a reasoning model's budget; `ends`: which of its templates.
+    """
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(START, special=True), AddedToken(END, special=True)])
+    if thinking is not None:
+        tokenizer.add_tokens([AddedToken("<think>"), AddedToken("</think>")])
     path.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(path / TOKENIZER))
-    (path / CHAT_TEMPLATE).write_text(TEMPLATE, "utf-8")
+    (path / CHAT_TEMPLATE).write_text(THINKING_TEMPLATES.get(ends, TEMPLATE), "utf-8")
     vocab = tokenizer.get_vocab_size()
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
@@ -49,5 +65,6 @@ def tiny_bundle(path: Path, *, max_seq_len: int = 64) -> Bundle:
         tokens=SpecialTokens(eos=(tokenizer.token_to_id(END),)),
         source=Source("tiny", "0" * 64),
         files={},
+        thinking=None if thinking is None else Thinking(thinking),
     )
     return Bundle(path, manifest)

@@ -62,6 +62,15 @@ class SpecialTokens(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bos: int | None = None
 
 
+class Thinking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A reasoning model's: it thinks between <think> and </think> before it answers.
+
+    `tokens`: how long it may where nobody says otherwise; 0: not at all.
+    """
+
+    tokens: int
+
+
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The checkpoint that the bundle was built from."""
 
@@ -129,6 +138,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     files: dict[str, FileDigest]
     plan: tuple[Plan, ...] = ()
     embedder: EmbedderFacts | None = None
+    thinking: Thinking | None = None
 
 
 @dataclass(frozen=True, slots=True)

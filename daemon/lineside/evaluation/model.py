@@ -19,7 +19,7 @@ from lineside.loading import load
 from lineside.ports import Call, ChatMessage
 from lineside.serving.request import Principal, TokenEvent
 from lineside.serving.service import GenerationService
-from lineside.writer import EngineWriter
+from lineside.writer import EngineWriter, writer_of
 
 _DRAIN_S = 2.0
 _MAX_TOKENS = 32
@@ -39,7 +39,7 @@ async def open_model(bundle: Path) -> AsyncIterator[EngineWriter]:
             engine, loaded.tokenizer, loaded.grammars, max_waiting=4, on_failure=_fail
         )
         try:
-            yield EngineWriter(service, loaded.bundle.manifest)
+            yield writer_of(service, loaded.bundle.manifest, config.diagnosis.thinking_tokens)
         finally:
             await service.drain(_DRAIN_S)
     finally:

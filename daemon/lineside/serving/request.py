@@ -43,7 +43,8 @@ class Request:
     """One generation.
 
     `deadline_ns` is an instant of time.monotonic_ns(). `json_schema` guides the output. `expected_tokens` is
-    how many tokens the answer needs before it is of use: admission predicts with it.
+    how many tokens the answer needs before it is of use: admission predicts with it. `thinking_tokens` bounds
+    what a reasoning model thinks beside its answer; `show_thinking`: the client hears that, too.
     """
 
     id: str
@@ -54,6 +55,8 @@ class Request:
     json_schema: str | None = None
     priority: Priority = Priority.NORMAL
     expected_tokens: int = 1
+    thinking_tokens: int = 0
+    show_thinking: bool = False
 
 
 class FinishReason(str, enum.Enum):
@@ -66,11 +69,15 @@ class FinishReason(str, enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Token counts. `forced_tokens` of the completion were decided by the grammar, not by the model."""
+    """Token counts. `forced_tokens` of the completion were decided by the grammar, not by the model.
+
+    `thinking_tokens` came before the completion and are not part of it.
+    """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     forced_tokens: int = 0
+    thinking_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +91,15 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class TokenEvent:
-    """Text that became final. `probability` is the product over the tokens that the model picked itself."""
+    """Text that became final. `probability` is the product over the tokens that the model picked itself.
+
+    `thinking`: it is no part of the answer; only whoever asked for it gets such events.
+    """
 
     text: str
     tokens: tuple[int, ...]
     probability: float = 1.0
+    thinking: bool = False
 
 
 @dataclass(frozen=True, slots=True)

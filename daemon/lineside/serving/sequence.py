@@ -18,6 +18,7 @@ from lineside.serving.request import (
     Usage,
 )
 from lineside.serving.sampler import Sampler
+from lineside.serving.thinking import Thought
 from lineside.serving.tokenizer import StopStrings, TextStream, Tokenizer
 
 if TYPE_CHECKING:
@@ -45,14 +46,19 @@ class Generation:
     _stops: StopStrings = field(init=False)
     _text: TextStream = field(init=False)
     _cut: bool = False
+    _thought: Thought | None = None
 
     def __post_init__(self) -> None:
+        if self.tokenizer.marks:
+            self._thought = Thought(self.tokenizer.marks, self.request.prompt, self.request.thinking_tokens)
         self._sampler = Sampler(self.request.sampling)
         self._stops = StopStrings(self.request.sampling.stop)
         self._text = self.tokenizer.stream()
 
     def open(self, now_ns: int) -> list[int]:
         """The tokens to begin with: the prompt and what the grammar forces; empty when that is the whole."""
+        if self._thought and self._thought.inside:
+            return list(self.request.prompt)
         forced = self._forced()
         if self._emit(forced, 1.0):
             return self._finish(FinishReason.STOP, now_ns)
@@ -60,8 +66,13 @@ class Generation:
 
     def take(self, logits: Logits, now_ns: int) -> list[int]:
         """Pick from logits [vocab_size]; the tokens to go on with, empty when the sequence has ended."""
+        if self._thought and self._thought.inside:
+            token, _ = self._sampler.pick(logits, None)
+            return self._think(self._thought, token, now_ns)
         allowed = self.grammar.allowed() if self.grammar else None
         token, probability = self._sampler.pick(logits, allowed)
+        if self._thought and not self.grammar and self._thought.opened(token):
+            return self._think(self._thought, token, now_ns)
         self.first_token_ns = self.first_token_ns or now_ns
         self.completion_tokens += 1
         if self.grammar:
@@ -72,6 +83,22 @@ class Generation:
         if self._emit(tokens, probability):
             return self._finish(FinishReason.STOP, now_ns)
         return tokens if self._goes_on(now_ns) else []
+
+    def _think(self, thought: Thought, token: int, now_ns: int) -> list[int]:
+        """Go on with a thought; once it is closed, with the answer."""
+        tokens = thought.take(token, ends=token in self.tokenizer.eos)
+        text = self._text.push(tokens)
+        if text and self.request.show_thinking:
+            self.deliver(TokenEvent(text, tuple(tokens), thinking=True))
+        if thought.inside:
+            if self._room() > 0:
+                return tokens
+            return self._finish(FinishReason.LENGTH, now_ns)
+        self._text = self.tokenizer.stream()
+        forced = self._forced()
+        if self._emit(forced, 1.0):
+            return self._finish(FinishReason.STOP, now_ns)
+        return [*tokens, *forced] if self._goes_on(now_ns) else []
 
     def abort(self, reason: Reason, message: str, now_ns: int) -> None:
         """End without a result of its own."""
@@ -92,7 +119,7 @@ class Generation:
         return self.grammar is not None and self.grammar.complete
 
     def _room(self) -> int:
-        by_cap = self.max_seq_len - len(self.request.prompt)
+        by_cap = self.max_seq_len - len(self.request.prompt) - (self._thought.spent if self._thought else 0)
         return min(self.request.sampling.max_tokens, by_cap) - self.completion_tokens
 
     def _forced(self) -> list[int]:
@@ -122,7 +149,8 @@ class Generation:
     def _end(
         self, finish: FinishReason, now_ns: int, reason: Reason | None = None, message: str = ""
     ) -> EndEvent:
-        usage = Usage(len(self.request.prompt), self.completion_tokens, self.forced_tokens)
+        thought = self._thought.spent if self._thought else 0
+        usage = Usage(len(self.request.prompt), self.completion_tokens, self.forced_tokens, thought)
         timings = Timings(
             queue_ms=((self.started_ns or now_ns) - self.admitted_ns) / NS_PER_MS,
             first_token_ms=((self.first_token_ns or now_ns) - self.admitted_ns) / NS_PER_MS,

@@ -72,10 +72,10 @@ class GenerationService:
         """Requests that are running or waiting."""
         return len(self._waiters)
 
-    @property
-    def framing_tokens(self) -> int:
-        """Tokens that the chat template adds around a system and a user turn."""
-        return self._tokenizer.count(self._tokenizer.chat((("system", ""), ("user", ""))))
+    def framing_tokens(self, thinking_tokens: int) -> int:
+        """Tokens that the chat template adds around a system and a user turn, a thought included."""
+        framing = self._tokenizer.count(self._tokenizer.chat((("system", ""), ("user", "")), thinking_tokens))
+        return framing + (thinking_tokens and self._tokenizer.thought_tokens(thinking_tokens))
 
     def count_tokens(self, text: str) -> int:
         """How many tokens `text` has."""
@@ -83,16 +83,20 @@ class GenerationService:
 
     async def generate(self, job: GenerateJob, expected_tokens: int = 1) -> AsyncIterator[Event]:
         """See ports.Generator. `expected_tokens`: see Request."""
-        prompt = self._prompt(job)
+        text, asked = self._prompt(job)
+        prompt = tuple(await anyio.to_thread.run_sync(self._tokenizer.encode, text))
+        thinking = self._thinking(asked, len(prompt), job.sampling.max_tokens)
         request = Request(
             id=str(next(self._ids)),
-            prompt=tuple(await anyio.to_thread.run_sync(self._tokenizer.encode, prompt)),
+            prompt=prompt,
             deadline_ns=job.call.deadline_ns,
             principal=job.call.principal,
             sampling=job.sampling,
             json_schema=job.json_schema,
             priority=Priority.NORMAL if job.call.priority is None else job.call.priority,
-            expected_tokens=expected_tokens,
+            expected_tokens=expected_tokens + thinking,
+            thinking_tokens=thinking,
+            show_thinking=job.show_thinking,
         )
         grammar = None
         if job.json_schema is not None:
@@ -146,14 +150,26 @@ class GenerationService:
         if not await anyio.to_thread.run_sync(self._worker.stop, timeout_s):
             log.error("the engine is still in a step; it ends with the process")
 
-    def _prompt(self, job: GenerateJob) -> str:
+    def _prompt(self, job: GenerateJob) -> tuple[str, int]:
+        """The prompt's text, and how many tokens of thought are wanted."""
+        asked = self._tokenizer.thinking_tokens if job.thinking_tokens is None else job.thinking_tokens
+        if asked > self._capabilities.max_seq_len:
+            message = f"at most {self._capabilities.max_seq_len}"
+            raise RejectedError(Reason.INVALID, message, field="thinking_tokens")
         if not job.messages:
-            return job.prompt
+            return job.prompt, asked
         try:
-            return self._tokenizer.chat((m.role, m.content) for m in job.messages)
+            return self._tokenizer.chat(((m.role, m.content) for m in job.messages), asked), asked
         except jinja2.TemplateError as error:
             message = f"messages: the model's chat template refuses them: {error}"
             raise RejectedError(Reason.INVALID, message, field="messages") from None
+
+    def _thinking(self, asked: int, prompt_tokens: int, max_tokens: int) -> int:
+        """What fits beside the prompt and the answer, or beside half of what is left where that is less."""
+        if not self._tokenizer.marks:
+            return 0
+        left = self._capabilities.max_seq_len - prompt_tokens - self._tokenizer.thought_tokens(0)
+        return max(min(asked, left - min(max_tokens, left // 2)), 0)
 
     def _worker_failed(self, error: Exception) -> None:
         """On the worker's thread."""

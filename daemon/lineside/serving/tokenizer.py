@@ -10,7 +10,8 @@ import jinja2.sandbox
 from tokenizers import Tokenizer as HuggingFaceTokenizer
 from tokenizers.decoders import DecodeStream
 
-from lineside.engine.bundle import CHAT_TEMPLATE, TOKENIZER, Bundle, BundleError
+from lineside.engine.bundle import CHAT_TEMPLATE, MANIFEST, TOKENIZER, Bundle, BundleError
+from lineside.serving.thinking import AFTER_CLOSE, CLOSE, FORCED_CLOSE, OPEN, Marks, begun
 
 
 class Tokenizer:
@@ -20,8 +21,11 @@ class Tokenizer:
         self.file = str(bundle.file(TOKENIZER))
         self.eos = frozenset(bundle.manifest.tokens.eos)
         self._bos = bundle.manifest.tokens.bos
+        thinking = bundle.manifest.thinking
+        self.thinking_tokens = thinking.tokens if thinking else 0
         try:
             self._tokenizer = HuggingFaceTokenizer.from_file(self.file)
+            self.marks = self._marks() if thinking else None
             environment = jinja2.sandbox.ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
             self._template = environment.from_string(bundle.file(CHAT_TEMPLATE).read_text("utf-8"))
         # The tokenizers library raises bare Exception.
@@ -29,7 +33,11 @@ class Tokenizer:
             hint = f"build it again: lineside-build build {bundle.manifest.name} --output {bundle.path}"
             raise BundleError("load tokenizer", f"{bundle.path}: {error}", hint) from error
         self._special = sorted(
-            (t.content for t in self._tokenizer.get_added_tokens_decoder().values() if t.special),
+            (
+                token.content
+                for token in self._tokenizer.get_added_tokens_decoder().values()
+                if token.special or token.content in (OPEN, CLOSE)
+            ),
             key=len,
             reverse=True,
         )
@@ -43,10 +51,33 @@ class Tokenizer:
         """How many tokens `text` has."""
         return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
-    def chat(self, messages: Iterable[tuple[str, str]]) -> str:
-        """The prompt for (role, content) turns. Control tokens inside a content lose their power."""
+    def chat(self, messages: Iterable[tuple[str, str]], thinking_tokens: int = 0) -> str:
+        """The prompt for (role, content) turns. Control tokens inside a content lose their power.
+
+        A reasoning model's thought is begun in it, or closed where `thinking_tokens` is 0.
+        """
         turns = [{"role": role, "content": self._disarm(content)} for role, content in messages]
-        return self._template.render(messages=turns, add_generation_prompt=True, raise_exception=_refuse)
+        prompt = self._template.render(
+            messages=turns,
+            add_generation_prompt=True,
+            enable_thinking=thinking_tokens > 0,
+            raise_exception=_refuse,
+        )
+        return begun(prompt, thinking_tokens) if self.marks else prompt
+
+    def thought_tokens(self, budget: int) -> int:
+        """The most that a thought of that budget adds to a sequence."""
+        return budget + len(self.marks.forced) if self.marks else 0
+
+    def _marks(self) -> Marks:
+        start, end = (self._tokenizer.token_to_id(mark) for mark in (OPEN, CLOSE))
+        after, forced = (
+            tuple(self._tokenizer.encode(text, add_special_tokens=False).ids)
+            for text in (AFTER_CLOSE, FORCED_CLOSE)
+        )
+        if start is None or end is None or end not in forced:
+            raise ValueError(f"{TOKENIZER} has no tokens {OPEN} and {CLOSE}, {MANIFEST} says that it has")
+        return Marks(start, end, after, forced)
 
     def _disarm(self, text: str) -> str:
         """Split every control token that a client wrote, so that it is read as text."""

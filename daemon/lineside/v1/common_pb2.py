@@ -24,21 +24,21 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18lineside/v1/common.proto\x12\x0blineside.v1\"f\n\x0eRequestOptions\x12\x12\n\ntimeout_ms\x18\x01 \x01(\r\x12\'\n\x08priority\x18\x02 \x01(\x0e\x32\x15.lineside.v1.Priority\x12\x17\n\x0fidempotency_key\x18\x03 \x01(\t\"E\n\x07Timings\x12\x10\n\x08queue_ms\x18\x01 \x01(\x01\x12\x16\n\x0e\x66irst_token_ms\x18\x02 \x01(\x01\x12\x10\n\x08total_ms\x18\x03 \x01(\x01\"P\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\r\x12\x19\n\x11\x63ompletion_tokens\x18\x02 \x01(\r\x12\x15\n\rforced_tokens\x18\x03 \x01(\r*u\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x15\n\x11PRIORITY_CRITICAL\x10\x01\x12\x11\n\rPRIORITY_HIGH\x10\x02\x12\x13\n\x0fPRIORITY_NORMAL\x10\x03\x12\x10\n\x0cPRIORITY_LOW\x10\x04*\xb7\x03\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x12\n\x0eREASON_INVALID\x10\x01\x12\x13\n\x0fREASON_TOO_LONG\x10\x02\x12\x14\n\x10REASON_NOT_FOUND\x10\x03\x12\x1a\n\x16REASON_UNAUTHENTICATED\x10\x04\x12\x14\n\x10REASON_FORBIDDEN\x10\x05\x12\x13\n\x0fREASON_OVERLOAD\x10\x06\x12\x10\n\x0cREASON_POWER\x10\x07\x12\x13\n\x0fREASON_DEADLINE\x10\x08\x12\x12\n\x0eREASON_EXPIRED\x10\t\x12\x14\n\x10REASON_CANCELLED\x10\n\x12\x13\n\x0fREASON_DRAINING\x10\x0b\x12\x14\n\x10REASON_NOT_READY\x10\x0c\x12\x17\n\x13REASON_ENGINE_FAULT\x10\r\x12\x12\n\x0eREASON_STORAGE\x10\x0e\x12\x11\n\rREASON_POISON\x10\x0f\x12\x13\n\x0fREASON_INTERNAL\x10\x10\x12\x14\n\x10REASON_NO_KB_HIT\x10\x11\x12\x13\n\x0fREASON_LOW_CONF\x10\x12\x12\x13\n\x0fREASON_CONFLICT\x10\x13\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18lineside/v1/common.proto\x12\x0blineside.v1\"f\n\x0eRequestOptions\x12\x12\n\ntimeout_ms\x18\x01 \x01(\r\x12\'\n\x08priority\x18\x02 \x01(\x0e\x32\x15.lineside.v1.Priority\x12\x17\n\x0fidempotency_key\x18\x03 \x01(\t\"E\n\x07Timings\x12\x10\n\x08queue_ms\x18\x01 \x01(\x01\x12\x16\n\x0e\x66irst_token_ms\x18\x02 \x01(\x01\x12\x10\n\x08total_ms\x18\x03 \x01(\x01\"i\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\r\x12\x19\n\x11\x63ompletion_tokens\x18\x02 \x01(\r\x12\x15\n\rforced_tokens\x18\x03 \x01(\r\x12\x17\n\x0fthinking_tokens\x18\x04 \x01(\r*u\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x15\n\x11PRIORITY_CRITICAL\x10\x01\x12\x11\n\rPRIORITY_HIGH\x10\x02\x12\x13\n\x0fPRIORITY_NORMAL\x10\x03\x12\x10\n\x0cPRIORITY_LOW\x10\x04*\xb7\x03\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x12\n\x0eREASON_INVALID\x10\x01\x12\x13\n\x0fREASON_TOO_LONG\x10\x02\x12\x14\n\x10REASON_NOT_FOUND\x10\x03\x12\x1a\n\x16REASON_UNAUTHENTICATED\x10\x04\x12\x14\n\x10REASON_FORBIDDEN\x10\x05\x12\x13\n\x0fREASON_OVERLOAD\x10\x06\x12\x10\n\x0cREASON_POWER\x10\x07\x12\x13\n\x0fREASON_DEADLINE\x10\x08\x12\x12\n\x0eREASON_EXPIRED\x10\t\x12\x14\n\x10REASON_CANCELLED\x10\n\x12\x13\n\x0fREASON_DRAINING\x10\x0b\x12\x14\n\x10REASON_NOT_READY\x10\x0c\x12\x17\n\x13REASON_ENGINE_FAULT\x10\r\x12\x12\n\x0eREASON_STORAGE\x10\x0e\x12\x11\n\rREASON_POISON\x10\x0f\x12\x13\n\x0fREASON_INTERNAL\x10\x10\x12\x14\n\x10REASON_NO_KB_HIT\x10\x11\x12\x13\n\x0fREASON_LOW_CONF\x10\x12\x12\x13\n\x0fREASON_CONFLICT\x10\x13\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'lineside.v1.common_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PRIORITY']._serialized_start=298
-  _globals['_PRIORITY']._serialized_end=415
-  _globals['_REASON']._serialized_start=418
-  _globals['_REASON']._serialized_end=857
+  _globals['_PRIORITY']._serialized_start=323
+  _globals['_PRIORITY']._serialized_end=440
+  _globals['_REASON']._serialized_start=443
+  _globals['_REASON']._serialized_end=882
   _globals['_REQUESTOPTIONS']._serialized_start=41
   _globals['_REQUESTOPTIONS']._serialized_end=143
   _globals['_TIMINGS']._serialized_start=145
   _globals['_TIMINGS']._serialized_end=214
   _globals['_USAGE']._serialized_start=216
-  _globals['_USAGE']._serialized_end=296
+  _globals['_USAGE']._serialized_end=321
 # @@protoc_insertion_point(module_scope)

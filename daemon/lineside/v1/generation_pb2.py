@@ -25,27 +25,27 @@ _sym_db = _symbol_database.Default()
 from lineside.v1 import common_pb2 as lineside_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1clineside/v1/generation.proto\x12\x0blineside.v1\x1a\x18lineside/v1/common.proto\"\xb9\x01\n\x0fGenerateRequest\x12,\n\x07options\x18\x01 \x01(\x0b\x32\x1b.lineside.v1.RequestOptions\x12\x0e\n\x06prompt\x18\x02 \x01(\t\x12*\n\x08messages\x18\x03 \x03(\x0b\x32\x18.lineside.v1.ChatMessage\x12\'\n\x08sampling\x18\x04 \x01(\x0b\x32\x15.lineside.v1.Sampling\x12\x13\n\x0bjson_schema\x18\x05 \x01(\t\",\n\x0b\x43hatMessage\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\"{\n\x08Sampling\x12\x12\n\nmax_tokens\x18\x01 \x01(\r\x12\x13\n\x0btemperature\x18\x02 \x01(\x02\x12\r\n\x05top_k\x18\x03 \x01(\r\x12\r\n\x05top_p\x18\x04 \x01(\x02\x12\x11\n\x04seed\x18\x05 \x01(\x04H\x00\x88\x01\x01\x12\x0c\n\x04stop\x18\x06 \x03(\tB\x07\n\x05_seed\"^\n\rGenerateEvent\x12#\n\x05token\x18\x01 \x01(\x0b\x32\x12.lineside.v1.TokenH\x00\x12\x1f\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x10.lineside.v1.EndH\x00\x42\x07\n\x05\x65vent\"\"\n\x05Token\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x03(\r\"\xc6\x01\n\x03\x45nd\x12\x30\n\rfinish_reason\x18\x01 \x01(\x0e\x32\x19.lineside.v1.FinishReason\x12#\n\x06reason\x18\x02 \x01(\x0e\x32\x13.lineside.v1.Reason\x12\x0f\n\x07message\x18\x03 \x01(\t\x12!\n\x05usage\x18\x04 \x01(\x0b\x32\x12.lineside.v1.Usage\x12%\n\x07timings\x18\x05 \x01(\x0b\x32\x14.lineside.v1.Timings\x12\r\n\x05model\x18\x06 \x01(\t*z\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x19\n\x15\x46INISH_REASON_ABORTED\x10\x03\x32[\n\x11GenerationService\x12\x46\n\x08Generate\x12\x1c.lineside.v1.GenerateRequest\x1a\x1a.lineside.v1.GenerateEvent0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1clineside/v1/generation.proto\x12\x0blineside.v1\x1a\x18lineside/v1/common.proto\"\x82\x02\n\x0fGenerateRequest\x12,\n\x07options\x18\x01 \x01(\x0b\x32\x1b.lineside.v1.RequestOptions\x12\x0e\n\x06prompt\x18\x02 \x01(\t\x12*\n\x08messages\x18\x03 \x03(\x0b\x32\x18.lineside.v1.ChatMessage\x12\'\n\x08sampling\x18\x04 \x01(\x0b\x32\x15.lineside.v1.Sampling\x12\x13\n\x0bjson_schema\x18\x05 \x01(\t\x12\x1c\n\x0fthinking_tokens\x18\x06 \x01(\rH\x00\x88\x01\x01\x12\x15\n\rshow_thinking\x18\x07 \x01(\x08\x42\x12\n\x10_thinking_tokens\",\n\x0b\x43hatMessage\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\"{\n\x08Sampling\x12\x12\n\nmax_tokens\x18\x01 \x01(\r\x12\x13\n\x0btemperature\x18\x02 \x01(\x02\x12\r\n\x05top_k\x18\x03 \x01(\r\x12\r\n\x05top_p\x18\x04 \x01(\x02\x12\x11\n\x04seed\x18\x05 \x01(\x04H\x00\x88\x01\x01\x12\x0c\n\x04stop\x18\x06 \x03(\tB\x07\n\x05_seed\"^\n\rGenerateEvent\x12#\n\x05token\x18\x01 \x01(\x0b\x32\x12.lineside.v1.TokenH\x00\x12\x1f\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x10.lineside.v1.EndH\x00\x42\x07\n\x05\x65vent\"4\n\x05Token\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x03(\r\x12\x10\n\x08thinking\x18\x03 \x01(\x08\"\xc6\x01\n\x03\x45nd\x12\x30\n\rfinish_reason\x18\x01 \x01(\x0e\x32\x19.lineside.v1.FinishReason\x12#\n\x06reason\x18\x02 \x01(\x0e\x32\x13.lineside.v1.Reason\x12\x0f\n\x07message\x18\x03 \x01(\t\x12!\n\x05usage\x18\x04 \x01(\x0b\x32\x12.lineside.v1.Usage\x12%\n\x07timings\x18\x05 \x01(\x0b\x32\x14.lineside.v1.Timings\x12\r\n\x05model\x18\x06 \x01(\t*z\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x19\n\x15\x46INISH_REASON_ABORTED\x10\x03\x32[\n\x11GenerationService\x12\x46\n\x08Generate\x12\x1c.lineside.v1.GenerateRequest\x1a\x1a.lineside.v1.GenerateEvent0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'lineside.v1.generation_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FINISHREASON']._serialized_start=763
-  _globals['_FINISHREASON']._serialized_end=885
+  _globals['_FINISHREASON']._serialized_start=854
+  _globals['_FINISHREASON']._serialized_end=976
   _globals['_GENERATEREQUEST']._serialized_start=72
-  _globals['_GENERATEREQUEST']._serialized_end=257
-  _globals['_CHATMESSAGE']._serialized_start=259
-  _globals['_CHATMESSAGE']._serialized_end=303
-  _globals['_SAMPLING']._serialized_start=305
-  _globals['_SAMPLING']._serialized_end=428
-  _globals['_GENERATEEVENT']._serialized_start=430
-  _globals['_GENERATEEVENT']._serialized_end=524
-  _globals['_TOKEN']._serialized_start=526
-  _globals['_TOKEN']._serialized_end=560
-  _globals['_END']._serialized_start=563
-  _globals['_END']._serialized_end=761
-  _globals['_GENERATIONSERVICE']._serialized_start=887
-  _globals['_GENERATIONSERVICE']._serialized_end=978
+  _globals['_GENERATEREQUEST']._serialized_end=330
+  _globals['_CHATMESSAGE']._serialized_start=332
+  _globals['_CHATMESSAGE']._serialized_end=376
+  _globals['_SAMPLING']._serialized_start=378
+  _globals['_SAMPLING']._serialized_end=501
+  _globals['_GENERATEEVENT']._serialized_start=503
+  _globals['_GENERATEEVENT']._serialized_end=597
+  _globals['_TOKEN']._serialized_start=599
+  _globals['_TOKEN']._serialized_end=651
+  _globals['_END']._serialized_start=654
+  _globals['_END']._serialized_end=852
+  _globals['_GENERATIONSERVICE']._serialized_start=978
+  _globals['_GENERATIONSERVICE']._serialized_end=1069
 # @@protoc_insertion_point(module_scope)

@@ -20,18 +20,22 @@ FINISH_REASON_LENGTH: FinishReason
 FINISH_REASON_ABORTED: FinishReason
 
 class GenerateRequest(_message.Message):
-    __slots__ = ("options", "prompt", "messages", "sampling", "json_schema")
+    __slots__ = ("options", "prompt", "messages", "sampling", "json_schema", "thinking_tokens", "show_thinking")
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     MESSAGES_FIELD_NUMBER: _ClassVar[int]
     SAMPLING_FIELD_NUMBER: _ClassVar[int]
     JSON_SCHEMA_FIELD_NUMBER: _ClassVar[int]
+    THINKING_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    SHOW_THINKING_FIELD_NUMBER: _ClassVar[int]
     options: _common_pb2.RequestOptions
     prompt: str
     messages: _containers.RepeatedCompositeFieldContainer[ChatMessage]
     sampling: Sampling
     json_schema: str
-    def __init__(self, options: _Optional[_Union[_common_pb2.RequestOptions, _Mapping]] = ..., prompt: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[ChatMessage, _Mapping]]] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., json_schema: _Optional[str] = ...) -> None: ...
+    thinking_tokens: int
+    show_thinking: bool
+    def __init__(self, options: _Optional[_Union[_common_pb2.RequestOptions, _Mapping]] = ..., prompt: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[ChatMessage, _Mapping]]] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., json_schema: _Optional[str] = ..., thinking_tokens: _Optional[int] = ..., show_thinking: bool = ...) -> None: ...
 
 class ChatMessage(_message.Message):
     __slots__ = ("role", "content")
@@ -66,12 +70,14 @@ class GenerateEvent(_message.Message):
     def __init__(self, token: _Optional[_Union[Token, _Mapping]] = ..., end: _Optional[_Union[End, _Mapping]] = ...) -> None: ...
 
 class Token(_message.Message):
-    __slots__ = ("text", "ids")
+    __slots__ = ("text", "ids", "thinking")
     TEXT_FIELD_NUMBER: _ClassVar[int]
     IDS_FIELD_NUMBER: _ClassVar[int]
+    THINKING_FIELD_NUMBER: _ClassVar[int]
     text: str
     ids: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, text: _Optional[str] = ..., ids: _Optional[_Iterable[int]] = ...) -> None: ...
+    thinking: bool
+    def __init__(self, text: _Optional[str] = ..., ids: _Optional[_Iterable[int]] = ..., thinking: bool = ...) -> None: ...
 
 class End(_message.Message):
     __slots__ = ("finish_reason", "reason", "message", "usage", "timings", "model")

@@ -76,6 +76,22 @@ async def test_generate_streams_tokens_then_one_end():
     assert end.model == MODEL
 
 
+async def test_a_thought_is_asked_for_and_told_apart():
+    async with serving() as served:
+        events = [
+            event async for event in generate(served, "!think one", thinking_tokens=0, show_thinking=True)
+        ]
+        await rest(generate(served, "one"))
+        asked, plain = served.generator.jobs
+    assert [(event.token.text, event.token.thinking) for event in events[:-1]] == [
+        ("hm", True),
+        ("one ", False),
+    ]
+    assert events[-1].end.usage.thinking_tokens == 3
+    assert (asked.thinking_tokens, asked.show_thinking) == (0, True)
+    assert (plain.thinking_tokens, plain.show_thinking) == (None, False)
+
+
 async def test_generate_passes_on_all_that_was_asked():
     async with serving() as served:
         sampling = generation_pb2.Sampling(

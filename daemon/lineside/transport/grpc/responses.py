@@ -20,7 +20,8 @@ def reason_name(reason: Reason | str | None) -> str:
 
 def token_message(event: TokenEvent) -> generation_pb2.GenerateEvent:
     """Text that became final."""
-    return generation_pb2.GenerateEvent(token=generation_pb2.Token(text=event.text, ids=event.tokens))
+    token = generation_pb2.Token(text=event.text, ids=event.tokens, thinking=event.thinking)
+    return generation_pb2.GenerateEvent(token=token)
 
 
 def end_message(event: EndEvent, model: str) -> generation_pb2.GenerateEvent:
@@ -33,6 +34,7 @@ def end_message(event: EndEvent, model: str) -> generation_pb2.GenerateEvent:
             prompt_tokens=event.usage.prompt_tokens,
             completion_tokens=event.usage.completion_tokens,
             forced_tokens=event.usage.forced_tokens,
+            thinking_tokens=event.usage.thinking_tokens,
         ),
         timings=common_pb2.Timings(
             queue_ms=event.timings.queue_ms,
