@@ -23,7 +23,8 @@ from lineside.diagnosis.knowledge.fusion import (
 from lineside.diagnosis.knowledge.scope import same, scope_of
 from lineside.diagnosis.knowledge.store import Found, Snapshot, Store
 from lineside.diagnosis.knowledge.text_search import TextSearch, comparable
-from lineside.diagnosis.knowledge.vectors import Cosines, Vectors
+from lineside.diagnosis.knowledge.vector_index import Cosines
+from lineside.diagnosis.knowledge.vectors import Vectors
 from lineside.diagnosis.report import Report
 
 Verdict = Literal["hit", "conflict", "none"]

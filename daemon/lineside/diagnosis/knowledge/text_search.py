@@ -12,7 +12,7 @@ from lineside.diagnosis.knowledge.similarity import Probe
 from lineside.diagnosis.knowledge.spelling import Reading
 from lineside.diagnosis.knowledge.store import Found, Snapshot
 from lineside.diagnosis.knowledge.terms import has_cjk, sayings
-from lineside.diagnosis.knowledge.vectors import Cosines
+from lineside.diagnosis.knowledge.vector_index import Cosines
 
 MAX_TERMS = 16
 MAX_CANDIDATES = 32

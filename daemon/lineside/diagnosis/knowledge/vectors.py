@@ -13,7 +13,6 @@ import logging
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,14 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lineside.diagnosis.knowledge.entry import Text
-from lineside.diagnosis.knowledge.store import Snapshot, Store
+from lineside.diagnosis.knowledge.store import EMPTY_VERSION, Snapshot, Store
+from lineside.diagnosis.knowledge.vector_index import VectorIndex
 
 log = logging.getLogger(__name__)
 
 # About 50 MB of 384 wide vectors; texts beyond are found by their words alone.
 MAX_TEXTS = 131_072
-# Rows that are turned into float32 at a time.
-BLOCK_ROWS = 2048
 # A crash loses at most what was computed since the last writing.
 SAVE_TEXTS, SAVE_SHARE = 1024, 0.25
 STEP_TEXTS = 64
@@ -53,49 +51,6 @@ class Embedder(Protocol):
         """For texts that are to be found, a row each."""
 
 
-@dataclass(frozen=True, slots=True)
-class VectorIndex:
-    """The vectors of one version of the knowledge base: for each its entry's row and facet."""
-
-    version: str
-    rows: NDArray[np.int64]
-    facets: NDArray[np.int64]
-    vectors: NDArray[np.int8]
-    scales: NDArray[np.float32]
-
-    def cosines(self, query: NDArray[np.float32], facets: Sequence[int] | None) -> Cosines:
-        """With the texts in these facets; in all where none are named."""
-        if facets is None:
-            chosen = np.arange(len(self.rows))
-        else:
-            chosen = np.flatnonzero(np.isin(self.facets, np.asarray(facets, np.int64)))
-        values = np.empty(len(chosen), np.float32)
-        for start in range(0, len(chosen), BLOCK_ROWS):
-            block = chosen[start : start + BLOCK_ROWS]
-            # A run of rows needs no copy before it is widened.
-            rows = slice(block[0], block[-1] + 1) if block[-1] - block[0] + 1 == len(block) else block
-            values[start : start + BLOCK_ROWS] = self.vectors[rows].astype(np.float32) @ query
-        best = np.full(int(self.rows.max(initial=0)) + 1, -np.inf, np.float32)
-        np.maximum.at(best, self.rows[chosen], values * self.scales[chosen])
-        return Cosines(best)
-
-
-class Cosines:
-    """How near entries are to a query, the better of their languages, by row."""
-
-    def __init__(self, by_row: NDArray[np.float32]) -> None:
-        self._by_row = by_row
-
-    def of(self, row: int) -> float:
-        """Of one entry; 0 where it has no vector."""
-        return max(float(self._by_row[row]), 0.0) if row < len(self._by_row) else 0.0
-
-    def nearest(self, count: int) -> list[int]:
-        """Rows of the nearest entries, the nearest first."""
-        near = np.argsort(-self._by_row, kind="stable")[:count]
-        return [int(row) for row in near if np.isfinite(self._by_row[row])]
-
-
 class Vectors:
     """Keeps the index of a store up with it, in a thread of its own. Thread-safe."""
 
@@ -116,7 +71,9 @@ class Vectors:
             if index is not None and index.version == version:
                 return index
             if self._thread is None and not self._stop.is_set() and self._failed != version:
-                self._thread = threading.Thread(target=self._work, name="vectors", daemon=True)
+                self._thread = threading.Thread(
+                    target=self._work, args=(version,), name="vectors", daemon=True
+                )
                 self._thread.start()
             return None
 
@@ -137,11 +94,11 @@ class Vectors:
         if thread is not None:
             thread.join()
 
-    def _work(self) -> None:
+    def _work(self, wanted: str) -> None:
         # Of this thread alone, on Linux: reports come first.
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
-        version, index = "", None
+        index = None
         try:
             version, texts = self._texts()
             index = self._make(version, texts)
@@ -152,14 +109,15 @@ class Vectors:
             ctypes.CDLL(None).malloc_trim(0)
         with self._wanted:
             self._index = index or self._index
-            self._failed = "" if index else version
+            self._failed = "" if index else wanted
             self._thread = None
             self._wanted.notify_all()
 
     def _texts(self) -> tuple[str, list[tuple[int, int, Text]]]:
-        with self._store.snapshot() as snapshot:
-            if snapshot is None:
-                return "0", []
+        if not self._store.path.exists():
+            return EMPTY_VERSION, []
+        # Of its own: searches wait for none of this.
+        with contextlib.closing(Snapshot(self._store.path)) as snapshot:
             found = list(_texts_of(snapshot))
             if len(found) > MAX_TEXTS:
                 log.warning(
@@ -182,7 +140,7 @@ class Vectors:
             return None
         if missing or len(kept) != len(table):
             _write(self._path, table)
-        return VectorIndex(
+        return VectorIndex.of(
             version,
             np.array([row for row, _, _ in texts], np.int64),
             np.array([facet for _, facet, _ in texts], np.int64),
@@ -214,8 +172,9 @@ class Vectors:
 def passage_vectors(embedder: Embedder, texts: Sequence[Text]) -> NDArray[np.float32]:
     """A row for each text: the mean of its title's vector and of all its words', of length one."""
     titles = embedder.passages([text.title for text in texts])
-    whole = embedder.passages([_whole(text) for text in texts])
-    total = titles + whole
+    more = [place for place, text in enumerate(texts) if _whole(text).strip() != text.title]
+    total = 2 * titles
+    total[more] = titles[more] + embedder.passages([_whole(texts[place]) for place in more])
     unit: NDArray[np.float32] = total / np.linalg.norm(total, axis=1, keepdims=True)
     return unit
 
