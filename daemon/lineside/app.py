@@ -16,6 +16,7 @@ import msgspec
 from lineside.config import Config, MqttConfig
 from lineside.devices.enrich import EnrichingDiagnoser
 from lineside.devices.file import DeviceStore
+from lineside.diagnosis.knowledge.fusion import Calibration
 from lineside.diagnosis.knowledge.search import Searcher
 from lineside.diagnosis.knowledge.store import Store
 from lineside.diagnosis.knowledge.vectors import Vectors
@@ -33,7 +34,7 @@ from lineside.feedback.store import FeedbackStore
 from lineside.gateways.gateways import load_gateways
 from lineside.journal import Journal
 from lineside.journal_file import Limits
-from lineside.loading import Loaded, load, load_embedder
+from lineside.loading import Loaded, load, load_calibration, load_embedder
 from lineside.once import Once, OnceDiagnoser, OnceGenerator
 from lineside.ports import Diagnoser, EngineFacts, ModelFacts
 from lineside.power.pacer import Pacer
@@ -90,7 +91,7 @@ class App:
         self._config = config
         self._stack = stack
         self._status = Status()
-        self._engine_choice = self._engine_trouble = self._vectors_trouble = ""
+        self._engine_choice = self._engine_trouble = self._vectors_trouble = self._calibration_trouble = ""
         self._pacer = Pacer()
         self._stopping = anyio.Event()
         self._drain_s = config.drain_timeout_ms / 1000
@@ -235,9 +236,21 @@ class App:
         vectors.index(self._store.version)
         return vectors
 
+    def _load_calibration(self) -> Calibration | None:
+        embedder = self._vectors.embedder.key if self._vectors else ""
+        try:
+            return load_calibration(self._config, embedder)
+        except LinesideError as error:
+            log.warning("degraded: the calibration that is shipped is used: %s", error)
+            self._calibration_trouble = (
+                f"the calibration that is shipped is used, because {error.message} ({error.hint})"
+            )
+            return None
+
     def _make_diagnoser(self) -> Diagnoser:
         config, model = self._config, self._model
-        searcher = Searcher(self._store, config.knowledge.max_entries, self._vectors)
+        calibration = self._load_calibration()
+        searcher = Searcher(self._store, config.knowledge.max_entries, self._vectors, calibration)
         writer = None
         if model is not None:
             writer = writer_of(model.service, model.loaded.bundle.manifest, config.diagnosis.thinking_tokens)
@@ -293,7 +306,15 @@ class App:
             ),
             journal=lambda: (desk.pending, desk.unpublished),
             trouble=lambda: "; ".join(
-                filter(None, (desk.trouble, self._engine_trouble, self._vectors_trouble))
+                filter(
+                    None,
+                    (
+                        desk.trouble,
+                        self._engine_trouble,
+                        self._vectors_trouble,
+                        self._calibration_trouble,
+                    ),
+                )
             ),
             engine_choice=lambda: self._engine_choice,
             power=self._governor.facts,

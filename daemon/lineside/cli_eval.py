@@ -13,6 +13,7 @@ from lineside.config import load_config
 
 if TYPE_CHECKING:
     from lineside.diagnosis.knowledge.vectors import Embedder
+    from lineside.evaluation.outcome import Outcome
     from lineside.evaluation.suites import Plan, Progress, Result
 
 _PIPE_COLUMNS = 120
@@ -61,7 +62,7 @@ def add_eval(commands: Any, common: argparse.ArgumentParser) -> None:
         "--calibrate",
         type=Path,
         metavar="FILE",
-        help="fit the confidence to the labelled reports, write it there",
+        help="fit the confidence to the labelled reports, and each --model's, write it there",
     )
     command.set_defaults(run=_run)
 
@@ -85,7 +86,7 @@ def _run(arguments: argparse.Namespace) -> None:
         timeout_s=arguments.timeout,
     )
     if arguments.calibrate:
-        _calibrate(plan, arguments.calibrate)
+        _calibrate(plan, arguments.calibrate, arguments.model)
         return
     results = anyio.run(_evaluate, arguments, plan)
     # What reads a pipe wants columns whole.
@@ -117,13 +118,30 @@ async def _evaluate(arguments: argparse.Namespace, plan: Plan) -> list[Result]:
     return results
 
 
-def _calibrate(plan: Plan, path: Path) -> None:
-    from lineside.evaluation.calibrate import calibrate_file  # noqa: PLC0415
+def _calibrate(plan: Plan, path: Path, models: list[Path]) -> None:
+    import anyio  # noqa: PLC0415
+
+    from lineside.evaluation.calibrate import KINDS, calibrate_file  # noqa: PLC0415
 
     with _progress() as progress:
-        calibration = calibrate_file(plan.data, plan.embedder, path, progress)
-    for kind in ("short", "long", "foreign"):
+        chosen = anyio.run(_choices, plan, models, progress)
+        calibration = calibrate_file(plan.data, plan.embedder, path, progress, chosen)
+    for kind in KINDS:
         print(f"{kind} texts: answered from a confidence of {calibration.weights(kind).threshold:g} on")
+    for name, weights in calibration.models.items():
+        print(f"what {name} chooses: answered from a confidence of {weights.threshold:g} on")
+
+
+async def _choices(plan: Plan, models: list[Path], progress: Progress) -> dict[str, list[Outcome]]:
+    """What each model made of the labelled reports."""
+    from lineside.evaluation.model import open_model  # noqa: PLC0415
+    from lineside.evaluation.suites import asked  # noqa: PLC0415
+
+    found = {}
+    for bundle in models:
+        async with open_model(bundle) as writer:
+            found[writer.model_name] = await asked("reports", plan, writer, progress)
+    return found
 
 
 def _embedder(bundle: Path | None) -> Embedder | None:

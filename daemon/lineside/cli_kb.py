@@ -274,7 +274,7 @@ def _search(arguments: argparse.Namespace) -> int:
     from lineside.diagnosis.knowledge.search import Query, Searcher  # noqa: PLC0415
     from lineside.diagnosis.knowledge.store import Store  # noqa: PLC0415
     from lineside.diagnosis.knowledge.vectors import Vectors  # noqa: PLC0415
-    from lineside.loading import load_embedder  # noqa: PLC0415
+    from lineside.loading import load_calibration, load_embedder  # noqa: PLC0415
 
     if not (arguments.text or arguments.code):
         print("lineside: kb search: name a text or --code", file=sys.stderr)
@@ -295,7 +295,8 @@ def _search(arguments: argparse.Namespace) -> int:
         if arguments.text and (embedder := load_embedder(config)):
             vectors = stack.enter_context(contextlib.closing(Vectors(store, embedder)))
             vectors.wait()
-        found = Searcher(store, config.knowledge.max_entries, vectors).search(query)
+        calibration = load_calibration(config, vectors.embedder.key if vectors else "")
+        found = Searcher(store, config.knowledge.max_entries, vectors, calibration).search(query)
     print(f"{found.verdict} (version {found.version})")
     if found.candidates and found.verdict in _ADVICE:
         print(_ADVICE[found.verdict])

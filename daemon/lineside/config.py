@@ -114,10 +114,12 @@ class DiagnosisConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     (docs/evaluation.md).
 
     `thinking_tokens`: how long a reasoning model may think before it answers; unset: as its bundle says.
+    `calibration` empty: `calibration.toml` in the state directory, where there is one.
     """
 
     mode: Literal["auto", "model", "rules"] = "auto"
     thinking_tokens: Annotated[int, msgspec.Meta(ge=0, le=4096)] | None = None
+    calibration: str = ""
 
     @property
     def by(self) -> Literal["model", "rules"]:
@@ -198,6 +200,12 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def knowledge_path(self) -> Path:
         """The knowledge base's SQLite file."""
         return self.state_path(self.knowledge.path, "knowledge.db")
+
+    @property
+    def calibration_path(self) -> Path | None:
+        """The plant's own calibration; None: the one that is shipped."""
+        path = self.state_path(self.diagnosis.calibration, "calibration.toml")
+        return path if self.diagnosis.calibration or path.exists() else None
 
     @property
     def devices_path(self) -> Path:

@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from lineside.config import Config
+from lineside.diagnosis.knowledge.calibration_file import read_calibration
+from lineside.diagnosis.knowledge.fusion import Calibration
 from lineside.embedder import OnnxEmbedder
 from lineside.engine.bundle import EMBEDDER_FILES, MANIFEST, Bundle, read_manifest, verify
 from lineside.engine.choose import Choice, choose, warmed_up
@@ -82,6 +84,17 @@ def load_embedder(config: Config) -> OnnxEmbedder | None:
     seconds = round(time.monotonic() - begun_s, 2)
     log.info("embedder ready", extra={"model": bundle.manifest.embedder.name, "seconds": seconds})
     return embedder
+
+
+def load_calibration(config: Config, embedder: str) -> Calibration | None:
+    """The plant's own; None where it has none. Raises CalibrationError where it cannot be used."""
+    path = config.calibration_path
+    if path is None:
+        return None
+    calibration = read_calibration(path, embedder)
+    fields = {name: str(value) for name, value in calibration.origin.items()}
+    log.info("calibration read", extra={"file": str(path), **fields})
+    return calibration
 
 
 def _load_text(bundle: Bundle) -> tuple[Tokenizer, GrammarCompiler]:

@@ -65,3 +65,14 @@ def test_rules_as_the_engine_need_no_bundle_and_are_no_trouble(tmp_path, serve):
     daemon = serve(tmp_path / "absent", "ready", engine={"name": "rules"})
     assert daemon.ask(CODE_ONLY)["mode"] == "rules"
     assert daemon.status().engine_choice == "rules: as configured by [engine] name"
+
+
+def test_a_calibration_that_cannot_be_used_is_told_and_the_shipped_one_serves(tmp_path, serve):
+    file = tmp_path / "calibration.toml"
+    file.write_text("format = 1\n[short]\nthreshold = 7\n")
+    daemon = serve(tmp_path / "absent", "degraded", diagnosis={"mode": "rules", "calibration": str(file)})
+    assert daemon.ask(CODE_ONLY)["status"] == "ok"
+    detail = daemon.status().detail
+    assert "the calibration that is shipped is used" in detail
+    assert "short" in detail
+    assert "lineside eval --bundle BUNDLE --calibrate FILE" in detail

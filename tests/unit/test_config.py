@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from lineside.config import Config, ConfigError, default_state_dir, load_config
+from lineside.config import Config, ConfigError, DiagnosisConfig, default_state_dir, load_config
 
 
 def load(tmp_path, text):
@@ -66,3 +66,12 @@ def test_a_user_has_a_state_directory_of_their_own(monkeypatch):
 def test_a_configured_path_wins_over_the_state_directory(tmp_path):
     config = load(tmp_path, 'state_dir = "/s"\n[bundle]\npath = "/b"\n')
     assert config.bundle_path == Path("/b")
+
+
+def test_a_calibration_is_the_configured_one_or_the_state_directorys_where_there_is_one(tmp_path):
+    config = Config(state_dir=str(tmp_path))
+    assert config.calibration_path is None
+    (tmp_path / "calibration.toml").touch()
+    assert config.calibration_path == tmp_path / "calibration.toml"
+    named = Config(diagnosis=DiagnosisConfig(calibration="/absent/c.toml"))
+    assert named.calibration_path == Path("/absent/c.toml")

@@ -26,6 +26,7 @@ from lineside.diagnosis.recent import Earlier, History, earlier, in_light_of, re
 from lineside.diagnosis.report import Report, priority_of
 from lineside.diagnosis.rules import (
     Answer,
+    Choice,
     abstention,
     answer_by_rules,
     answer_of,
@@ -186,10 +187,20 @@ class Pipeline:
         if choice is None:
             answer = abstention(task.report, task.options, task.language, "low_conf")
         else:
-            score = task.options[choice.option].score
-            sure = dataclasses.replace(choice, conf=confidence(score, draft.probability))
-            answer = answer_of(task.report, task.options, task.language, sure)
+            answer = self._sure_enough(task, choice, assignment.writer.model_name, draft.probability)
         return self._finished(task, answer, model=assignment.writer.model_name)
+
+    def _sure_enough(self, task: _Task, choice: Choice, model: str, probability: float) -> Answer:
+        """The answer with its confidence; an abstention where calibration says that it is too little."""
+        score = task.options[choice.option].score
+        weights = self.searcher.calibration.models.get(model)
+        if weights is None or task.retrieval.candidates[0].by != "text":
+            conf = confidence(score, probability)
+        else:
+            conf = round(weights.probability(score, probability), 3)
+            if conf < weights.threshold:
+                return abstention(task.report, task.options, task.language, "low_conf")
+        return answer_of(task.report, task.options, task.language, dataclasses.replace(choice, conf=conf))
 
     def _by_rules(self, task: _Task, why: str = "") -> Diagnosis:
         answer = answer_by_rules(task.report, task.retrieval, task.language)

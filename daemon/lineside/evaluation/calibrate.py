@@ -1,4 +1,4 @@
-"""Fits the search's confidence to labelled reports. Knows no files and no terminal.
+"""Fits confidences to labelled reports: the search's, and of what a model has chosen. Knows no terminal.
 
 Beside each report as it is, two made from it: the same one where its entry is missing, which is to be
 abstained from, and the same one asked of manuals in the other language. What the threshold is set by are the
@@ -7,31 +7,36 @@ reports that really have no entry.
 
 from __future__ import annotations
 
+import datetime
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
+from lineside import __version__
+from lineside.diagnosis.knowledge.calibration_file import write_calibration
 from lineside.diagnosis.knowledge.fusion import (
     Calibration,
+    ChoiceWeights,
     Features,
     Fused,
     Kind,
     Weights,
     features_of,
     kind_of,
+    log_odds,
     probability,
 )
 from lineside.diagnosis.knowledge.search import Query, Searcher
 from lineside.diagnosis.knowledge.text_search import comparable
 from lineside.diagnosis.knowledge.vectors import Embedder
 from lineside.engine.bundle import sha256_file
-from lineside.evaluation.cases import ENTRIES, REPORTS, Case, EvaluationError, build_bases, read_cases
+from lineside.evaluation.cases import ENTRIES, REPORTS, Base, Case, EvaluationError, build_bases, read_cases
+from lineside.evaluation.fit import abstaining, logistic, worth_most
+from lineside.evaluation.outcome import Outcome
 from lineside.evaluation.run import open_bases
 
 # An entry's siblings resemble it: taken away, it is missed far less clearly than a fault that no manual has.
@@ -39,59 +44,86 @@ MISSING_WEIGHT = 0.2
 # Of the reports that have no entry, so many are to be abstained from. Across languages vectors alone decide:
 # asked for as much there, the threshold would lose more than half of the right answers.
 ABSTAIN_SHARES: dict[Kind, float] = {"short": 0.95, "long": 0.95, "foreign": 0.75}
-# An answer that is wrong three times of four helps nobody, whatever the reports without an entry allow.
-THRESHOLDS = tuple(step / 100 for step in range(25, 91))
-_PENALTY = 1.0
-_ROUNDS = 50
-_KINDS: tuple[Kind, ...] = ("short", "long", "foreign")
+# Fewer choices of a model teach three weights nothing.
+MIN_CHOICES = 20
+# The knowledge bases in which every report finds its manual in the other language.
+OTHER_BASES: tuple[Base, ...] = ("zh_only", "en_only")
+KINDS: tuple[Kind, ...] = ("short", "long", "foreign")
 
 
 class Example(NamedTuple):
-    """A ranking and whether its first entry is the right one."""
+    """A ranking and whether its first entry is the right one. `own`: the report as it is."""
 
+    id: str
     kind: Kind
     features: Features
     right: bool
     weight: float
     no_entry: bool
+    own: bool
 
 
-def calibrate(
+def examples_of(
     cases: Sequence[Case], searchers: Mapping[str, Searcher], advance: Callable[[], None]
-) -> Calibration:
-    """Weights and threshold for what `cases` show. Raises EvaluationError where they show too little."""
+) -> list[Example]:
+    """What there is to fit to. Searches every report several times."""
     examples: list[Example] = []
     for case in cases:
         examples += _examples(case, searchers)
         advance()
-    weights = {kind: _weights([one for one in examples if one.kind == kind], kind) for kind in _KINDS}
-    return Calibration(short=weights["short"], long=weights["long"], foreign=weights["foreign"])
+    return examples
+
+
+def fitted(examples: Sequence[Example]) -> Calibration:
+    """Weights and thresholds. Raises EvaluationError where the examples show too little."""
+    weights = {kind: _weights([one for one in examples if one.kind == kind], kind) for kind in KINDS}
+    return Calibration(format=1, short=weights["short"], long=weights["long"], foreign=weights["foreign"])
+
+
+def choices_of(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Those in which a model has chosen among what was found by text."""
+    return [one for one in outcomes if one.choice is not None and one.status == "ok"]
+
+
+def fitted_choice(choices: Sequence[Outcome]) -> ChoiceWeights:
+    """Of one model. Raises EvaluationError where there are too few choices, or all alike."""
+    right = [one.right for one in choices]
+    if len(right) < MIN_CHOICES or len(set(right)) < 2:
+        raise _too_little(f"{MIN_CHOICES} choices of the model, right and wrong ones")
+    features = [(log_odds(one.score), log_odds(one.choice or 0.0)) for one in choices]
+    bias, score, choice = logistic(features, right, [1.0] * len(right))
+    weights = ChoiceWeights(threshold=0.0, bias=bias, score=score, choice=choice)
+    sure = [weights.probability(one.score, one.choice or 0.0) for one in choices]
+    return msgspec.structs.replace(weights, threshold=worth_most(sure, right))
 
 
 def calibrate_file(
-    data: Path, embedder: Embedder | None, path: Path, progress: Callable[[str, int], Callable[[], None]]
+    data: Path,
+    embedder: Embedder | None,
+    path: Path,
+    progress: Callable[[str, int], Callable[[], None]],
+    models: Mapping[str, Sequence[Outcome]] | None = None,
 ) -> Calibration:
-    """Calibrate on the labelled reports in `data` and write `path`."""
+    """Calibrate on the labelled reports in `data`, and on what each model chose of them; write `path`."""
     if embedder is None:
         hint = "name a bundle that was built with --embedder: --bundle DIR"
         raise EvaluationError("calibrate", "there is no embedder whose confidence could be fitted", hint)
     cases = read_cases(data / REPORTS)
+    choices = {name: fitted_choice(choices_of(outcomes)) for name, outcomes in (models or {}).items()}
     with tempfile.TemporaryDirectory(prefix="lineside-eval-") as scratch:
-        bases = build_bases(data, cases, Path(scratch), "zh_only", "en_only")
+        bases = build_bases(data, cases, Path(scratch), *OTHER_BASES)
         with open_bases(bases, embedder, lambda _: None) as searchers:
-            found = calibrate(cases, searchers, progress("calibrate", len(cases)))
+            found = fitted(examples_of(cases, searchers, progress("calibrate", len(cases))))
     origin: dict[str, str | int | float] = {
         "reports": len(cases),
         "reports_sha256": sha256_file(data / REPORTS),
         "entries_sha256": sha256_file(data / ENTRIES),
         "embedder": embedder.key,
+        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+        "lineside": __version__,
     }
-    found = msgspec.structs.replace(found, origin=origin)
-    try:
-        path.write_text(calibration_toml(found), "utf-8")
-    except OSError as error:
-        hint = "name a file in a directory that exists and may be written"
-        raise EvaluationError("write calibration", f"{path}: {error.strerror}", hint) from error
+    found = msgspec.structs.replace(found, models=choices, origin=origin)
+    write_calibration(path, calibration_toml(found))
     return found
 
 
@@ -100,22 +132,33 @@ def calibration_toml(calibration: Calibration) -> str:
     lines = [
         "# How likely the first entry of a ranking is the right one, for each kind of text. The probability",
         "# is 1 / (1 + exp(-odds)); odds = bias + words * w^3 + vector * cosine + margin * lead over second",
-        "# + unknown_code where a code was reported that no entry has. Written by lineside eval --calibrate.",
+        "# + unknown_code where a code was reported that no entry has. For a model's choice: odds = bias",
+        "# + score * log odds of the above + choice * log odds of its own probability.",
+        "# Written by lineside eval --calibrate.",
+        "",
+        f"format = {calibration.format}",
     ]
-    for name, table in msgspec.to_builtins(calibration).items():
+    tables = msgspec.to_builtins(calibration)
+    models = tables.pop("models")
+    del tables["format"]
+    tables |= {f"models.{json.dumps(name, ensure_ascii=False)}": table for name, table in models.items()}
+    for name, table in tables.items():
         lines += ["", f"[{name}]"]
         lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in table.items()]
     return "\n".join(lines) + "\n"
 
 
 def _weights(examples: Sequence[Example], kind: Kind) -> Weights:
-    fitted = _fit(examples, kind)
-    missing = [probability(one.features, fitted) for one in examples if one.no_entry]
+    if len({one.right for one in examples}) < 2:
+        raise _too_little(f"right and wrong answers to {kind} texts")
+    bias, words, vector, margin, code = logistic(
+        [one.features for one in examples], [one.right for one in examples], [one.weight for one in examples]
+    )
+    weights = Weights(threshold=0.0, bias=bias, words=words, vector=vector, margin=margin, unknown_code=code)
+    missing = [probability(one.features, weights) for one in examples if one.no_entry]
     if not missing:
         raise _too_little(f"{kind} texts without an entry")
-    share = ABSTAIN_SHARES[kind]
-    threshold = next((level for level in THRESHOLDS if _below(missing, level) >= share), THRESHOLDS[-1])
-    return msgspec.structs.replace(fitted, threshold=threshold)
+    return msgspec.structs.replace(weights, threshold=abstaining(missing, ABSTAIN_SHARES[kind]))
 
 
 def _examples(case: Case, searchers: Mapping[str, Searcher]) -> Iterator[Example]:
@@ -127,55 +170,24 @@ def _examples(case: Case, searchers: Mapping[str, Searcher]) -> Iterator[Example
         ranked = searchers[name].ranking(query)
         if not ranked:
             continue
-        yield _example(case, query, ranked, 1.0)
+        example = _example(case, query, ranked)
+        yield example._replace(own=name == case.kb)
         others = [one for one in ranked if one.found.entry.id != case.expect.entry]
         if others and len(others) < len(ranked):
-            yield _example(case, query, others, MISSING_WEIGHT)
+            yield _example(case, query, others)._replace(weight=MISSING_WEIGHT)
 
 
-def _example(case: Case, query: Query, ranked: list[Fused], weight: float) -> Example:
+def _example(case: Case, query: Query, ranked: list[Fused]) -> Example:
     entry = ranked[0].found.entry
     return Example(
-        kind_of(query.text, comparable=comparable(entry, query.text)),
-        features_of(ranked, code=bool(query.code)),
-        entry.id == case.expect.entry,
-        weight,
-        case.expect.abstain,
+        id=case.id,
+        kind=kind_of(query.text, comparable=comparable(entry, query.text)),
+        features=features_of(ranked, code=bool(query.code)),
+        right=entry.id == case.expect.entry,
+        weight=1.0,
+        no_entry=case.expect.abstain,
+        own=False,
     )
-
-
-def _fit(examples: Sequence[Example], kind: Kind) -> Weights:
-    """Logistic regression by Newton's method, with a penalty on the weights of standardised features."""
-    if len({one.right for one in examples}) < 2:
-        raise _too_little(f"right and wrong answers to {kind} texts")
-    values = np.array([one.features for one in examples], np.float64)
-    mean, spread = values.mean(axis=0), values.std(axis=0) + 1e-9
-    table = np.column_stack([np.ones(len(values)), (values - mean) / spread])
-    right = np.array([one.right for one in examples], np.float64)
-    shares = np.array([one.weight for one in examples], np.float64)
-    found = _newton(table, right, shares)
-    slopes = found[1:] / spread
-    bias = float(found[0] - slopes @ mean)
-    bias, words, vector, margin, code = (round(float(value), 4) for value in (bias, *slopes))
-    return Weights(threshold=0.0, bias=bias, words=words, vector=vector, margin=margin, unknown_code=code)
-
-
-def _newton(
-    table: NDArray[np.float64], right: NDArray[np.float64], shares: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    penalty = np.diag([0.0] + [_PENALTY] * (table.shape[1] - 1))
-    found = np.zeros(table.shape[1])
-    for _ in range(_ROUNDS):
-        odds = 1 / (1 + np.exp(-table @ found))
-        slope = table.T @ (shares * (odds - right)) + penalty @ found
-        curve = (table * (shares * odds * (1 - odds))[:, None]).T @ table + penalty
-        found = found - np.linalg.solve(curve, slope)
-    return found
-
-
-def _below(values: Iterable[float], threshold: float) -> float:
-    chosen = list(values)
-    return sum(value < threshold for value in chosen) / len(chosen)
 
 
 def _too_little(what: str) -> EvaluationError:

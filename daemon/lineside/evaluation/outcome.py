@@ -14,7 +14,11 @@ from lineside.evaluation.cases import Case
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of one report. `rank` is the right entry's place among those found; 0: not there."""
+    """What came of one report. `rank` is the right entry's place among those found; 0: not there.
+
+    `score`: retrieval's, of the entry that is cited first. `choice`: how likely the model held that entry,
+    where it was found by text and a model has chosen.
+    """
 
     id: str
     kind: str
@@ -32,6 +36,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     statements: int
     unsupported: int
     conf: float
+    score: float
+    choice: float | None
     latency_ms: float
 
     @property
@@ -40,8 +46,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         return self.status != "ok"
 
 
-def outcome_of(case: Case, found: Retrieval, diagnosis: Diagnosis, latency_ms: float) -> Outcome:
-    """Judge an answer. `found` is what was retrieved for it, best first."""
+def outcome_of(
+    case: Case, found: Retrieval, diagnosis: Diagnosis, *, choice: float | None, latency_ms: float
+) -> Outcome:
+    """Judge an answer. `found` is what was retrieved for it, best first; `choice` as in `Outcome`."""
     entries = [candidate.entry for candidate in found.candidates]
     cited = [one.src for one in diagnosis.evidence if one.kind in ("manual", "confirmed")]
     by_citation = {entry.citation for entry in entries}
@@ -64,6 +72,8 @@ def outcome_of(case: Case, found: Retrieval, diagnosis: Diagnosis, latency_ms: f
         statements=statements(diagnosis),
         unsupported=len(unsupported(diagnosis, entries, case.report)),
         conf=diagnosis.conf,
+        score=next((one.score for one in found.candidates if cited and one.entry.citation == cited[0]), 0.0),
+        choice=choice,
         latency_ms=latency_ms,
     )
 

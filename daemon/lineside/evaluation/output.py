@@ -47,6 +47,7 @@ def document_of(results: Sequence[Result], command: str, facts: dict[str, Any]) 
         **facts,
         "tables": {f"{one.suite}.{one.mode}": one.table for one in results},
         "risk_coverage": {f"{one.suite}.{one.mode}": one.curve for one in results if one.curve},
+        "reliability": {f"{one.suite}.{one.mode}": one.reliability for one in results if one.reliability},
         "sample_fields": list(SAMPLE_FIELDS),
         "samples": {f"{one.suite}.{one.mode}": one.samples for one in results if one.samples},
     }

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from lineside.diagnosis.diagnosis import Diagnosis
+from lineside.diagnosis.draft import Draft
 from lineside.diagnosis.knowledge.search import Query, Searcher
 from lineside.diagnosis.knowledge.store import Store
 from lineside.diagnosis.knowledge.vectors import Embedder, Vectors
@@ -16,8 +18,8 @@ from lineside.diagnosis.pipeline import Pipeline
 from lineside.diagnosis.writer import Writer
 from lineside.evaluation.cases import Case
 from lineside.evaluation.outcome import Outcome, outcome_of
-from lineside.ports import Call
-from lineside.serving.request import Principal
+from lineside.ports import Call, ChatMessage
+from lineside.serving.request import Event, Principal
 
 MAX_ENTRIES = 5
 _PRINCIPAL = Principal("eval", "local")
@@ -44,6 +46,43 @@ def open_bases(
         yield searchers
 
 
+@dataclass(slots=True)
+class Listening:
+    """A writer, and how likely it held the entry that it chose last."""
+
+    writer: Writer
+    choice: float = 1.0
+
+    @property
+    def model_name(self) -> str:
+        """See Writer."""
+        return self.writer.model_name
+
+    @property
+    def languages(self) -> Sequence[str]:
+        """See Writer."""
+        return self.writer.languages
+
+    def count_tokens(self, text: str) -> int:
+        """See Writer."""
+        return self.writer.count_tokens(text)
+
+    def prompt_budget(self, max_tokens: int) -> int:
+        """See Writer."""
+        return self.writer.prompt_budget(max_tokens)
+
+    async def write(
+        self, messages: Sequence[ChatMessage], json_schema: str, call: Call, max_tokens: int
+    ) -> AsyncIterator[Event]:
+        """See Writer."""
+        draft = Draft()
+        events = self.writer.write(messages, json_schema, call, max_tokens)
+        async for event in events:
+            draft.take(event)
+            self.choice = draft.probability
+            yield event
+
+
 async def ask(
     cases: Sequence[Case],
     searchers: Mapping[str, Searcher],
@@ -54,7 +93,8 @@ async def ask(
 ) -> list[Outcome]:
     """Every case's outcome, in order; by rules where there is no writer."""
     mode: Mode = "rules" if writer is None else "model"
-    pipelines = {name: Pipeline(searcher, writer, mode=mode) for name, searcher in searchers.items()}
+    listening = None if writer is None else Listening(writer)
+    pipelines = {name: Pipeline(searcher, listening, mode=mode) for name, searcher in searchers.items()}
     outcomes = []
     for case in cases:
         found = searchers[case.kb].search(Query.of(case.report))
@@ -62,7 +102,9 @@ async def ask(
         call = Call(_PRINCIPAL, time.monotonic_ns() + int(timeout_s * 1e9))
         diagnosis = await _diagnosed(pipelines[case.kb], case, call)
         latency_ms = round((time.monotonic() - begun_s) * 1000, 3)
-        outcomes.append(outcome_of(case, found, diagnosis, latency_ms))
+        by_text = diagnosis.mode == "model" and found.candidates[0].by == "text"
+        choice = listening.choice if listening and by_text else None
+        outcomes.append(outcome_of(case, found, diagnosis, choice=choice, latency_ms=latency_ms))
         advance()
     return outcomes
 

@@ -13,9 +13,11 @@ import msgspec
 from lineside.diagnosis.knowledge.importers import ImportOptions, import_files
 from lineside.diagnosis.knowledge.vectors import Embedder
 from lineside.evaluation import sensoriq
+from lineside.evaluation.calibrate import OTHER_BASES, examples_of
 from lineside.evaluation.cases import (
     APPROVER,
     REPORTS,
+    Base,
     Case,
     EvaluationError,
     build_bases,
@@ -25,6 +27,7 @@ from lineside.evaluation.cases import (
 from lineside.evaluation.metrics import curve_of, goals_of, rows_of
 from lineside.evaluation.model import ModelChooser
 from lineside.evaluation.outcome import Outcome
+from lineside.evaluation.reliability import Reliability, of_model, of_search
 from lineside.evaluation.run import ask, open_bases
 from lineside.writer import EngineWriter
 
@@ -56,9 +59,20 @@ class Result:
     table: list[dict[str, Any]] = field(default_factory=list)
     curve: list[dict[str, Any]] = field(default_factory=list)
     samples: list[list[Any]] = field(default_factory=list)
+    reliability: list[dict[str, Any]] = field(default_factory=list)
 
 
-SAMPLE_FIELDS = ("id", "status", "right", "ranked_first", "conf", "unsupported", "latency_ms")
+SAMPLE_FIELDS = (
+    "id",
+    "status",
+    "right",
+    "ranked_first",
+    "conf",
+    "score",
+    "choice",
+    "unsupported",
+    "latency_ms",
+)
 
 
 async def run_suite(suite: Suite, plan: Plan, writer: EngineWriter | None, progress: Progress) -> Result:
@@ -66,24 +80,42 @@ async def run_suite(suite: Suite, plan: Plan, writer: EngineWriter | None, progr
     mode = "rules" if writer is None else writer.model_name
     if suite == "sensoriq":
         return await _sensoriq(plan, writer, mode, progress)
+    outcomes, trust = await _asked(suite, plan, writer, progress)
+    return _result(suite, mode, outcomes, trust)
+
+
+async def asked(suite: Suite, plan: Plan, writer: EngineWriter | None, progress: Progress) -> list[Outcome]:
+    """What came of a suite's reports, without any sums."""
+    outcomes, _ = await _asked(suite, plan, writer, progress)
+    return outcomes
+
+
+async def _asked(
+    suite: Suite, plan: Plan, writer: EngineWriter | None, progress: Progress
+) -> tuple[list[Outcome], list[Reliability]]:
+    name = "rules" if writer is None else writer.model_name
     with tempfile.TemporaryDirectory(prefix="lineside-eval-") as scratch:
         cases = _cases(suite, plan)
-        bases = _bases(suite, plan, cases, Path(scratch))
-        asked = sample_cases(cases, plan.sample, plan.seed) if plan.sample else cases
-        label = f"{suite}, {mode}"
+        # The search's confidence is measured on all that is labelled; a sample is too few.
+        fits = suite == "reports" and writer is None and plan.embedder is not None and not plan.sample
+        bases = _bases(suite, plan, cases, Path(scratch), *(OTHER_BASES if fits else ()))
+        chosen = sample_cases(cases, plan.sample, plan.seed) if plan.sample else cases
         with open_bases(bases, plan.embedder, lambda name: None) as searchers:
-            advance = progress(label, len(asked))
-            outcomes = await ask(asked, searchers, writer, timeout_s=plan.timeout_s, advance=advance)
-    return _result(suite, mode, outcomes)
+            advance = progress(f"{suite}, {name}", len(chosen))
+            outcomes = await ask(chosen, searchers, writer, timeout_s=plan.timeout_s, advance=advance)
+            if not fits:
+                return outcomes, of_model(outcomes)
+            advance = progress("confidence, by halves", len(cases))
+            return outcomes, of_search(examples_of(cases, searchers, advance))
 
 
 def _cases(suite: Suite, plan: Plan) -> list[Case]:
     return read_cases((plan.plant if suite == "plant" else plan.data) / REPORTS)
 
 
-def _bases(suite: Suite, plan: Plan, cases: Sequence[Case], directory: Path) -> dict[str, Path]:
+def _bases(suite: Suite, plan: Plan, cases: Sequence[Case], directory: Path, *more: Base) -> dict[str, Path]:
     if suite == "reports":
-        return build_bases(plan.data, cases, directory)
+        return build_bases(plan.data, cases, directory, *more)
     manuals = sorted((plan.plant / "knowledge").glob("*.yaml"))
     if not manuals:
         hint = "name the demo's directory with --plant"
@@ -92,7 +124,7 @@ def _bases(suite: Suite, plan: Plan, cases: Sequence[Case], directory: Path) -> 
     return {"full": directory / "full.db"}
 
 
-def _result(suite: Suite, mode: str, outcomes: Sequence[Outcome]) -> Result:
+def _result(suite: Suite, mode: str, outcomes: Sequence[Outcome], trust: Sequence[Reliability]) -> Result:
     statements = sum(one.statements for one in outcomes)
     unsupported = sum(one.unsupported for one in outcomes)
     metrics = goals_of(outcomes) | {"reports": float(len(outcomes))}
@@ -110,6 +142,7 @@ def _result(suite: Suite, mode: str, outcomes: Sequence[Outcome]) -> Result:
         [msgspec.to_builtins(row) for row in rows],
         [msgspec.to_builtins(point) for point in curve_of(outcomes)],
         [[getattr(one, name) for name in SAMPLE_FIELDS] for one in outcomes],
+        [msgspec.to_builtins(one) for one in trust],
     )
 
 

@@ -16,6 +16,7 @@ from tests.integration.diagnosis.diagnosis_parts import (
 )
 
 from lineside.diagnosis.diagnosis import Diagnosis
+from lineside.diagnosis.knowledge.fusion import ChoiceWeights, shipped_calibration
 from lineside.diagnosis.knowledge.search import Searcher
 from lineside.diagnosis.knowledge.store import Store
 from lineside.diagnosis.pipeline import Clock, Pipeline
@@ -302,6 +303,30 @@ async def test_a_model_may_not_doubt_a_code(plant):
     writer = ScriptedWriter()
     await run(Pipeline(plant, writer), OVERTEMP)
     assert '"entry":{"const":"none"}' not in writer.calls[0][1]
+
+
+def calibrated(plant, **weights):
+    """The plant, with a calibration that knows the scripted model."""
+    model = ChoiceWeights(bias=0.0, score=0.0, choice=1.0, **weights)
+    calibration = msgspec.structs.replace(shipped_calibration(), models={"scripted": model})
+    return Searcher(plant.store, calibration=calibration)
+
+
+async def test_a_calibrated_models_choice_by_text_is_answered_from_its_threshold_on(plant):
+    described = report(text="motor overtemperature")
+    found = {}
+    for threshold in (0.0, 0.9):
+        pipeline = Pipeline(calibrated(plant, threshold=threshold), ScriptedWriter(probability=0.9))
+        found[threshold] = (await run(pipeline, described))[-1]
+    assert (found[0.0].status, found[0.0].mode) == ("ok", "model")
+    assert 0 < found[0.0].conf < 0.9, "what it held for likely, and nothing of the search's score"
+    assert (found[0.9].status, found[0.9].reason, found[0.9].causes) == ("abstain", "low_conf", ())
+
+
+async def test_an_exact_code_is_no_calibrated_models_to_doubt(plant):
+    pipeline = Pipeline(calibrated(plant, threshold=0.9), ScriptedWriter(probability=0.1))
+    found = (await run(pipeline, OVERTEMP))[-1]
+    assert (found.status, found.mode) == ("ok", "model")
 
 
 @pytest.mark.parametrize(("probability", "conf"), [(1.0, 1.0), (0.0, 0.5)])

@@ -21,6 +21,8 @@ ANSWERED = Outcome(
     statements=4,
     unsupported=0,
     conf=0.9,
+    score=0.9,
+    choice=None,
     latency_ms=2.0,
 )
 

@@ -7,8 +7,10 @@ import msgspec
 import pytest
 from tests.support.toy_embedder import ToyEmbedder
 from tests.unit.evaluation.evaluation_data import case, cases, write_data, write_questions
+from tests.unit.evaluation.test_reliability import chosen
 
 from lineside.cli import main
+from lineside.diagnosis.knowledge.calibration_file import read_calibration
 from lineside.diagnosis.knowledge.fusion import parse_calibration
 from lineside.evaluation.calibrate import calibrate_file, calibration_toml
 from lineside.evaluation.cases import EvaluationError
@@ -103,6 +105,26 @@ def test_a_calibration_is_written_and_read_back(tmp_path):
     assert again == calibration, "the same data, the same calibration"
     for kind in ("short", "long", "foreign"):
         assert 0.25 <= calibration.weights(kind).threshold <= 0.9
+
+
+def test_what_models_chose_is_calibrated_too(tmp_path):
+    data, path = write_data(tmp_path, labelled()), tmp_path / "calibration.toml"
+    models = {"a-model-1.5b": [chosen(number) for number in range(40)]}
+    calibration = calibrate_file(data, ToyEmbedder(), path, quiet, models)
+    assert read_calibration(path, "toy-1") == calibration
+    assert calibration.models["a-model-1.5b"].choice > 0
+    with pytest.raises(EvaluationError, match="20 choices of the model"):
+        calibrate_file(data, ToyEmbedder(), path, quiet, {"a-model": [chosen(1)]})
+    assert read_calibration(path) == calibration, "and the file is as it was"
+
+
+def test_the_confidence_is_measured_where_there_is_an_embedder(tmp_path):
+    reports = [{**one, "id": f"{one['id']}-{turn}"} for turn in range(8) for one in labelled()]
+    data = write_data(tmp_path, reports)
+    rows = run("reports", data, embedder=ToyEmbedder()).reliability
+    assert [row["confidence"] for row in rows] == ["uncalibrated", "fitted on the other half", "as shipped"]
+    assert all(row["reports"] == len(reports) for row in rows)
+    assert run("reports", data).reliability == []
 
 
 def test_a_calibration_that_fits_the_data_weighs_evidence_upwards(tmp_path):

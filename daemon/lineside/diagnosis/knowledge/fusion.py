@@ -12,7 +12,7 @@ import math
 import re
 import sys
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
@@ -32,6 +32,9 @@ _WORDS = re.compile(r"[A-Za-z0-9]+")
 _CJK = re.compile(r"[\u3400-\u9fff]")
 
 Kind = Literal["short", "long", "foreign"]
+# Inclusive bounds keep infinities and what is no number out.
+Weight = Annotated[float, msgspec.Meta(ge=-1000, le=1000)]
+Threshold = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class Weights(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,20 +43,36 @@ class Weights(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `threshold`: below that probability the answer is an abstention.
     """
 
-    threshold: float
-    bias: float
-    words: float
-    vector: float
-    margin: float
-    unknown_code: float
+    threshold: Threshold
+    bias: Weight
+    words: Weight
+    vector: Weight
+    margin: Weight
+    unknown_code: Weight
+
+
+class ChoiceWeights(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The same of the entry that a model has chosen, by retrieval's score and the choice's probability."""
+
+    threshold: Threshold
+    bias: Weight
+    score: Weight
+    choice: Weight
+
+    def probability(self, score: float, choice: float) -> float:
+        """That the chosen entry is the right one."""
+        odds = self.bias + self.score * log_odds(score) + self.choice * log_odds(choice)
+        return 1 / (1 + math.exp(-odds))
 
 
 class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """calibration.toml. `origin`: what it was fitted on, and by which command."""
+    """calibration.toml. `origin`: what it was fitted on. `models`: by the name that answers show."""
 
+    format: Literal[1]
     short: Weights
     long: Weights
     foreign: Weights
+    models: Annotated[dict[str, ChoiceWeights], msgspec.Meta(max_length=16)] = {}
     origin: dict[str, str | int | float] = {}
 
     def weights(self, kind: Kind) -> Weights:
@@ -104,6 +123,12 @@ def probability(features: Features, weights: Weights) -> float:
     values = (weights.words, weights.vector, weights.margin, weights.unknown_code)
     odds = weights.bias + sum(value * weight for value, weight in zip(features, values, strict=True))
     return 1 / (1 + math.exp(-max(min(odds, 50.0), -50.0)))
+
+
+def log_odds(probability: float) -> float:
+    """Between -5 and 5: surer than that nobody is."""
+    sure = min(max(probability, 1e-9), 1 - 1e-9)
+    return min(max(math.log(sure / (1 - sure)), -5.0), 5.0)
 
 
 def parse_calibration(text: str) -> Calibration:

@@ -1,0 +1,71 @@
+"""A plant's own calibration as a file: read whole or not at all, written whole or not at all.
+
+Knows nothing of what the weights mean. Who cannot use the file goes on with the calibration that is shipped.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from lineside.diagnosis.knowledge.fusion import Calibration, parse_calibration
+from lineside.errors import LinesideError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+MAX_BYTES = 65_536
+_HINT = "write it again: lineside eval --bundle BUNDLE --calibrate FILE; or move it away"
+
+
+class CalibrationError(LinesideError):
+    """A calibration that is not used."""
+
+
+def read_calibration(path: Path, embedder: str = "") -> Calibration:
+    """Raises CalibrationError. `embedder`: the one that it has to be fitted to; empty: any."""
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        hint = "correct `calibration` in [diagnosis], or leave it out"
+        raise CalibrationError("read calibration", f"{path}: {error.strerror}", hint) from error
+    if len(content) > MAX_BYTES:
+        raise CalibrationError("read calibration", f"{path} has more than {MAX_BYTES} bytes", _HINT)
+    try:
+        found = parse_calibration(content.decode())
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise CalibrationError("read calibration", f"{path}: {error}", _HINT) from error
+    fitted = str(found.origin.get("embedder", ""))
+    if embedder and fitted != embedder:
+        message = (
+            f"{path} was fitted to the embedder {fitted or '(none named)'}, and the bundle has {embedder}"
+        )
+        raise CalibrationError("read calibration", message, _HINT)
+    return found
+
+
+def write_calibration(path: Path, text: str) -> None:
+    """Put `text` in the file's place. Raises CalibrationError."""
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                stream.write(text)
+                stream.flush()
+                os.fsync(stream.fileno())
+            # mkstemp's 0600 would keep a daemon under another user from reading it.
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        hint = "name a file in a directory that exists and may be written"
+        raise CalibrationError("write calibration", f"{path}: {error.strerror}", hint) from error
