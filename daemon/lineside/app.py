@@ -318,6 +318,7 @@ class App:
             ),
             engine_choice=lambda: self._engine_choice,
             power=self._governor.facts,
+            embedded=lambda: self._vectors.progress if self._vectors else (0, 0),
         )
 
     def _engine_facts(self) -> EngineFacts | None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lineside.cli_kb_search import add_search
 from lineside.config import load_config
 from lineside.errors import LinesideError
 
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from lineside.diagnosis.knowledge.importers import ImportOptions, ImportResult
     from lineside.diagnosis.knowledge.importers.columns import Column
 
-_ADVICE = {
-    "none": "nothing certain; nearest:",
-    "conflict": "several entries fit; add --vendor, --model or --unit to tell them apart:",
-}
 _SCOPE = ("vendor", "model", "unit", "firmware")
 
 
@@ -53,7 +49,7 @@ def add_kb(commands: Any, common: argparse.ArgumentParser) -> None:
     exporting.set_defaults(run=_export)
     stats = actions.add_parser("stats", parents=[common], help="what there is, what it lacks, who changed it")
     stats.set_defaults(run=_stats)
-    _add_search(actions, common)
+    add_search(actions, common)
 
 
 def _add_import(actions: Any, common: argparse.ArgumentParser) -> None:
@@ -83,16 +79,6 @@ def _add_import(actions: Any, common: argparse.ArgumentParser) -> None:
         "--approve-by", default="", metavar="NAME", help="let the entries in at once, in this person's name"
     )
     importing.set_defaults(run=_import)
-
-
-def _add_search(actions: Any, common: argparse.ArgumentParser) -> None:
-    searching = actions.add_parser(
-        "search", parents=[common], help="what a report with these words would find"
-    )
-    searching.add_argument("text", nargs="?", default="")
-    for name in ("code", "vendor", "model", "unit", "fw"):
-        searching.add_argument(f"--{name}", default="")
-    searching.set_defaults(run=_search)
 
 
 def _import(arguments: argparse.Namespace) -> None:
@@ -268,39 +254,3 @@ def _stats(arguments: argparse.Namespace) -> None:
         print(f"{name:26}{value}")
     for change in content.ledger.history[-20:]:
         print(f"  version {change.number}  {change.at}  {change.by}: {change.what}")
-
-
-def _search(arguments: argparse.Namespace) -> int:
-    from lineside.diagnosis.knowledge.search import Query, Searcher  # noqa: PLC0415
-    from lineside.diagnosis.knowledge.store import Store  # noqa: PLC0415
-    from lineside.diagnosis.knowledge.vectors import Vectors  # noqa: PLC0415
-    from lineside.loading import load_calibration, load_embedder  # noqa: PLC0415
-
-    if not (arguments.text or arguments.code):
-        print("lineside: kb search: name a text or --code", file=sys.stderr)
-        return 2
-    config = load_config(arguments.config)
-    query = Query(
-        code=arguments.code,
-        text=arguments.text,
-        vendor=arguments.vendor,
-        model=arguments.model,
-        unit=arguments.unit,
-        fw=arguments.fw,
-    )
-    with contextlib.ExitStack() as stack:
-        store = stack.enter_context(contextlib.closing(Store(config.knowledge_path)))
-        vectors = None
-        # A code needs no vectors, and loading what makes them takes half a second.
-        if arguments.text and (embedder := load_embedder(config)):
-            vectors = stack.enter_context(contextlib.closing(Vectors(store, embedder)))
-            vectors.wait()
-        calibration = load_calibration(config, vectors.embedder.key if vectors else "")
-        found = Searcher(store, config.knowledge.max_entries, vectors, calibration).search(query)
-    print(f"{found.verdict} (version {found.version})")
-    if found.candidates and found.verdict in _ADVICE:
-        print(_ADVICE[found.verdict])
-    for candidate in found.candidates:
-        titles = " / ".join(text.title for text in candidate.entry.texts)
-        print(f"  {candidate.score:.2f} by {candidate.by}: {candidate.entry.id}  {titles}")
-    return 0

@@ -180,7 +180,8 @@ class EngineFacts:
 class StatusFacts:
     """The daemon as it is now. `state` is starting, ready, degraded or draining.
 
-    `engine_choice`: which engine serves, and why.
+    `engine_choice`: which engine serves, and why. Until all `knowledge_texts` are embedded, manuals are
+    searched by words alone; 0 of them where there is no embedder.
     """
 
     version: str
@@ -198,6 +199,8 @@ class StatusFacts:
     counters: Mapping[str, int]
     power: PowerFacts | None = None
     engine_choice: str = ""
+    knowledge_texts_embedded: int = 0
+    knowledge_texts: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,8 @@ def test_an_english_report_finds_the_chinese_entry(start, mode) -> None:
     assert found["evidence"][0]["src"] == "robot#13"
     assert list((daemon.directory / "state").glob("knowledge.db.multilingual-e5-small-*.npy"))
     assert "embedder ready" in daemon.log.read_text()
+    facts = daemon.status()
+    assert (facts.knowledge_texts_embedded, facts.knowledge_texts) == (3, 3)
     search = ("kb", "search", REPORT["alarm"]["text"], "--config", daemon.config)
     assert b"robot:arm:13" in lineside(*search).stdout.splitlines()[1], (
         "the command searches as the daemon does"

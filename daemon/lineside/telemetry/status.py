@@ -25,6 +25,7 @@ class Sources:
     trouble: Callable[[], str]
     engine_choice: Callable[[], str]
     power: Callable[[], PowerFacts | None] = lambda: None
+    embedded: Callable[[], tuple[int, int]] = lambda: (0, 0)
 
 
 @dataclass(slots=True)
@@ -53,6 +54,7 @@ class Status:
         knowledge = sources.knowledge() if sources else ("", 0)
         broker = sources.broker() if sources else ("", False, False)
         journal = sources.journal() if sources else (0, 0)
+        embedded, texts = sources.embedded() if sources else (0, 0)
         trouble = sources.trouble() if sources else ""
         with self._lock:
             counters = dict(self._counters)
@@ -72,4 +74,6 @@ class Status:
             counters=counters,
             engine_choice=sources.engine_choice() if sources else "",
             power=sources.power() if sources else None,
+            knowledge_texts_embedded=embedded,
+            knowledge_texts=texts,
         )

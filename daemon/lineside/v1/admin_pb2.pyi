@@ -138,12 +138,16 @@ class EngineStatus(_message.Message):
     def __init__(self, name: _Optional[str] = ..., device: _Optional[str] = ..., model: _Optional[str] = ..., precision: _Optional[str] = ..., slots: _Optional[int] = ..., max_seq_len: _Optional[int] = ..., cache_bytes: _Optional[int] = ..., running: _Optional[int] = ..., waiting: _Optional[int] = ..., step_ms: _Optional[float] = ..., prefill_tokens_per_s: _Optional[float] = ...) -> None: ...
 
 class KnowledgeStatus(_message.Message):
-    __slots__ = ("version", "entries")
+    __slots__ = ("version", "entries", "texts_embedded", "texts")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    TEXTS_EMBEDDED_FIELD_NUMBER: _ClassVar[int]
+    TEXTS_FIELD_NUMBER: _ClassVar[int]
     version: str
     entries: int
-    def __init__(self, version: _Optional[str] = ..., entries: _Optional[int] = ...) -> None: ...
+    texts_embedded: int
+    texts: int
+    def __init__(self, version: _Optional[str] = ..., entries: _Optional[int] = ..., texts_embedded: _Optional[int] = ..., texts: _Optional[int] = ...) -> None: ...
 
 class BrokerStatus(_message.Message):
     __slots__ = ("address", "connected", "managed")

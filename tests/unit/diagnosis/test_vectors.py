@@ -1,3 +1,4 @@
+import contextlib
 import threading
 
 import numpy as np
@@ -137,6 +138,17 @@ def test_closing_stops_and_keeps_what_was_computed(opened, path, monkeypatch):
     assert embedder.passages_made < 4
     assert 0 < len(np.load(path.with_name(f"{path.name}.toy-1.npy"))) < 4
     assert vectors.index(store.version) is None
+
+
+def test_progress_is_told(path):
+    told = []
+    with contextlib.closing(Store(path)) as store:
+        vectors = Vectors(store, ToyEmbedder(), lambda ready, total: told.append((ready, total)))
+        with contextlib.closing(vectors):
+            assert vectors.progress == (0, 0)
+            assert vectors.wait(10)
+    assert told == [(0, 4), (4, 4)]
+    assert vectors.progress == (4, 4)
 
 
 def test_a_title_without_more_is_embedded_once(opened, path):

@@ -25,8 +25,10 @@ def test_a_snapshot_reads_every_source():
         journal=lambda: (2, 1),
         trouble=lambda: "",
         engine_choice=lambda: "onnxruntime: as configured",
+        embedded=lambda: (5, 12),
     )
     facts = status.status()
+    assert (facts.knowledge_texts_embedded, facts.knowledge_texts) == (5, 12)
     assert facts.state == "starting"
     assert (facts.knowledge_version, facts.knowledge_entries) == ("3-abc", 7)
     assert (facts.broker_address, facts.broker_connected, facts.broker_managed) == (

@@ -202,10 +202,10 @@ class _Search:
         if vectors is None or not self._query.text or not self._scope.facets:
             return None
         index = vectors.index(self._snapshot.version)
-        if index is None:
+        vector = vectors.query(self._query.text) if index else None
+        if index is None or vector is None:
             return None
-        facets = None if self._scope.whole else self._scope.facets
-        return index.cosines(vectors.embedder.query(self._query.text), facets)
+        return index.cosines(vector, None if self._scope.whole else self._scope.facets)
 
     def _by_fusion(self, ranked: list[Fused]) -> Retrieval:
         """By words and vectors: the first where that is likely enough right, or all that fit it equally."""

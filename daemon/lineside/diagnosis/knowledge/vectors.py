@@ -12,7 +12,7 @@ import hashlib
 import logging
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -54,8 +54,14 @@ class Embedder(Protocol):
 class Vectors:
     """Keeps the index of a store up with it, in a thread of its own. Thread-safe."""
 
-    def __init__(self, store: Store, embedder: Embedder) -> None:
+    def __init__(
+        self, store: Store, embedder: Embedder, on_progress: Callable[[int, int], None] | None = None
+    ) -> None:
         self.embedder = embedder
+        # Texts that have their vectors, and all of them; 0 and 0 until they have been counted.
+        self.progress = 0, 0
+        self._on_progress = on_progress or (lambda ready, total: None)
+        self._query_failed = False
         self._store = store
         self._path = store.path.with_name(f"{store.path.name}.{embedder.key}.npy")
         self._wanted = threading.Condition()
@@ -85,6 +91,16 @@ class Vectors:
         with self._wanted:
             self._wanted.wait_for(lambda: self._thread is None, timeout_s)
         return self.index(version) is not None
+
+    def query(self, text: str) -> NDArray[np.float32] | None:
+        """A report's vector; None where the embedder fails, for then there are still the words."""
+        try:
+            return self.embedder.query(text)
+        except Exception:
+            if not self._query_failed:
+                log.exception("a text has no vector: it is searched for by words alone; this is logged once")
+            self._query_failed = True
+            return None
 
     def close(self) -> None:
         """Stop after the texts at hand; what was computed is kept."""
@@ -136,6 +152,7 @@ class Vectors:
                 table[place] = kept[known[digest]]
             else:
                 missing.append(place)
+        self._tell(len(texts) - len(missing), len(texts))
         if missing and not self._compute(table, missing, [texts[place][2] for place in missing]):
             return None
         if missing or len(kept) != len(table):
@@ -147,6 +164,10 @@ class Vectors:
             np.ascontiguousarray(table["vector"]),
             np.ascontiguousarray(table["scale"]),
         )
+
+    def _tell(self, ready: int, total: int) -> None:
+        self.progress = ready, total
+        self._on_progress(ready, total)
 
     def _compute(self, table: NDArray[Any], missing: Sequence[int], texts: Sequence[Text]) -> bool:
         """Fill in the places that are missing. False: told to stop."""
@@ -160,6 +181,7 @@ class Vectors:
             table["scale"][places] = scales
             table["digest"][places] = [_digest(text) for text in step]
             unsaved += len(places)
+            self._tell(self.progress[0] + len(places), len(table))
             stopping = self._stop.is_set()
             if stopping or unsaved >= max(SAVE_TEXTS, SAVE_SHARE * len(table)):
                 _write(self._path, table[table["scale"] > 0])

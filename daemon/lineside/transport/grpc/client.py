@@ -108,6 +108,8 @@ def status_facts(response: admin_pb2.GetStatusResponse) -> StatusFacts:
         counters=dict(response.counters),
         power=power_facts(response.power) if response.HasField("power") else None,
         engine_choice=response.engine_choice,
+        knowledge_texts_embedded=response.knowledge.texts_embedded,
+        knowledge_texts=response.knowledge.texts,
     )
 
 

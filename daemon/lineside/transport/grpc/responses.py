@@ -81,7 +81,12 @@ def status_message(facts: StatusFacts) -> admin_pb2.GetStatusResponse:
         detail=facts.detail,
         uptime_s=facts.uptime_s,
         engine=engine_message(facts.engine) if facts.engine else None,
-        knowledge=admin_pb2.KnowledgeStatus(version=facts.knowledge_version, entries=facts.knowledge_entries),
+        knowledge=admin_pb2.KnowledgeStatus(
+            version=facts.knowledge_version,
+            entries=facts.knowledge_entries,
+            texts_embedded=facts.knowledge_texts_embedded,
+            texts=facts.knowledge_texts,
+        ),
         broker=admin_pb2.BrokerStatus(
             address=facts.broker_address, connected=facts.broker_connected, managed=facts.broker_managed
         ),
