@@ -1,12 +1,13 @@
 """Which statements of a diagnosis nothing supports. Knows nothing of how the diagnosis was made.
 
 A second reading, kept apart from the code that writes answers: it takes the finished diagnosis, the entries
-that were retrieved and the report, and asks for each statement where it is from.
+that were retrieved, the report and what was known of its device, and asks where each statement is from.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from lineside.diagnosis.diagnosis import Diagnosis, Evidence
@@ -14,6 +15,8 @@ from lineside.diagnosis.evidence import computed_quotes
 from lineside.diagnosis.knowledge.entry import Entry, Language, Text
 from lineside.diagnosis.order import SOURCE, order_evidence
 from lineside.diagnosis.phrases import phrase, phrase_parts
+from lineside.diagnosis.recent import SOURCE as HISTORY
+from lineside.diagnosis.recent import Earlier, recent_evidence
 from lineside.diagnosis.report import Report
 from lineside.diagnosis.rules import QUOTE_JOIN, title_in_conflict
 
@@ -29,9 +32,22 @@ class Unsupported(NamedTuple):
     text: str
 
 
-def unsupported(diagnosis: Diagnosis, entries: Sequence[Entry], report: Report) -> list[Unsupported]:
-    """The statements that are neither an entry's words nor computed from the report nor fixed."""
-    return list(_Reading(diagnosis, entries, report).run())
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What was known of the device: its safety notes, and its faults shortly before."""
+
+    notes: tuple[str, ...] = ()
+    earlier: tuple[Earlier, ...] = ()
+
+
+def unsupported(
+    diagnosis: Diagnosis, entries: Sequence[Entry], report: Report, known: Known | None = None
+) -> list[Unsupported]:
+    """The statements that are neither an entry's words nor computed from the report nor fixed.
+
+    Nor the device's notes, nor its earlier faults, as far as they were `known`.
+    """
+    return list(_Reading(diagnosis, entries, report, known or Known()).run())
 
 
 def statements(diagnosis: Diagnosis) -> int:
@@ -41,17 +57,23 @@ def statements(diagnosis: Diagnosis) -> int:
 
 
 class _Reading:
-    def __init__(self, diagnosis: Diagnosis, entries: Sequence[Entry], report: Report) -> None:
+    def __init__(self, diagnosis: Diagnosis, entries: Sequence[Entry], report: Report, known: Known) -> None:
         self._diagnosis = diagnosis
         self._language: Language = "zh" if diagnosis.lang == "zh" else "en"
         self._entries = entries
         self._report = report
+        self._known_of_device = known
         self._evidence = {evidence.ref: evidence for evidence in diagnosis.evidence}
 
     def run(self) -> Iterator[Unsupported]:
         found = self._diagnosis
+        supported = {
+            *self._said(_SAFETY),
+            *_all(self._entries, "safety"),
+            *self._known_of_device.notes,
+        }
         for n, line in enumerate(found.safety):
-            if line not in self._said(_SAFETY) and line not in _all(self._entries, "safety"):
+            if line not in supported:
                 yield Unsupported(f"safety[{n}]", line)
         if found.meaning and not self._means(found.meaning):
             yield Unsupported("meaning", found.meaning)
@@ -94,8 +116,11 @@ class _Reading:
         return [entry for entry in self._entries if entry.citation == evidence.src]
 
     def _quoted(self, evidence: Evidence) -> bool:
+        if evidence.src == HISTORY:
+            return (evidence,) == recent_evidence(self._known_of_device.earlier, self._language)
         if evidence.src == SOURCE:
-            logs = [one for one in self._diagnosis.evidence if one.kind == "log" and one is not evidence]
+            others = (one for one in self._diagnosis.evidence if one is not evidence)
+            logs = [one for one in others if one.kind == "log" and one.src != HISTORY]
             return (evidence,) == order_evidence(self._report, logs, self._language)
         if evidence.kind in ("sensor", "log"):
             return evidence.quote in computed_quotes(self._report, self._language)

@@ -1,12 +1,17 @@
+from dataclasses import replace
+
 import msgspec
 import pytest
 from tests.unit.diagnosis.diagnosis_builders import entry, report, retrieval, text
 
+from lineside.devices.enrich import with_device
+from lineside.devices.registry import Device
 from lineside.diagnosis.answers import Clock, Frame, diagnosis_of
 from lineside.diagnosis.diagnosis import Cause, Check, Evidence
+from lineside.diagnosis.recent import Fault, earlier, recent_evidence
 from lineside.diagnosis.report import Value
 from lineside.diagnosis.rules import answer_by_rules
-from lineside.diagnosis.support import statements, unsupported
+from lineside.diagnosis.support import Known, statements, unsupported
 
 FAN = entry(
     "F012",
@@ -75,6 +80,52 @@ def test_what_is_invented_is_found(changes, field):
 def test_a_conflict_of_invented_entries_is_found():
     found = diagnosed(FAN, GUARD, verdict="conflict")
     assert [one.field for one in unsupported(found, (FAN,), REPORT)] == ["meaning", "evidence[1]"]
+
+
+NOTE = "Two people at the press."
+BEFORE = earlier((Fault("drive#E7", "drive::E7", "2026-11-25T10:00:00Z"),), "2026-11-25T10:05:00Z")
+
+
+def of_a_known_device(language, log=()):
+    """A complete answer: with H1, the order of events, and the device's own notes."""
+    asked = report(log=log)
+    asked = msgspec.structs.replace(
+        asked, alarm=msgspec.structs.replace(asked.alarm, since="2026-11-25T10:05:00Z")
+    )
+    found = retrieval("hit", FAN)
+    answer = answer_by_rules(asked, found, language)
+    answer = replace(answer, evidence=(*answer.evidence, *recent_evidence(BEFORE, language)))
+    frame = Frame(received_at="2026-11-25T10:05:00Z", language=language, kb="1")
+    diagnosis = diagnosis_of(asked, answer, frame, {}, Clock())
+    return asked, with_device(diagnosis, Device(id="L1", safety=(NOTE,)))
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("log", [(), ("2026-11-25 10:04:50 F012 fan stopped",)])
+def test_what_is_known_of_the_device_is_supported(language, log):
+    asked, found = of_a_known_device(language, log)
+    assert {one.ref for one in found.evidence} == {"K1", "H1", *(("L1", "O1") if log else ())}
+    assert found.safety[0] == NOTE
+    assert unsupported(found, (FAN,), asked, Known((NOTE,), BEFORE)) == []
+
+
+def test_what_is_not_known_of_the_device_is_found():
+    asked, found = of_a_known_device("en")
+    fields = [one.field for one in unsupported(found, (FAN,), asked)]
+    assert fields == ["safety[0]", "evidence[1]"]
+    later = earlier((Fault("drive#E7", "drive::E7", "2026-11-25T10:01:00Z"),), "2026-11-25T10:05:00Z")
+    fields = [one.field for one in unsupported(found, (FAN,), asked, Known((f"{NOTE}!",), later))]
+    assert fields == ["safety[0]", "evidence[1]"]
+
+
+def test_no_reading_passes_as_history():
+    asked, found = of_a_known_device("en")
+    quote = found.evidence[1].quote
+    for kind, ref, said in (("sensor", "H1", quote), ("log", "S1", quote), ("log", "H1", INVENTED)):
+        altered = Evidence(ref=ref, kind=kind, src="history", quote=said)
+        changed = msgspec.structs.replace(found, evidence=(found.evidence[0], altered))
+        known = Known((NOTE,), BEFORE)
+        assert [one.field for one in unsupported(changed, (FAN,), asked, known)] == ["evidence[1]"]
 
 
 def test_a_cause_may_be_computed_evidence():
