@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from lineside.evaluation.suites import Plan, Progress, Result
 
 _PIPE_COLUMNS = 120
-_SUITES = ("plant", "reports", "sensoriq")
+_QUESTIONS = "sensoriq"
+_SUITES = ("plant", "reports", _QUESTIONS)
 
 
 def add_eval(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -101,10 +102,10 @@ async def _evaluate(arguments: argparse.Namespace, plan: Plan) -> list[Result]:
     """By rules over everything; by each model, and by rules once more, over the sample."""
     import dataclasses  # noqa: PLC0415
 
-    from lineside.evaluation.model import open_model  # noqa: PLC0415
-    from lineside.evaluation.suites import run_suite  # noqa: PLC0415
+    from lineside.evaluation.suites import run_suite, sensoriq_by_rules  # noqa: PLC0415
 
-    suites = tuple(dict.fromkeys(arguments.suite or _SUITES))
+    asked = dict.fromkeys(arguments.suite or _SUITES)
+    suites = [suite for suite in asked if suite != _QUESTIONS]
     with _progress() as progress:
         whole = dataclasses.replace(plan, sample=0)
         results = [await run_suite(suite, whole, None, progress) for suite in suites]
@@ -112,10 +113,33 @@ async def _evaluate(arguments: argparse.Namespace, plan: Plan) -> list[Result]:
             sampled = await run_suite("reports", plan, None, progress)
             sampled.mode = "rules_on_the_sample"
             results.append(sampled)
+        if _QUESTIONS in asked:
+            results.append(sensoriq_by_rules(plan))
         for bundle in arguments.model:
-            async with open_model(bundle) as writer:
-                results += [await run_suite(suite, plan, writer, progress) for suite in suites]
+            results += await _by_model(bundle, plan, suites, progress)
+            if _QUESTIONS in asked:
+                results.append(await _asked_closed_book(bundle, plan, progress))
     return results
+
+
+async def _by_model(bundle: Path, plan: Plan, suites: list[Any], progress: Progress) -> list[Result]:
+    from lineside.evaluation.model import open_model  # noqa: PLC0415
+    from lineside.evaluation.suites import run_suite  # noqa: PLC0415
+
+    if not suites:
+        return []
+    async with open_model(bundle) as writer:
+        return [await run_suite(suite, plan, writer, progress) for suite in suites]
+
+
+async def _asked_closed_book(bundle: Path, plan: Plan, progress: Progress) -> Result:
+    from lineside.engine.bundle import read_manifest  # noqa: PLC0415
+    from lineside.evaluation.likelihood import open_scorer  # noqa: PLC0415
+    from lineside.evaluation.suites import sensoriq_by_model  # noqa: PLC0415
+
+    manifest = read_manifest(bundle)
+    async with open_scorer(bundle) as scorer:
+        return await sensoriq_by_model(plan, f"{manifest.name}-{manifest.precision}", scorer, progress)
 
 
 def _calibrate(plan: Plan, path: Path, models: list[Path]) -> None:

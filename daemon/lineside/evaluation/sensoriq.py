@@ -2,7 +2,7 @@
 
 Its options carry a prior: some are right far more often than others, whatever is asked. So the figure to hold
 a model against is not chance but that prior, learned from the other assets' questions and tried on one whole
-asset after the other.
+asset after the other. A model has a prior of its own, too: which options it likes whatever it is asked.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -30,11 +30,22 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     asset_name: str
 
 
-class Chooser(Protocol):
-    """What picks an option: its index."""
+class Answered(NamedTuple):
+    """A question, whether the likeliest option is right, and whether that beyond its prior is."""
 
-    async def choose(self, question: Question) -> int:
-        """Without any manual."""
+    question: Question
+    likeliest_right: bool
+    beyond_prior_right: bool
+
+
+class Scorer(Protocol):
+    """A model that tells how likely it holds each option, as logarithms."""
+
+    async def likelihoods(self, question: Question) -> list[float]:
+        """As the answer to the question."""
+
+    async def priors(self, question: Question) -> list[float]:
+        """As the answer to no question in particular."""
 
 
 def read_questions(path: Path) -> list[Question]:
@@ -97,14 +108,15 @@ def prior_seen(questions: Sequence[Question]) -> float:
     return round(_right(questions, _frequencies(questions)) / len(questions), 4)
 
 
-async def asked(
-    questions: Sequence[Question], chooser: Chooser, advance: Callable[[], None]
-) -> AsyncIterator[tuple[Question, bool]]:
-    """Each question with whether the chooser was right."""
+async def answered(
+    questions: Sequence[Question], scorer: Scorer, advance: Callable[[], None]
+) -> AsyncIterator[Answered]:
+    """What the model makes of each question."""
     for question in questions:
-        choice = await chooser.choose(question)
+        likely, priors = await scorer.likelihoods(question), await scorer.priors(question)
+        beyond = [one - prior for one, prior in zip(likely, priors, strict=True)]
         advance()
-        yield question, question.correct[choice]
+        yield Answered(question, _best_right(question, likely), _best_right(question, beyond))
 
 
 def _frequencies(questions: Sequence[Question]) -> dict[str, float]:
@@ -121,6 +133,9 @@ def _frequencies(questions: Sequence[Question]) -> dict[str, float]:
 def _right(questions: Sequence[Question], frequencies: dict[str, float]) -> int:
     right = 0
     for question in questions:
-        best = max(range(len(question.options)), key=lambda n: frequencies.get(question.options[n], 0.0))
-        right += question.correct[best]
+        right += _best_right(question, [frequencies.get(option, 0.0) for option in question.options])
     return right
+
+
+def _best_right(question: Question, scores: Sequence[float]) -> bool:
+    return question.correct[max(range(len(scores)), key=lambda place: scores[place])]

@@ -25,14 +25,12 @@ from lineside.evaluation.cases import (
     sample_cases,
 )
 from lineside.evaluation.metrics import curve_of, goals_of, rows_of
-from lineside.evaluation.model import ModelChooser
 from lineside.evaluation.outcome import Outcome
 from lineside.evaluation.reliability import Reliability, of_model, of_search
 from lineside.evaluation.run import ask, open_bases
 from lineside.writer import EngineWriter
 
-Suite = Literal["plant", "reports", "sensoriq"]
-SUITES: tuple[Suite, ...] = ("plant", "reports", "sensoriq")
+ReportSuite = Literal["plant", "reports"]
 Progress = Callable[[str, int], Callable[[], None]]
 
 
@@ -75,23 +73,25 @@ SAMPLE_FIELDS = (
 )
 
 
-async def run_suite(suite: Suite, plan: Plan, writer: EngineWriter | None, progress: Progress) -> Result:
-    """Run one suite, by rules or by the writer's model. Raises EvaluationError where its data is missing."""
+async def run_suite(
+    suite: ReportSuite, plan: Plan, writer: EngineWriter | None, progress: Progress
+) -> Result:
+    """A suite of reports, by rules or by the writer's model. Raises EvaluationError where data is missing."""
     mode = "rules" if writer is None else writer.model_name
-    if suite == "sensoriq":
-        return await _sensoriq(plan, writer, mode, progress)
     outcomes, trust = await _asked(suite, plan, writer, progress)
     return _result(suite, mode, outcomes, trust)
 
 
-async def asked(suite: Suite, plan: Plan, writer: EngineWriter | None, progress: Progress) -> list[Outcome]:
+async def asked(
+    suite: ReportSuite, plan: Plan, writer: EngineWriter | None, progress: Progress
+) -> list[Outcome]:
     """What came of a suite's reports, without any sums."""
     outcomes, _ = await _asked(suite, plan, writer, progress)
     return outcomes
 
 
 async def _asked(
-    suite: Suite, plan: Plan, writer: EngineWriter | None, progress: Progress
+    suite: ReportSuite, plan: Plan, writer: EngineWriter | None, progress: Progress
 ) -> tuple[list[Outcome], list[Reliability]]:
     name = "rules" if writer is None else writer.model_name
     with tempfile.TemporaryDirectory(prefix="lineside-eval-") as scratch:
@@ -109,11 +109,13 @@ async def _asked(
             return outcomes, of_search(examples_of(cases, searchers, advance))
 
 
-def _cases(suite: Suite, plan: Plan) -> list[Case]:
+def _cases(suite: ReportSuite, plan: Plan) -> list[Case]:
     return read_cases((plan.plant if suite == "plant" else plan.data) / REPORTS)
 
 
-def _bases(suite: Suite, plan: Plan, cases: Sequence[Case], directory: Path, *more: Base) -> dict[str, Path]:
+def _bases(
+    suite: ReportSuite, plan: Plan, cases: Sequence[Case], directory: Path, *more: Base
+) -> dict[str, Path]:
     if suite == "reports":
         return build_bases(plan.data, cases, directory, *more)
     manuals = sorted((plan.plant / "knowledge").glob("*.yaml"))
@@ -124,7 +126,9 @@ def _bases(suite: Suite, plan: Plan, cases: Sequence[Case], directory: Path, *mo
     return {"full": directory / "full.db"}
 
 
-def _result(suite: Suite, mode: str, outcomes: Sequence[Outcome], trust: Sequence[Reliability]) -> Result:
+def _result(
+    suite: ReportSuite, mode: str, outcomes: Sequence[Outcome], trust: Sequence[Reliability]
+) -> Result:
     statements = sum(one.statements for one in outcomes)
     unsupported = sum(one.unsupported for one in outcomes)
     metrics = goals_of(outcomes) | {"reports": float(len(outcomes))}
@@ -146,8 +150,32 @@ def _result(suite: Suite, mode: str, outcomes: Sequence[Outcome], trust: Sequenc
     )
 
 
-async def _sensoriq(plan: Plan, writer: EngineWriter | None, mode: str, progress: Progress) -> Result:
+def sensoriq_by_rules(plan: Plan) -> Result:
+    """Chance, and what the options' own frequencies are worth."""
+    return _priors(sensoriq.read_questions(plan.data / sensoriq.QUESTIONS), "rules")
+
+
+async def sensoriq_by_model(plan: Plan, name: str, scorer: sensoriq.Scorer, progress: Progress) -> Result:
+    """The model's options beside the same priors."""
     questions = sensoriq.read_questions(plan.data / sensoriq.QUESTIONS)
+    result = _priors(questions, name)
+    asked = sensoriq.sample_questions(questions, plan.questions or plan.sample, plan.seed)
+    advance = progress(f"sensoriq, {name}", len(asked))
+    likeliest = beyond = 0
+    async for one in sensoriq.answered(asked, scorer, advance):
+        likeliest += one.likeliest_right
+        beyond += one.beyond_prior_right
+        question = one.question
+        result.samples.append([question.asset_name, question.id, one.likeliest_right, one.beyond_prior_right])
+    result.metrics["asked"] = float(len(asked))
+    result.metrics["accuracy_of_the_likeliest"] = round(likeliest / len(asked), 4)
+    result.metrics["accuracy"] = round(beyond / len(asked), 4)
+    result.metrics["chance_on_the_asked"] = sensoriq.chance(asked)
+    result.metrics["prior_on_the_asked"] = sensoriq.prior_on(questions, asked)
+    return result
+
+
+def _priors(questions: Sequence[sensoriq.Question], mode: str) -> Result:
     result = Result("sensoriq", mode)
     result.metrics = {
         "questions": float(len(questions)),
@@ -157,14 +185,4 @@ async def _sensoriq(plan: Plan, writer: EngineWriter | None, mode: str, progress
     }
     by_asset = sensoriq.prior_by_asset(questions)
     result.table = [{"asset": asset, "prior": score} for asset, score in by_asset.items()]
-    if writer is None:
-        return result
-    asked = sensoriq.sample_questions(questions, plan.questions or plan.sample, plan.seed)
-    advance = progress(f"sensoriq, {mode}", len(asked))
-    chooser = ModelChooser(writer, plan.timeout_s)
-    async for question, right in sensoriq.asked(asked, chooser, advance):
-        result.samples.append([question.asset_name, question.id, right])
-    result.metrics["asked"] = float(len(asked))
-    result.metrics["accuracy"] = round(sum(row[2] for row in result.samples) / len(asked), 4)
-    result.metrics["prior_on_the_asked"] = sensoriq.prior_on(questions, asked)
     return result

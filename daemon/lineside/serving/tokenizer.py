@@ -44,12 +44,17 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Ids of `text`, in which control tokens are recognised."""
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        ids = self.encode_more(text)
         return ids if self._bos is None else [self._bos, *ids]
+
+    def encode_more(self, text: str) -> list[int]:
+        """Ids of `text` behind others: nothing is put in front of it."""
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
 
     def count(self, text: str) -> int:
         """How many tokens `text` has."""
-        return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        return len(self.encode_more(text))
 
     def chat(self, messages: Iterable[tuple[str, str]], thinking_tokens: int = 0) -> str:
         """The prompt for (role, content) turns. Control tokens inside a content lose their power.

@@ -8,13 +8,14 @@ import pytest
 from tests.support.toy_embedder import ToyEmbedder
 from tests.unit.evaluation.evaluation_data import case, cases, write_data, write_questions
 from tests.unit.evaluation.test_reliability import chosen
+from tests.unit.evaluation.test_sensoriq import FirstAndLiked
 
 from lineside.cli import main
 from lineside.diagnosis.knowledge.calibration_file import read_calibration
 from lineside.diagnosis.knowledge.fusion import parse_calibration
 from lineside.evaluation.calibrate import calibrate_file, calibration_toml
 from lineside.evaluation.cases import EvaluationError
-from lineside.evaluation.suites import SAMPLE_FIELDS, Plan, run_suite
+from lineside.evaluation.suites import SAMPLE_FIELDS, Plan, run_suite, sensoriq_by_model, sensoriq_by_rules
 
 DEMO = Path(__file__).parents[3] / "demo"
 
@@ -62,14 +63,26 @@ def test_a_sample_is_asked_of_the_whole_base(tmp_path):
 
 
 def test_sensoriq_by_rules_is_the_prior(tmp_path):
-    result = run("sensoriq", write_questions(tmp_path))
+    result = sensoriq_by_rules(Plan(data=write_questions(tmp_path), plant=DEMO))
     assert result.metrics == {"questions": 4, "chance": 0.5, "prior": 0.5, "prior_nothing_held_out": 0.75}
 
 
-@pytest.mark.parametrize("suite", ["reports", "sensoriq"])
-def test_a_suite_without_data_fails(tmp_path, suite):
+def test_sensoriq_by_a_model_stands_beside_the_same_prior(tmp_path):
+    plan = Plan(data=write_questions(tmp_path), plant=DEMO, questions=3)
+    result = anyio.run(sensoriq_by_model, plan, "a-model", FirstAndLiked(), quiet)
+    assert result.metrics["asked"] == 3
+    assert result.metrics["prior"] == 0.5
+    assert len(result.samples) == 3
+    by_samples = [sum(row[place] for row in result.samples) / 3 for place in (2, 3)]
+    found = [result.metrics[name] for name in ("accuracy_of_the_likeliest", "accuracy")]
+    assert found == pytest.approx(by_samples, abs=1e-4)
+
+
+def test_a_suite_without_data_fails(tmp_path):
     with pytest.raises(EvaluationError, match="No such file"):
-        run(suite, tmp_path)
+        run("reports", tmp_path)
+    with pytest.raises(EvaluationError, match="No such file"):
+        sensoriq_by_rules(Plan(data=tmp_path, plant=DEMO))
 
 
 def test_a_plant_without_manuals_fails(tmp_path):

@@ -33,15 +33,23 @@ def test_a_sample_is_the_same_again(questions):
     assert sensoriq.sample_questions(questions, 0, 1) == questions
 
 
-def test_a_chooser_is_judged_by_its_choices(questions):
-    class First:
-        async def choose(self, question):
-            return 0
+class FirstAndLiked:
+    """Holds the first option for likeliest; likes `trap`, whatever it is asked."""
 
+    async def likelihoods(self, question):
+        return [-1.0 - place for place in range(len(question.options))]
+
+    async def priors(self, question):
+        return [0.0 if option == "trap" else -3.0 for option in question.options]
+
+
+def test_a_model_is_judged_with_and_without_its_own_prior(questions):
     async def run():
-        return [right async for _, right in sensoriq.asked(questions, First(), lambda: None)]
+        return [one async for one in sensoriq.answered(questions, FirstAndLiked(), lambda: None)]
 
-    assert anyio.run(run) == [False, True, True, False]
+    found = anyio.run(run)
+    assert [one.likeliest_right for one in found] == [False, True, True, False]
+    assert [one.beyond_prior_right for one in found] == [False, False, True, True]
 
 
 @pytest.mark.parametrize(
