@@ -13,6 +13,7 @@ from pathlib import Path
 import anyio
 
 from lineside import __version__
+from lineside.cli_backup import add_backup
 from lineside.cli_devices import add_devices
 from lineside.cli_eval import add_eval
 from lineside.cli_feedback import add_feedback
@@ -40,7 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _serve(arguments: argparse.Namespace) -> None:
     from lineside.app import serve  # noqa: PLC0415  (the other commands need no engine)
+    from lineside.backup.parts import place  # noqa: PLC0415
+    from lineside.backup.restore import finish_begun  # noqa: PLC0415
 
+    finish_begun(place(arguments.config))
     config = load_config(arguments.config)
     log.set_up(config.telemetry.log_level)
     # A watchdog ends a stuck daemon with SIGABRT: where every thread was is then in the log.
@@ -160,4 +164,5 @@ def _parser() -> argparse.ArgumentParser:
     add_power(commands, common)
     add_eval(commands, common)
     add_feedback(commands, common)
+    add_backup(commands, common)
     return parser

@@ -7,6 +7,7 @@ completes their futures only after the commit.
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import sqlite3
 import threading
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from lineside.errors import Reason, RejectedError
-from lineside.journal_file import Limits, insert, nearly_full, open_file, prune
+from lineside.journal_file import Limits, insert, nearly_full, open_file, prune, take
 from lineside.ports import IncomingReport, OutgoingAnswer
 
 log = logging.getLogger(__name__)
@@ -77,7 +78,12 @@ class Journal:
     def __init__(self, path: Path, limits: Limits) -> None:
         self._limits = limits
         self._boot_id = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-        self._connection = open_file(path, limits)
+        self._taken = take(path)
+        try:
+            self._connection = open_file(path, limits)
+        except BaseException:
+            os.close(self._taken)
+            raise
         self._accepts = 0
         self.nearly_full = nearly_full(self._connection)
         self._operations: queue.SimpleQueue[tuple[_Operation, Future[Any]] | None] = queue.SimpleQueue()
@@ -169,6 +175,7 @@ class Journal:
             self._operations.put(None)
             self._thread.join()
             self._connection.close()
+            os.close(self._taken)
 
     def _submit(self, operation: _Operation) -> Future[Any]:
         future: Future[Any] = Future()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ SCHEMA_VERSION = 1
 BUSY_TIMEOUT_S = 5.0
 # Of the bound; the rest is for answers.
 FULL = 0.8
+OWN = "make it writable for the daemon's user, or set [journal] path"
 
 _SCHEMA = f"""
 CREATE TABLE report (
@@ -61,11 +64,31 @@ class Limits:
     max_bytes: int
 
 
-def open_file(path: Path, limits: Limits) -> sqlite3.Connection:
-    """Open or create the file, check it, and take it for this process alone."""
-    hint = "another daemon may be running; else move the file away (it is kept, not used) and start again"
+def take(path: Path) -> int:
+    """Take the journal for this process alone; the handle holds it until it is closed.
+
+    A file of its own beside it: with a lock of SQLite's nobody could copy the journal while it is in use.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(handle)
+            raise
+    except BlockingIOError as error:
+        hint = "another daemon is running: stop it first, or give this one a state_dir of its own"
+        raise LinesideError("open journal", f"{path} is taken", hint) from error
+    except OSError as error:
+        raise LinesideError("open journal", f"{path}: {error.strerror}", OWN) from error
+    return handle
+
+
+def open_file(path: Path, limits: Limits) -> sqlite3.Connection:
+    """Open or create the file, and check it. The caller has taken it."""
+    hint = "move the file away (it is kept, not used) and start again; or lineside restore a backup"
+    try:
         # Reports are the plant's own affair.
         path.touch(mode=0o600)
         with path.open("r+b"):
@@ -73,7 +96,6 @@ def open_file(path: Path, limits: Limits) -> sqlite3.Connection:
         connection = sqlite3.connect(
             path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
         )
-        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         connection.execute("PRAGMA journal_mode = WAL")
         # FULL: a commit is on the disk before it returns. NORMAL would lose the last ones with the power.
         connection.execute("PRAGMA synchronous = FULL")
@@ -91,8 +113,7 @@ def open_file(path: Path, limits: Limits) -> sqlite3.Connection:
         connection.execute(f"PRAGMA max_page_count = {limits.max_bytes // page_size}")
         prune(connection, limits)
     except OSError as error:
-        own = "make it writable for the daemon's user, or set [journal] path"
-        raise LinesideError("open journal", f"{path}: {error.strerror}", own) from error
+        raise LinesideError("open journal", f"{path}: {error.strerror}", OWN) from error
     except sqlite3.Error as error:
         raise LinesideError("open journal", f"{path}: {error}", hint) from error
     return connection

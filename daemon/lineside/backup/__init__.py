@@ -1,0 +1,1 @@
+"""State of an installation, saved and put back, and a bundle for whoever helps."""
