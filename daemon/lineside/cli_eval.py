@@ -7,7 +7,7 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lineside.config import load_config
 
@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from lineside.diagnosis.knowledge.vectors import Embedder
     from lineside.evaluation.outcome import Outcome
     from lineside.evaluation.suites import Plan, Progress, Result
+
+    class Keep(Protocol):
+        """Writes what there is so far."""
+
+        def __call__(self, results: list[Result], *, complete: bool) -> None:
+            """`complete`: nothing is to come."""
+
 
 _PIPE_COLUMNS = 120
 _QUESTIONS = "sensoriq"
@@ -73,7 +80,12 @@ def _run(arguments: argparse.Namespace) -> None:
     from rich.console import Console  # noqa: PLC0415
 
     from lineside.evaluation.cases import data_directory  # noqa: PLC0415
-    from lineside.evaluation.output import document_of, print_results, write_document  # noqa: PLC0415
+    from lineside.evaluation.output import (  # noqa: PLC0415
+        document_of,
+        origin_of,
+        print_results,
+        write_document,
+    )
     from lineside.evaluation.suites import Plan  # noqa: PLC0415
 
     load_config(arguments.config)  # what is wrong with it is told here as by every command
@@ -89,17 +101,25 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.calibrate:
         _calibrate(plan, arguments.calibrate, arguments.model)
         return
-    results = anyio.run(_evaluate, arguments, plan)
+    command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    facts = {"embedder": plan.embedder.key if plan.embedder else "", "seed": plan.seed}
+    origin = origin_of(command)
+
+    def keep(results: list[Result], *, complete: bool) -> None:
+        if arguments.json:
+            document = document_of(results, origin, facts | {"complete": complete})
+            write_document(arguments.json, document)
+
+    results = anyio.run(_evaluate, arguments, plan, keep)
     # What reads a pipe wants columns whole.
     print_results(Console() if sys.stdout.isatty() else Console(width=_PIPE_COLUMNS), results)
-    if arguments.json:
-        facts = {"embedder": plan.embedder.key if plan.embedder else "", "seed": plan.seed}
-        command = " ".join(["lineside", *sys.argv[1:]])
-        write_document(arguments.json, document_of(results, command, facts))
 
 
-async def _evaluate(arguments: argparse.Namespace, plan: Plan) -> list[Result]:
-    """By rules over everything; by each model, and by rules once more, over the sample."""
+async def _evaluate(arguments: argparse.Namespace, plan: Plan, keep: Keep) -> list[Result]:
+    """By rules over everything; by each model, and by rules once more, over the sample.
+
+    What is measured is kept after every model: who stops the rest still has that.
+    """
     import dataclasses  # noqa: PLC0415
 
     from lineside.evaluation.suites import run_suite, sensoriq_by_rules  # noqa: PLC0415
@@ -116,9 +136,11 @@ async def _evaluate(arguments: argparse.Namespace, plan: Plan) -> list[Result]:
         if _QUESTIONS in asked:
             results.append(sensoriq_by_rules(plan))
         for bundle in arguments.model:
+            keep(results, complete=False)
             results += await _by_model(bundle, plan, suites, progress)
             if _QUESTIONS in asked:
                 results.append(await _asked_closed_book(bundle, plan, progress))
+        keep(results, complete=True)
     return results
 
 

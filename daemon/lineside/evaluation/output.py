@@ -32,7 +32,13 @@ _HEADINGS = {
 _NAMES = ("kind", "lang", "asset")
 
 
-def document_of(results: Sequence[Result], command: str, facts: dict[str, Any]) -> dict[str, Any]:
+def origin_of(command: str) -> dict[str, str]:
+    """What is measured, when it began and where: what is written later may not say another commit."""
+    begun = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    return {"commit": _commit(), "date": begun, "machine": _machine(), "command": command}
+
+
+def document_of(results: Sequence[Result], origin: dict[str, str], facts: dict[str, Any]) -> dict[str, Any]:
     """Metrics by name, what was measured by whom and where, and the raw samples."""
     metrics: dict[str, float] = {}
     for result in results:
@@ -40,10 +46,7 @@ def document_of(results: Sequence[Result], command: str, facts: dict[str, Any]) 
             metrics[_name(result, name)] = value
     return {
         "metrics": metrics,
-        "commit": _commit(),
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "machine": _machine(),
-        "command": command,
+        **origin,
         **facts,
         "tables": {f"{one.suite}.{one.mode}": one.table for one in results},
         "risk_coverage": {f"{one.suite}.{one.mode}": one.curve for one in results if one.curve},

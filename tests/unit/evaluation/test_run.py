@@ -171,10 +171,22 @@ def test_the_command_writes_metrics_and_samples(tmp_path, capsys):
     assert document["metrics"]["code_hit1"] == 1.0
     assert document["metrics"]["plant.rules.right"] == 1.0
     assert document["metrics"]["sensoriq.rules.prior"] == 0.5
+    assert document["complete"] is True
     for name in ("commit", "date", "machine", "command"):
         assert document[name]
     assert len(document["samples"]["reports.rules"]) == len(cases())
     assert "title_garbled" in capsys.readouterr().out
+
+
+def test_what_was_measured_before_a_model_failed_is_kept(tmp_path, capsys):
+    write_questions(write_data(tmp_path))
+    out = tmp_path / "out.json"
+    arguments = ["eval", "--data", str(tmp_path), "--plant", str(DEMO), "--json", str(out)]
+    assert main([*arguments, "--model", str(tmp_path / "absent")]) == 1
+    document = msgspec.json.decode(out.read_bytes())
+    assert document["complete"] is False
+    assert document["metrics"]["code_hit1"] == 1.0
+    assert "absent" in capsys.readouterr().err
 
 
 def test_the_command_fails_where_a_suite_has_no_data(tmp_path, capsys):
