@@ -48,6 +48,7 @@ from lineside.supervision.watchdog import Proof, feed, loading
 from lineside.telemetry.status import Sources, Status
 from lineside.transport.grpc.calls import CallDefaults
 from lineside.transport.grpc.server import GrpcServer, Served
+from lineside.transport.mqtt.copies import MqttCopies
 from lineside.transport.mqtt.link import MqttLink
 from lineside.transport.mqtt.managed import ManagedBroker
 from lineside.writer import writer_of
@@ -271,7 +272,8 @@ class App:
         limits = DeskLimits(engine.slots, self._config.mqtt.max_pending_reports, engine.default_timeout_ms)
         loop = asyncio.get_running_loop()
         zone = self._gateways.zone
-        return Desk(self._journal, diagnoser, limits, self._status.count, loop, self._feedback, zone)
+        copies = MqttCopies(self._config.mqtt.alarm_expiry_s)
+        return Desk(self._journal, diagnoser, limits, self._status.count, loop, self._feedback, zone, copies)
 
     async def _start_grpc(self, diagnoser: Diagnoser) -> GrpcServer | None:
         config = self._config

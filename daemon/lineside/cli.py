@@ -155,7 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     status.set_defaults(run=_status)
 
     schema = commands.add_parser("schema", help="print a document's JSON Schema")
-    schema.add_argument("document", choices=("report", "diagnosis", "feedback", "receipt"))
+    schema.add_argument("document", choices=("report", "diagnosis", "brief", "feedback", "receipt"))
     schema.set_defaults(run=_schema)
 
     add_kb(commands, common)

@@ -61,7 +61,7 @@ class GrpcConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class MqttConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[mqtt]. `broker`: managed (a Mosquitto of the daemon's own), external, or off.
 
-    `mappings`: files, relative to the configuration's directory.
+    `mappings`: files, relative to the configuration's directory. `forms`: how answers are published, too.
     """
 
     broker: Literal["managed", "external", "off"] = "managed"
@@ -78,6 +78,8 @@ class MqttConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     receive_maximum: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 16
     max_pending_reports: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1000
     mappings: Annotated[tuple[str, ...], msgspec.Meta(max_length=64)] = ()
+    forms: tuple[Literal["brief", "text", "alarm"], ...] = ()
+    alarm_expiry_s: Annotated[int, msgspec.Meta(ge=60, le=4_294_967_294)] = 604_800
     reply_topics: tuple[str, ...] = ("lineside/v1/diagnosis/#", "lineside/reply/#", "response/#")
     managed_dir: str = ""
     mosquitto: str = ""

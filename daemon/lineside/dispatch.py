@@ -17,15 +17,16 @@ import anyio
 import anyio.abc
 import msgspec
 
+from lineside.diagnosis.answers import cleared_diagnosis, error_diagnosis
 from lineside.diagnosis.diagnosis import Diagnosis, encode_diagnosis
-from lineside.diagnosis.pipeline import error_diagnosis
-from lineside.diagnosis.report import Report, parse_report, priority_of
+from lineside.diagnosis.report import Report, alarm_key, is_cleared, parse_report, priority_of
 from lineside.errors import REASONS, Reason, RejectedError
 from lineside.feedback.desk import refusal_receipt
 from lineside.feedback.verdict import Receipt, encode_receipt
+from lineside.forms import formed
 from lineside.gateways.own import own_report
 from lineside.journal import Accepted, Journal, NewReport, OpenReport
-from lineside.ports import Call, Diagnoser, FeedbackTaker, IncomingReport, OutgoingAnswer
+from lineside.ports import Call, Copies, Copy, Diagnoser, FeedbackTaker, IncomingReport, OutgoingAnswer
 from lineside.serving.request import Principal, Priority
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ class Desk:
     loop: asyncio.AbstractEventLoop
     feedback: FeedbackTaker
     zone: tzinfo | None = None
+    copies: Copies | None = None
     trouble: str = ""
     pending: int = 0
     unpublished: int = 0
@@ -117,12 +119,18 @@ class Desk:
         backlog = await asyncio.wrap_future(self.journal.unpublished())
         self.unpublished = len(backlog)
         seen = {answer.row for answer in backlog}
-        for answer in backlog:
+        for answer in filter(None, map(self._formed, backlog)):
             yield answer
         while True:
             answer = await outbox.get()
-            if answer.row not in seen:
-                yield answer
+            if answer.row not in seen and (ready := self._formed(answer)):
+                yield ready
+
+    def _formed(self, answer: OutgoingAnswer) -> OutgoingAnswer | None:
+        ready = formed(answer)
+        if ready is None:
+            self.published(answer.row)
+        return ready
 
     async def run(self) -> None:
         """Resume what is unanswered, then answer as reports come, until cancelled."""
@@ -139,7 +147,11 @@ class Desk:
         unlike = ""
         try:
             report = self._parse(incoming)
-            self._check_room()
+            if is_cleared(report):
+                self.count("reports_cleared")
+                answer = encode_diagnosis(cleared_diagnosis(report))
+            else:
+                self._check_room()
         except Exception as error:  # noqa: BLE001  (whatever it is, the sender hears of it)
             refusal = _refusal_of(error)
             fields = {"device": incoming.device, "reason": refusal.reason.value, "field": refusal.field}
@@ -150,7 +162,14 @@ class Desk:
             unlike = uuid.uuid4().hex if REASONS[refusal.reason].retry else ""
         timeout_ms = report.deadline_ms if report else None
         urgency = priority_of(report) if report else Priority.NORMAL
-        return NewReport(incoming, _key(incoming, report) + unlike, int(urgency), timeout_ms, answer)
+        key, copies = _key(incoming, report) + unlike, self._copies(incoming, report)
+        return NewReport(incoming, key, int(urgency), timeout_ms, answer, copies)
+
+    def _copies(self, incoming: IncomingReport, report: Report | None) -> tuple[Copy, ...]:
+        if self.copies is None:
+            return ()
+        key, cleared = ("", False) if report is None else (alarm_key(report), is_cleared(report))
+        return self.copies(incoming, key, cleared=cleared)
 
     def _parse(self, incoming: IncomingReport) -> Report:
         if incoming.refusal is not None:
@@ -198,8 +217,8 @@ class Desk:
         if accepted.fresh:
             self.count("reports_accepted")
             self._enqueue(_Ticket(urgency, accepted.report))
-        elif accepted.delivery is not None:
-            self._publish(accepted.delivery)
+        for delivery in accepted.deliveries:
+            self._publish(delivery)
 
     def _enqueue(self, ticket: _Ticket) -> None:
         heapq.heappush(self._tickets, ticket)

@@ -20,7 +20,7 @@ from typing import Any
 
 from lineside.errors import Reason, RejectedError
 from lineside.journal_file import Limits, insert, nearly_full, open_file, prune, take
-from lineside.ports import IncomingReport, OutgoingAnswer
+from lineside.ports import Copy, IncomingReport, OutgoingAnswer
 
 log = logging.getLogger(__name__)
 
@@ -33,22 +33,26 @@ _OPEN_COLUMNS = "id, device, urgency, timeout_ms, attempts, boot_id, received_bo
 
 @dataclass(frozen=True, slots=True)
 class NewReport:
-    """What is stored of a report. `key` is the same for a repeat of it. `answer`: it is refused at once."""
+    """What is stored of a report. `key` is the same for a repeat of it. `answer`: it is answered at once.
+
+    `copies`: where else its answer goes.
+    """
 
     incoming: IncomingReport
     key: str
     urgency: int
     timeout_ms: int | None
     answer: bytes | None = None
+    copies: tuple[Copy, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The commit's outcome: work to do when `fresh`, or an answer to publish when one is there already."""
+    """The commit's outcome: work to do when `fresh`, or what to publish when an answer is there already."""
 
     report: int
     fresh: bool
-    delivery: OutgoingAnswer | None
+    deliveries: tuple[OutgoingAnswer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +134,7 @@ class Journal:
             row = connection.execute(query, (report,)).fetchone()
             if row is None:
                 return None
-            asked = self._deliveries(connection, "r.id = ? AND d.published = 0", report)
+            asked = self._deliveries(connection, "r.id = ? AND d.published = 0 AND d.form = 'full'", report)
             left = [delivery.remaining_ms for delivery in asked]
             last = None if None in left else max((ms for ms in left if ms is not None), default=None)
             return replace(self._open_report(row), remaining_ms=last)
@@ -219,9 +223,11 @@ class Journal:
             (new.key, now_s - REPEAT_WINDOW_S),
         ).fetchone()
         report, answer = known or (self._add_report(connection, new, now_s, now_boot_ns), new.answer)
-        delivery = self._add_delivery(connection, report, new.incoming, now_boot_ns)
-        found = self._deliveries(connection, "d.id = ?", delivery) if answer is not None else []
-        return Accepted(report, known is None and answer is None, found[0] if found else None)
+        deliveries = self._add_deliveries(connection, report, new, now_boot_ns)
+        if answer is None:
+            return Accepted(report, fresh=known is None)
+        found = [self._deliveries(connection, "d.id = ?", delivery)[0] for delivery in deliveries]
+        return Accepted(report, fresh=False, deliveries=tuple(found))
 
     def _add_report(
         self, connection: sqlite3.Connection, new: NewReport, now_s: float, now_boot_ns: int
@@ -242,12 +248,37 @@ class Journal:
             answer=new.answer,
         )
 
+    def _add_deliveries(
+        self, connection: sqlite3.Connection, report: int, new: NewReport, now_boot_ns: int
+    ) -> list[int]:
+        """The full answer's, then its copies'; a delivery that still waits is not added again."""
+        incoming = new.incoming
+        full = Copy("full", incoming.reply_topic, incoming.remaining_ms)
+        added = [self._add_delivery(connection, report, incoming, full, now_boot_ns)]
+        for copy in new.copies:
+            if copy.form == "cleared":
+                # What has not been retained yet must not be after this.
+                given_up = (
+                    "UPDATE delivery SET published = 1 WHERE published = 0 AND form = 'alarm' AND topic = ?"
+                )
+                connection.execute(given_up, (copy.topic,))
+            added.append(self._add_delivery(connection, report, incoming, copy, now_boot_ns))
+        return added
+
     def _add_delivery(
-        self, connection: sqlite3.Connection, report: int, incoming: IncomingReport, now_boot_ns: int
+        self,
+        connection: sqlite3.Connection,
+        report: int,
+        incoming: IncomingReport,
+        copy: Copy,
+        now_boot_ns: int,
     ) -> int:
+        # Who hears a copy has not asked: the correlation is the asker's.
+        correlation = incoming.correlation if copy.form == "full" else b""
         known = connection.execute(
-            "SELECT id FROM delivery WHERE report = ? AND topic = ? AND correlation = ? AND published = 0",
-            (report, incoming.reply_topic, incoming.correlation),
+            "SELECT id FROM delivery WHERE report = ? AND topic = ? AND correlation = ? AND form = ?"
+            " AND published = 0",
+            (report, copy.topic, correlation, copy.form),
         ).fetchone()
         if known is not None:
             return int(known[0])
@@ -255,25 +286,28 @@ class Journal:
             connection,
             "delivery",
             report=report,
-            topic=incoming.reply_topic,
-            correlation=incoming.correlation,
+            topic=copy.topic,
+            correlation=correlation,
             mqtt5=incoming.mqtt5,
-            expiry_ms=incoming.remaining_ms,
+            expiry_ms=copy.expiry_ms,
             received_boot_ns=now_boot_ns,
             boot_id=self._boot_id,
+            form=copy.form,
         )
 
     def _deliveries(self, connection: sqlite3.Connection, where: str, *values: int) -> list[OutgoingAnswer]:
         query = f"""SELECT d.id, d.topic, r.answer, d.correlation, d.mqtt5, d.expiry_ms, d.received_boot_ns,
-            d.boot_id FROM delivery d JOIN report r ON r.id = d.report WHERE {where} ORDER BY d.id"""  # noqa: S608
+            d.boot_id, d.form FROM delivery d JOIN report r ON r.id = d.report WHERE {where} ORDER BY d.id"""  # noqa: S608
         return [self._outgoing(row) for row in connection.execute(query, values)]
 
     def _outgoing(self, row: tuple[Any, ...]) -> OutgoingAnswer:
-        delivery, topic, answer, correlation, mqtt5, expiry_ms, received_boot_ns, boot_id = row
+        delivery, topic, answer, correlation, mqtt5, expiry_ms, received_boot_ns, boot_id, form = row
         answer = answer or b""
         if expiry_ms is not None:
             expiry_ms -= self._waited_ns(boot_id, received_boot_ns) // 1_000_000
-        return OutgoingAnswer(delivery, topic, bytes(answer), bytes(correlation), bool(mqtt5), expiry_ms)
+        return OutgoingAnswer(
+            delivery, topic, bytes(answer), bytes(correlation), bool(mqtt5), expiry_ms, form
+        )
 
     def _open_report(self, row: tuple[Any, ...]) -> OpenReport:
         report, device, urgency, timeout_ms, attempts, boot_id, received_boot_ns, payload = row

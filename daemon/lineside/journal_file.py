@@ -11,7 +11,7 @@ from typing import Any
 
 from lineside.errors import LinesideError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_TIMEOUT_S = 5.0
 # Of the bound; the rest is for answers.
 FULL = 0.8
@@ -42,7 +42,8 @@ CREATE TABLE delivery (
     expiry_ms INTEGER,
     received_boot_ns INTEGER NOT NULL,
     boot_id TEXT NOT NULL,
-    published INTEGER NOT NULL DEFAULT 0
+    published INTEGER NOT NULL DEFAULT 0,
+    form TEXT NOT NULL DEFAULT 'full'
 ) STRICT;
 CREATE INDEX delivery_report ON delivery (report);
 CREATE INDEX delivery_open ON delivery (id) WHERE published = 0;
@@ -54,6 +55,10 @@ CREATE TABLE call (
 ) STRICT;
 PRAGMA user_version = {SCHEMA_VERSION};
 """
+_FROM_1 = f"""BEGIN IMMEDIATE;
+ALTER TABLE delivery ADD COLUMN form TEXT NOT NULL DEFAULT 'full';
+PRAGMA user_version = {SCHEMA_VERSION};
+COMMIT;"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,8 @@ def open_file(path: Path, limits: Limits) -> sqlite3.Connection:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version == 0:
             connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+        elif version == 1:
+            connection.executescript(_FROM_1)
         elif version != SCHEMA_VERSION:
             message = f"{path} has schema {version}, this daemon writes {SCHEMA_VERSION}"
             raise LinesideError("open journal", message, "start the version of lineside that wrote it")

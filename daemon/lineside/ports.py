@@ -105,6 +105,11 @@ class FeedbackTaker(Protocol):
 
 Verb = Literal["fault", "feedback"]
 
+# How an answer is published: whole; in few bytes for a controller, or for people; retained while its alarm
+# stands; and what takes that away again.
+Form = Literal["full", "brief", "text", "alarm", "cleared"]
+Wanted = Literal["brief", "text", "alarm"]
+
 
 @dataclass(frozen=True, slots=True)
 class IncomingReport:
@@ -114,7 +119,7 @@ class IncomingReport:
 
     `remaining_ms` is what is left of the message's expiry (None: no expiry).
 
-    `refusal`: it could not be mapped.
+    `refusal`: it could not be mapped. `wanted`: how else its answer is published, beside the full one.
     """
 
     device: str
@@ -126,6 +131,7 @@ class IncomingReport:
     remaining_ms: int | None
     verb: Verb = "fault"
     refusal: RejectedError | None = None
+    wanted: tuple[Wanted, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +147,23 @@ class OutgoingAnswer:
     correlation: bytes
     mqtt5: bool
     remaining_ms: int | None
+    form: Form = "full"
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One more way in which an answer is published. `expiry_ms` of its own, else the report's."""
+
+    form: Form
+    topic: str
+    expiry_ms: int | None = None
+
+
+class Copies(Protocol):
+    """The transport's names for where else an answer goes."""
+
+    def __call__(self, incoming: IncomingReport, alarm_key: str, *, cleared: bool) -> tuple[Copy, ...]:
+        """Of a report whose alarm has this key (empty: it could not be read)."""
 
 
 class Inbox(Protocol):

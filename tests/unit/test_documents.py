@@ -20,7 +20,7 @@ else:
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("document", ["report", "diagnosis", "feedback", "receipt"])
+@pytest.mark.parametrize("document", ["report", "diagnosis", "brief", "feedback", "receipt"])
 def test_the_published_schema_is_the_structs(document):
     published = json.loads((ROOT / "docs" / "schema" / f"{document}.schema.json").read_text("utf-8"))
     assert published == json_schemas()[document], f"run: lineside schema {document} > docs/schema/..."

@@ -91,6 +91,26 @@ def diagnosis_of(
     )
 
 
+def cleared_diagnosis(report: Report, language: Language = "en", clock: Clock | None = None) -> Diagnosis:
+    """The answer to a report that an alarm has gone: there is nothing to find out."""
+    clock = clock or Clock()
+    language = language_of(report.locale, language)
+    return Diagnosis(
+        id=report.id or report.request_id,
+        diagnosis_id=clock.ulid(),
+        dev=DeviceRef(id=report.dev.id),
+        alarm=AlarmRef(code=report.alarm.code, count=report.alarm.count),
+        received_at=clock.now(),
+        time_quality="synced" if clock.synced() else "unsynced",
+        status="ok",
+        mode="rules",
+        severity="low",
+        lang=language,
+        safety=(phrase("safety", language),),
+        meaning=phrase("cleared", language),
+    )
+
+
 def error_diagnosis(  # noqa: PLR0913 all but the first have defaults and names
     refusal: RejectedError,
     *,

@@ -95,6 +95,22 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     log: Annotated[tuple[Line, ...], msgspec.Meta(max_length=20)] = ()
 
 
+# What an alarm's `state` says once it has gone.
+CLEARED = frozenset({"cleared", "inactive", "normal", "rtn"})
+
+
+def is_cleared(report: Report) -> bool:
+    """Whether it says that the alarm has gone."""
+    return report.alarm.state.strip().casefold() in CLEARED
+
+
+def alarm_key(report: Report) -> str:
+    """What tells this alarm from the device's others, also when it clears: code, bit, or else the text."""
+    alarm = report.alarm
+    bit = f"{alarm.word.strip()}.{alarm.bit}" if alarm.word.strip() else ""
+    return alarm.code.strip() or bit or alarm.text.strip()
+
+
 _URGENCIES = ((801, Priority.CRITICAL), (601, Priority.HIGH), (301, Priority.NORMAL))
 
 

@@ -8,12 +8,19 @@ import msgspec
 
 from lineside.diagnosis.diagnosis import Diagnosis
 from lineside.diagnosis.report import Report
+from lineside.diagnosis.short import Brief
 from lineside.feedback.verdict import Feedback, Receipt
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
-_DOCUMENTS = {"report": Report, "diagnosis": Diagnosis, "feedback": Feedback, "receipt": Receipt}
+_DOCUMENTS = {
+    "report": Report,
+    "diagnosis": Diagnosis,
+    "brief": Brief,
+    "feedback": Feedback,
+    "receipt": Receipt,
+}
 
 
 def json_schemas() -> dict[str, dict[str, Any]]:

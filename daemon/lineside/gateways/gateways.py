@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import tzinfo
 from pathlib import Path
 
@@ -30,7 +31,8 @@ class Gateways:
         for mapping in self._mappings:
             wild = match(mapping.topic, topic)
             if wild is not None:
-                return apply(mapping, topic_of(mapping, topic, wild), payload, self.zone)
+                reports = apply(mapping, topic_of(mapping, topic, wild), payload, self.zone)
+                return [replace(report, forms=mapping.forms) for report in reports]
         return None
 
 

@@ -24,6 +24,7 @@ from lineside.gateways.written import (
     Reading,
     WrittenMapping,
 )
+from lineside.ports import Wanted
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -73,6 +74,7 @@ class Mapping:
     fields: tuple[Field, ...]
     readings: tuple[NamedReading, ...]
     all_readings: EachReading | None
+    forms: tuple[Wanted, ...] | None
 
     @property
     def names_device(self) -> bool:
@@ -140,6 +142,7 @@ def _checked(written: WrittenMapping) -> Mapping:
         fields=fields,
         readings=tuple(_reading(name, one) for name, one in written.values.items()),
         all_readings=None if written.all_values is None else _all(written.all_values),
+        forms=written.forms,
     )
     _check_device(mapping)
     return mapping

@@ -15,6 +15,7 @@ from lineside.diagnosis.report import MAX_DEVICE_ID, MAX_REPORT_BYTES
 from lineside.errors import RejectedError
 from lineside.gateways.decode import plain, to_document, to_text
 from lineside.gateways.times import rfc3339
+from lineside.ports import Wanted
 
 MAX_ID_CHARACTERS = 128
 MAX_NESTING = 8
@@ -23,13 +24,17 @@ CODES = ("code", "word")
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """A report as it came out of a message, for `device`; `refusal`: why it is none."""
+    """A report as it came out of a message, for `device`; `refusal`: why it is none.
+
+    `forms`: how else its answer is published; None: as the configuration says.
+    """
 
     device: str
     payload: bytes
     request_id: str = ""
     reply_to: str = ""
     refusal: RejectedError | None = None
+    forms: tuple[Wanted, ...] | None = None
 
 
 def own_report(payload: bytes, named: str, zone: tzinfo | None) -> Mapped:

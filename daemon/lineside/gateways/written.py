@@ -8,6 +8,7 @@ import msgspec
 
 from lineside.diagnosis.report import Alarm, Device, Report
 from lineside.gateways.source import Written
+from lineside.ports import Wanted
 
 MAX_MAPPINGS = 64
 
@@ -74,6 +75,7 @@ class WrittenMapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     report: ReportSources = ReportSources()
     values: dict[str, str | Reading] = {}
     all_values: AllReadings | None = None
+    forms: tuple[Wanted, ...] | None = None
 
 
 class MappingFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

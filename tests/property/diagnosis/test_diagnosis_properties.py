@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lineside.diagnosis.answers import Clock, Frame, diagnosis_of
+from lineside.diagnosis.diagnosis import AlarmRef, Cause, Check, DeviceRef, Diagnosis
 from lineside.diagnosis.guide import Guide
 from lineside.diagnosis.knowledge.codes import code_keys
 from lineside.diagnosis.knowledge.entry import Entry, Text
@@ -20,7 +21,9 @@ from lineside.diagnosis.prompt import Data, as_data, fit
 from lineside.diagnosis.render import render_text
 from lineside.diagnosis.report import Alarm, Device, Report, Stats, Value, Window
 from lineside.diagnosis.rules import SEVERITIES, answer_by_rules, findings_of, severity_floor
-from lineside.errors import RejectedError
+from lineside.diagnosis.said import clean
+from lineside.diagnosis.short import MAX_BRIEF_BYTES, MAX_TEXT_BYTES, Brief, encode_brief, summary
+from lineside.errors import Reason, RejectedError
 
 letters = st.text(st.characters(codec="utf-8"), max_size=60)
 lines = st.text(st.characters(codec="utf-8"), max_size=1000)
@@ -238,3 +241,44 @@ def test_a_rendered_answer_is_plain_text(report, found, language):
     answer = answer_by_rules(report, found, language)
     diagnosis = diagnosis_of(report, answer, Frame("now", language, "1"), {}, Clock())
     assert "\x1b" not in render_text(diagnosis)
+
+
+any_text = st.text(max_size=300) | st.text('ab \0\\"\u0301电🔧', max_size=300)
+checks = st.builds(
+    Check, text=any_text, kind=st.just("inspect"), isolate=st.booleans(), refs=st.just(("K1",))
+)
+diagnoses = st.builds(
+    Diagnosis,
+    id=letters,
+    diagnosis_id=st.just("D"),
+    dev=st.builds(DeviceRef, id=st.text(max_size=128)),
+    alarm=st.builds(AlarmRef, code=st.text(max_size=64)),
+    received_at=st.just(""),
+    status=st.sampled_from(["ok", "abstain", "error"]),
+    reason=st.sampled_from(["", *(reason.value for reason in Reason)]),
+    message=any_text,
+    mode=st.just("rules"),
+    severity=severities,
+    lang=st.sampled_from(["en", "zh"]),
+    safety=st.lists(any_text, min_size=1, max_size=4).map(tuple),
+    meaning=any_text,
+    causes=st.lists(st.builds(Cause, text=any_text, refs=st.just(("K1",))), max_size=3).map(tuple),
+    checks=st.lists(checks, max_size=4).map(tuple),
+)
+
+
+@given(diagnoses)
+def test_short_forms_keep_their_bounds_and_cut_safety_last(diagnosis):
+    raw, text = encode_brief(diagnosis), summary(diagnosis)
+    brief = msgspec.json.decode(raw, type=Brief)
+    safety = " ".join(clean(line) for line in diagnosis.safety)
+    assert len(raw) <= MAX_BRIEF_BYTES
+    assert len(text.encode()) <= MAX_TEXT_BYTES
+    assert "\0" not in text
+    if brief.safe != safety:
+        assert brief.safe.endswith("…")
+        assert (brief.mean, brief.do, brief.cause) == ("", "", "")
+        assert len(raw) > MAX_BRIEF_BYTES - 16
+    if safety not in text:
+        assert len(text.splitlines()) == 3
+        assert len(text.encode()) > MAX_TEXT_BYTES - 16

@@ -16,9 +16,9 @@ from lineside.errors import Reason, RejectedError
 from lineside.feedback.desk import FeedbackDesk
 from lineside.feedback.store import FeedbackStore, Issued
 from lineside.feedback.verdict import Receipt
-from lineside.journal import Journal
+from lineside.journal import Journal, NewReport
 from lineside.journal_file import Limits
-from lineside.ports import IncomingReport, Retrieved
+from lineside.ports import Copy, IncomingReport, Retrieved
 
 pytestmark = pytest.mark.anyio
 
@@ -56,6 +56,12 @@ class Diagnoser:
         )
 
 
+def copies(incoming, alarm_key, *, cleared):
+    """Topics of the test's own."""
+    forms = [form if form != "alarm" or not cleared else "cleared" for form in incoming.wanted]
+    return tuple(Copy(form, f"{form}/{incoming.device}/{alarm_key}") for form in forms)
+
+
 class Bench:
     """A desk on a real journal, and what came out of it."""
 
@@ -68,6 +74,7 @@ class Bench:
         self.feedback = FeedbackDesk(self.verdicts, self.counters.append)
         loop = asyncio.get_running_loop()
         self.desk = Desk(self.journal, diagnoser, limits, self.counters.append, loop, self.feedback)
+        self.desk.copies = copies
         self.answers = []
         self.arrived = anyio.Event()
         self.stored = []
@@ -80,11 +87,14 @@ class Bench:
             self.answers.append(answer)
             self.arrived.set()
 
-    async def wait(self, count):
+    async def wait_for(self, count):
         with anyio.fail_after(5):
             while len(self.answers) < count:
                 await self.arrived.wait()
                 self.arrived = anyio.Event()
+
+    async def wait(self, count):
+        await self.wait_for(count)
         return [msgspec.json.decode(answer.payload, type=Diagnosis) for answer in self.answers]
 
 
@@ -489,3 +499,57 @@ async def test_while_the_journal_cannot_write_nothing_is_acknowledged_and_then_n
         bench.journal._connection.execute("PRAGMA query_only = 0")
         await bench.wait(1)
     assert len(bench.stored) == 1
+
+
+ALL = ("brief", "text", "alarm")
+
+
+async def test_an_answer_goes_out_in_every_form_that_is_wanted(path):
+    async with working(Bench(path, Diagnoser())) as bench:
+        bench.accept(dataclasses.replace(incoming(), wanted=ALL))
+        await bench.wait_for(4)
+    full, brief, text, alarm = bench.answers
+    assert [one.topic for one in bench.answers[1:]] == [f"{form}/L1/M1/F012" for form in ALL]
+    assert json.loads(brief.payload)["code"] == "F012"
+    assert text.payload.startswith(b"LOW L1/M1 F012\n")
+    assert alarm.payload == full.payload
+
+
+async def test_what_is_refused_is_told_in_every_form_but_the_retained_one(path):
+    async with working(Bench(path, Diagnoser())) as bench:
+        bench.accept(dataclasses.replace(incoming(sev=2000), wanted=ALL))
+        await bench.wait_for(3)
+        await anyio.sleep(0.05)
+    assert [one.form for one in bench.answers] == ["full", "brief", "text"]
+    assert json.loads(bench.answers[1].payload)["st"] == "invalid"
+
+
+async def test_a_cleared_alarm_is_answered_without_the_diagnoser_however_many_reports_wait(path):
+    diagnoser = Diagnoser()
+    diagnoser.gate = anyio.Event()
+    async with working(Bench(path, diagnoser, max_pending=1)) as bench:
+        bench.accept(dataclasses.replace(incoming(), wanted=ALL))
+        await anyio.sleep(0.05)
+        gone = incoming(alarm={"code": "F012", "state": "Cleared"})
+        bench.accept(dataclasses.replace(gone, wanted=ALL))
+        await bench.wait_for(4)
+        assert [one.form for one in bench.answers] == ["full", "brief", "text", "cleared"]
+        assert bench.answers[3].payload == b""
+        assert bench.answers[3].topic == "cleared/L1/M1/F012"
+        assert "has cleared" in bench.answers[2].payload.decode()
+        diagnoser.gate.set()
+        await bench.wait_for(7)
+    assert len(diagnoser.asked) == 1
+    assert "reports_cleared" in bench.counters
+    assert json.loads(bench.answers[0].payload)["status"] == "ok"
+
+
+async def test_a_stored_answer_of_another_shape_has_no_other_form(path):
+    bench = Bench(path, Diagnoser())
+    new = NewReport(incoming(), "k", 2, 1000, b"{}", (Copy("brief", "b"),))
+    bench.journal.accept(new).result(5)
+    async with working(bench, run=False):
+        await bench.wait_for(1)
+        await anyio.sleep(0.05)
+        assert [one.form for one in bench.answers] == ["full"]
+        assert [one.form for one in bench.journal.unpublished().result(5)] == ["full"]

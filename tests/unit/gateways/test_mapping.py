@@ -30,6 +30,7 @@ CODE = 'alarm.code = "/code"'
         (simple(CODE, 'device = "{2}{x}"'), r"device"),
         (simple('dev.id = { topic = "x" }\n' + CODE), r"report\.dev\.id: 'x' names no level"),
         (simple(CODE, 'separator = ";"'), r"separator: it goes with"),
+        (simple(CODE, 'forms = ["sms"]'), r"\$\.mapping\[0\]\.forms"),
         (simple(CODE, 'format = "xml"'), r"\$\.mapping\[0\]\.format"),
         (simple(CODE, 'format = "report"'), r"report: with format"),
         (simple(CODE, "ignore = [{ equals = [0] }]"), r"ignore: one of"),

@@ -2,13 +2,14 @@ import contextlib
 import sqlite3
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
 from lineside.errors import LinesideError, Reason, RejectedError
 from lineside.journal import Journal, NewReport
 from lineside.journal_file import Limits
-from lineside.ports import IncomingReport
+from lineside.ports import Copy, IncomingReport
 
 LIMITS = Limits(keep_answers=100, max_bytes=1 << 26)
 
@@ -19,6 +20,10 @@ def incoming(*, device="L1/M1", topic="reply", correlation=b"c1", payload=b"{}",
 
 def new(key="k", *, urgency=2, timeout_ms=1000, answer=None, **fields):
     return NewReport(incoming(**fields), key, urgency, timeout_ms, answer)
+
+
+def with_copies(key, copies, *, answer=None, **fields):
+    return replace(new(key, answer=answer, **fields), copies=copies)
 
 
 @pytest.fixture
@@ -62,7 +67,7 @@ def test_an_answer_goes_to_where_the_report_said(journal):
 def test_a_repeat_of_an_open_report_is_no_new_work_and_gets_the_answer_too(journal):
     first = journal.accept(new(correlation=b"1")).result(5)
     second = journal.accept(new(correlation=b"2")).result(5)
-    assert (first.fresh, second.fresh, second.delivery) == (True, False, None)
+    assert (first.fresh, second.fresh, second.deliveries) == (True, False, ())
     answers = journal.answer(first.report, b"a").result(5)
     assert [answer.correlation for answer in answers] == [b"1", b"2"]
 
@@ -72,7 +77,8 @@ def test_a_repeat_of_an_answered_report_gets_the_stored_answer(journal):
     journal.answer(report, b"stored").result(5)
     again = journal.accept(new(correlation=b"later")).result(5)
     assert not again.fresh
-    assert (again.delivery.payload, again.delivery.correlation) == (b"stored", b"later")
+    (delivery,) = again.deliveries
+    assert (delivery.payload, delivery.correlation) == (b"stored", b"later")
 
 
 def test_a_redelivery_of_the_same_message_is_answered_once(journal):
@@ -137,7 +143,7 @@ def test_what_is_left_of_the_expiry_shrinks(journal):
 def test_a_refused_report_is_stored_with_its_answer_and_without_its_payload(journal, path):
     accepted = journal.accept(new(payload=b"x" * 1000, answer=b"refused")).result(5)
     assert not accepted.fresh
-    assert accepted.delivery.payload == b"refused"
+    assert accepted.deliveries[0].payload == b"refused"
     journal.close()
     assert rows(path, "SELECT length(payload), answer FROM report") == [(0, b"refused")]
 
@@ -191,7 +197,7 @@ def test_finished_reports_are_pruned_and_open_ones_never(path):
     kept = journal.accept(new("open")).result(5).report
     for number in range(1200):
         report = journal.accept(new(str(number), answer=b"a")).result(5)
-        journal.published(report.delivery.row)
+        journal.published(report.deliveries[0].row)
     journal.close()
     ((count,),) = rows(path, "SELECT count(*) FROM report")
     assert 100 <= count <= 100 + 500 + 1
@@ -259,6 +265,66 @@ def test_a_file_that_is_no_journal_is_refused_with_a_remedy(path):
     path.write_bytes(b"not a database" * 100)
     with pytest.raises(LinesideError, match="move the file away"):
         Journal(path, LIMITS)
+
+
+COPIES = (Copy("brief", "brief/L1", 5000), Copy("alarm", "alarm/L1/F", 60_000))
+
+
+def test_an_answer_goes_to_every_form_and_only_the_asked_for_one_has_the_correlation(journal):
+    report = journal.accept(with_copies("k", COPIES)).result(5).report
+    answers = journal.answer(report, b"a").result(5)
+    assert [(one.form, one.topic, one.correlation) for one in answers] == [
+        ("full", "reply", b"c1"),
+        ("brief", "brief/L1", b""),
+        ("alarm", "alarm/L1/F", b""),
+    ]
+    assert answers[0].remaining_ms is None
+    assert 0 < answers[1].remaining_ms <= 5000 < answers[2].remaining_ms
+
+
+def test_a_repeat_gets_every_form_again_once_each_has_been_published(journal):
+    report = journal.accept(with_copies("k", COPIES)).result(5).report
+    first = journal.answer(report, b"a").result(5)
+    again = journal.accept(with_copies("k", COPIES)).result(5).deliveries
+    assert [one.row for one in again] == [one.row for one in first]
+    for one in first:
+        journal.published(one.row).result(5)
+    later = journal.accept(with_copies("k", COPIES)).result(5).deliveries
+    assert [one.form for one in later] == ["full", "brief", "alarm"]
+    assert {one.row for one in later}.isdisjoint(one.row for one in first)
+
+
+def test_a_copy_does_not_keep_a_report_alive_that_nobody_waits_for(journal):
+    report = journal.accept(with_copies("k", COPIES, remaining_ms=1000)).result(5).report
+    assert journal.begin(report).result(5).remaining_ms <= 1000
+
+
+def test_what_has_cleared_is_not_retained_after_that(path):
+    journal = Journal(path, LIMITS)
+    report = journal.accept(with_copies("active", COPIES)).result(5).report
+    cleared = (Copy("cleared", "alarm/L1/F"), Copy("cleared", "alarm/L1/other"))
+    journal.accept(with_copies("gone", cleared, answer=b"c")).result(5)
+    assert [one.form for one in journal.answer(report, b"a").result(5)] == ["full", "brief"]
+    journal.close()
+    journal = Journal(path, LIMITS)
+    waiting = [(one.form, one.topic) for one in journal.unpublished().result(5)]
+    journal.close()
+    assert ("alarm", "alarm/L1/F") not in waiting
+    assert ("cleared", "alarm/L1/F") in waiting
+
+
+def test_a_journal_of_the_first_schema_goes_on_where_it_was(path):
+    journal = Journal(path, LIMITS)
+    journal.accept(new("old", answer=b"stored")).result(5)
+    journal.close()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("ALTER TABLE delivery DROP COLUMN form")
+        connection.execute("PRAGMA user_version = 1")
+    journal = Journal(path, LIMITS)
+    (waiting,) = journal.unpublished().result(5)
+    journal.close()
+    assert (waiting.payload, waiting.form) == (b"stored", "full")
+    assert rows(path, "PRAGMA user_version") == [(2,)]
 
 
 def test_a_newer_schema_is_refused(path):

@@ -192,3 +192,17 @@ def test_the_envelope_is_read_in_any_encoding(encoding: str):
     payload = '{"id":"号1","reply_to":"response/1"}'.encode(encoding) + b"\0"
     report = taken(message(payload))
     assert (report.request_id, report.reply_topic) == ("号1", "response/1")
+
+
+def test_a_mapping_says_which_forms_its_answers_have_and_else_the_configuration_does(tmp_path: Path):
+    path = tmp_path / "gateway.toml"
+    silent = MAPPING.replace("gw/+/+", "silent/+/+").replace("each", "forms = []\neach")
+    path.write_text(MAPPING + silent, "utf-8")
+    loaded = load_gateways([path], "")
+    wanted = {}
+    for topic in ("gw/L1/M1", "silent/L1/M1", "lineside/v1/fault/L1/M1"):
+        inbox = Inbox()
+        intake = Intake(inbox, Admin(), (), loaded, ("brief",))
+        intake.take(message(b'{"alarms":[{"code":1}]}', topic), lambda: None)
+        wanted[topic.split("/")[0]] = inbox.incoming[0].wanted
+    assert wanted == {"gw": ("brief",), "silent": (), "lineside": ("brief",)}

@@ -15,7 +15,7 @@ from lineside.errors import RejectedError
 from lineside.gateways.decode import to_text
 from lineside.gateways.gateways import Gateways
 from lineside.gateways.own import Mapped
-from lineside.ports import Admin, Inbox, IncomingReport
+from lineside.ports import Admin, Inbox, IncomingReport, Wanted
 from lineside.transport.mqtt.topics import (
     MAX_DEVICE_CHARACTERS,
     decode_device,
@@ -73,12 +73,18 @@ class Intake:
     """Hands reports to the inbox, from the thread that they came in on."""
 
     def __init__(
-        self, inbox: Inbox, admin: Admin, reply_filters: tuple[str, ...], gateways: Gateways | None = None
+        self,
+        inbox: Inbox,
+        admin: Admin,
+        reply_filters: tuple[str, ...],
+        gateways: Gateways | None = None,
+        wanted: tuple[Wanted, ...] = (),
     ) -> None:
         self._inbox = inbox
         self._admin = admin
         self._reply_filters = reply_filters
         self._gateways = gateways or Gateways()
+        self._wanted = wanted
 
     def take(self, message: MQTTMessage, acknowledge: Callable[[], None]) -> None:
         """One message. It is acknowledged once it is stored, or at once where there is nothing to store."""
@@ -136,6 +142,7 @@ class Intake:
             remaining_ms=None if expiry_s is None else expiry_s * 1000,
             verb="feedback" if is_feedback(message.topic) else "fault",
             refusal=report.refusal,
+            wanted=self._wanted if report.forms is None else report.forms,
         )
 
     def _mapped(self, message: MQTTMessage, report: Mapped) -> IncomingReport:

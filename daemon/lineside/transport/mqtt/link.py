@@ -34,7 +34,7 @@ class MqttLink:
         self._version = admin.status().version
         gateways = gateways or Gateways()
         self._filters = gateways.filters
-        self._intake = Intake(inbox, admin, check_filters(config.reply_topics), gateways)
+        self._intake = Intake(inbox, admin, check_filters(config.reply_topics), gateways, config.forms)
         self._publisher = Publisher(inbox, admin)
         self._connection: Connection | None = None
         self._publishing = anyio.CancelScope()

@@ -20,6 +20,7 @@ logger = logging.getLogger("lineside.transport.mqtt")
 # Room for a packet's header and properties beside topic, payload and correlation.
 HEADER_BYTES = 64
 MAX_EXPIRY_S = 0xFFFF_FFFF
+RETAINED = ("alarm", "cleared")
 
 
 class Publisher:
@@ -55,7 +56,8 @@ class Publisher:
             self._taken(answer, reason)
 
         try:
-            connection.publish(answer.topic, answer.payload, answer_properties(answer), on_taken)
+            retain = answer.form in RETAINED
+            connection.publish(answer.topic, answer.payload, answer_properties(answer), on_taken, retain)
         except ValueError as error:
             self._failed(answer, str(error))
             return False
@@ -77,6 +79,8 @@ class Publisher:
 def answer_properties(answer: OutgoingAnswer) -> Properties:
     """Correlation, type and what is left of the expiry."""
     properties = json_properties(PacketTypes.PUBLISH)
+    if answer.form == "text":
+        properties.ContentType = "text/plain; charset=utf-8"
     if answer.correlation:
         properties.CorrelationData = answer.correlation
     if answer.remaining_ms is not None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 from paho.mqtt.client import topic_matches_sub
 
@@ -17,11 +18,13 @@ DIAGNOSIS = f"{ROOT}/diagnosis"
 STATUS = f"{ROOT}/status"
 FEEDBACK = f"{ROOT}/feedback"
 RECEIPT = f"{ROOT}/receipt"
+COPIES = {"brief": f"{ROOT}/brief", "text": f"{ROOT}/text"}
 FAULT_FILTER = f"{FAULT}/#"
 FEEDBACK_FILTER = f"{FEEDBACK}/#"
 
 MAX_DEVICE_CHARACTERS = 512
 MAX_REPLY_BYTES = 1024
+MAX_KEY_CHARACTERS = 240
 # What a topic may not hold or a broker may refuse, and the sign that escapes it: wildcards, control and
 # non-characters. A slash stays: device ids have levels.
 UNSAFE = re.compile(
@@ -68,6 +71,19 @@ def default_reply(topic: str) -> str:
 def diagnosis_topic(device: str) -> str:
     """Where an answer for a device goes that was asked for nowhere else."""
     return f"{DIAGNOSIS}/{encode_device(device)}" if device else DIAGNOSIS
+
+
+def copy_topic(form: str, device: str) -> str:
+    """Where a device's answers go in that form."""
+    return f"{COPIES[form]}/{encode_device(device)}" if device else COPIES[form]
+
+
+def alarm_topic(device: str, key: str) -> str:
+    """Where the diagnosis of one alarm stands retained: one more level, whatever the key holds."""
+    level = quote(key, safe="")
+    if len(level) > MAX_KEY_CHARACTERS:
+        level = f"sha256-{hashlib.sha256(key.encode()).hexdigest()}"
+    return f"{diagnosis_topic(device)}/{level}"
 
 
 def status_topic(client_id: str) -> str:

@@ -1,0 +1,128 @@
+"""What is published beside the full answer: for controllers, for people, and while an alarm stands."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.integration.transport.mqtt_parts import device
+from tests.support.daemon import Daemon
+
+MARKER = "test/marker"
+DRIVE = {"id": "L1/CD-07", "vendor": "Northmoor Drives", "model": "CD-40", "unit": "drive"}
+FAULT = {"dev": DRIVE, "alarm": {"code": "F012"}}
+CLEARED = {"dev": DRIVE, "alarm": {"code": "F012", "state": "cleared"}}
+QUIET = """
+[[mapping]]
+topic = "quiet/+/+"
+forms = []
+[mapping.report]
+alarm.code = "/code"
+
+[[mapping]]
+topic = "plc/+/+"
+format = "text"
+forms = ["brief", "alarm"]
+[mapping.report]
+alarm.code = "/0"
+alarm.state = { at = "/1", map = { on = "active", off = "cleared" } }
+"""
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("forms")
+    (directory / "gateway.toml").write_text(QUIET.replace('"text"', '"text"\nseparator = " "'))
+    daemon = Daemon(
+        directory,
+        Path("none"),
+        diagnosis={"mode": "rules"},
+        mqtt={"forms": ["brief", "text", "alarm"], "mappings": ["gateway.toml"]},
+    )
+    daemon.import_demo()
+    daemon.start()
+    yield daemon
+    daemon.end()
+
+
+def retained(daemon, topic):
+    """What a client finds there that comes now, by topic."""
+    found = {}
+
+    def collect(message):
+        if message.retain:
+            found[message.topic] = message.payload
+        return message.topic == MARKER
+
+    with device(daemon.mqtt_port, topic, MARKER) as client:
+        client.publish(MARKER, b"")
+        client.wait(collect)
+    return found
+
+
+@pytest.mark.parametrize(("locale", "word"), [("en", "Motor overtemperature"), ("zh", "电机过热")])
+def test_a_controller_and_people_get_their_own_form(daemon, locale, word):
+    with device(daemon.mqtt_port, "lineside/v1/brief/+/+", "lineside/v1/text/+/+") as client:
+        daemon.publish({**FAULT, "locale": locale})
+        short = client.wait(lambda message: message.topic == "lineside/v1/brief/L1/CD-07")
+        long = client.wait(lambda message: message.topic == "lineside/v1/text/L1/CD-07")
+    assert short.properties.ContentType == "application/json"
+    assert long.properties.ContentType == "text/plain; charset=utf-8"
+    brief, text = json.loads(short.payload), long.payload.decode()
+    assert (brief["st"], brief["code"], brief["mean"][: len(word)]) == ("ok", "F012", word)
+    assert brief["safe"]
+    assert text.splitlines()[0].endswith("L1/CD-07 F012")
+    assert any(line.startswith(word) for line in text.splitlines())
+
+
+def test_a_diagnosis_stands_until_its_alarm_clears(daemon):
+    topic = "lineside/v1/diagnosis/L1/CD-07/F012"
+    daemon.ask({**FAULT, "id": "stands"})
+    assert json.loads(retained(daemon, topic)[topic])["alarm"]["code"] == "F012"
+    before = daemon.status().counters["diagnoses_ok"]
+    answer = daemon.ask(CLEARED)
+    assert "cleared" in answer["meaning"]
+    assert retained(daemon, topic) == {}
+    assert daemon.status().counters["diagnoses_ok"] == before
+    daemon.ask({**FAULT, "id": "stands"})
+    assert topic in retained(daemon, topic), "the same alarm again, answered from the journal"
+
+
+def test_a_key_is_one_level_whatever_it_holds(daemon):
+    report = {"dev": {"id": "L9/K"}, "alarm": {"code": "A/+#é %"}}
+    daemon.ask(report)
+    topic = "lineside/v1/diagnosis/L9/K/A%2F%2B%23%C3%A9%20%25"
+    assert topic in retained(daemon, "lineside/v1/diagnosis/L9/K/+")
+
+
+def test_an_error_is_told_shortly_and_retained_nowhere(daemon):
+    with daemon.subscribe("lineside/v1/brief/L9/E") as answers:
+        daemon.publish({"dev": {"id": "L9/E"}, "alarm": {"code": "F", "sev": 5000}})
+        brief = json.loads(answers.wait()[0])
+    assert brief["st"] == "invalid"
+    assert brief["mean"].startswith("Expected `int` <= 1000")
+    assert retained(daemon, "lineside/v1/diagnosis/L9/E/+") == {}
+
+
+def test_a_mapping_says_otherwise_and_clears_through_it(daemon):
+    with daemon.subscribe("lineside/v1/+/L2/+", 1, "-F", "=> %t") as answers:
+        daemon.publish(b'{"code": "F012"}', topic="quiet/L2/A")
+        assert answers.wait() == [b"lineside/v1/diagnosis/L2/A"]
+    topic = "lineside/v1/diagnosis/L2/B/F012"
+    for state, stands in (("on", True), ("off", False)):
+        with daemon.subscribe("lineside/v1/brief/L2/B") as answers:
+            daemon.publish(f"F012 {state}\0\0".encode(), topic="plc/L2/B")
+            answers.wait()
+        assert (topic in retained(daemon, topic)) is stands
+    assert retained(daemon, "lineside/v1/text/#") == {}
+
+
+def test_retained_diagnoses_and_removals_survive_a_crash_before_the_broker_has_them(daemon):
+    """The broker keeps what it was given; the journal what it was not."""
+    topic = "lineside/v1/diagnosis/L1/CD-07/F007"
+    daemon.ask({"dev": DRIVE, "alarm": {"code": "F007"}})
+    assert topic in retained(daemon, topic)
+    daemon.kill()
+    daemon.start()
+    assert topic in retained(daemon, topic)
+    daemon.ask({"dev": DRIVE, "alarm": {"code": "F007", "state": "inactive"}})
+    assert retained(daemon, topic) == {}
