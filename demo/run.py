@@ -26,8 +26,8 @@ from lineside.transport.grpc import client
 
 DEMO = Path(__file__).resolve().parent
 BIN = Path(sys.executable).parent
-DEFAULT_MODEL = "qwen2.5-coder-0.5b-instruct"
-START_TIMEOUT_S = 60
+DEFAULT_MODEL = "qwen2.5-coder-1.5b-instruct"
+START_TIMEOUT_S = 180  # on two busy cores, with every weight still on the disk
 ANSWER_TIMEOUT_S = 90
 
 console = Console()

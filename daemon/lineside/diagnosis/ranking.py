@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from lineside.diagnosis.diagnosis import Evidence
 from lineside.diagnosis.evidence import telling_terms
@@ -32,24 +33,44 @@ def _sorted(option: Option, terms: set[str], signals: Sequence[str]) -> Option:
     weights = {cause: _weight(option, cause, terms, signals) for cause in option.causes}
     if len(set(weights.values())) < 2:
         return option
-    causes = tuple(sorted(option.causes, key=lambda cause: -weights[cause]))
+    causes = tuple(sorted(option.causes, key=lambda cause: weights[cause], reverse=True))
     return dataclasses.replace(option, causes=causes, decided=True)
 
 
-def _weight(option: Option, cause: str, terms: set[str], signals: Sequence[str]) -> int:
-    """How much of the evidence the cause shares, in whichever of the entry's languages it shares most."""
+def _weight(option: Option, cause: str, terms: set[str], signals: Sequence[str]) -> tuple[int, int]:
+    """How much of the evidence the cause shares; where that is as much as another's, how much of the checks
+    that a signal names: heater2 is of the cause whose heaters are to be measured.
+
+    The log counts in the language in which most is shared, and so does each signal: beside a log in Chinese
+    the signals have English names.
+    """
     index = option.text.causes.index(cause)
     alike = [text for text in option.entry.texts if len(text.causes) == len(option.text.causes)]
-    return max(_shared(text, index, terms, signals) for text in alike)
+    words = [_Words.of(text, index) for text in alike]
+    logged = max(len(one.own & terms) for one in words)
+    named = sum(max(one.names(signal, one.own) for one in words) for signal in signals)
+    return logged + named, max(one.to_check(text, signals) for one, text in zip(words, alike, strict=True))
 
 
-def _shared(text: Text, index: int, terms: set[str], signals: Sequence[str]) -> int:
-    """What the title says or every cause tells none of them apart."""
-    every = [set(query_terms(cause)) for cause in text.causes]
-    known = {*query_terms(f"{text.title} {text.meaning}"), *set[str]().union(*every).intersection(*every)}
-    own = every[index] - known
-    parts = [{part for part in _parts(name) if not _within(part, known)} for name in signals]
-    return len(own & terms) + sum(any(_begins(part, own) for part in named) for named in parts)
+class _Words(NamedTuple):
+    """A cause's own words, and those that tell no cause apart: what the title or every cause says."""
+
+    own: set[str]
+    known: set[str]
+
+    @classmethod
+    def of(cls, text: Text, index: int) -> _Words:
+        every = [set(query_terms(cause)) for cause in text.causes]
+        known = {*query_terms(f"{text.title} {text.meaning}"), *set[str]().union(*every).intersection(*every)}
+        return cls(every[index] - known, known)
+
+    def names(self, signal: str, words: set[str]) -> bool:
+        return any(_begins(part, words) for part in _parts(signal) if not _within(part, self.known))
+
+    def to_check(self, text: Text, signals: Sequence[str]) -> int:
+        checks = [set(query_terms(action)) for action in text.actions]
+        named = [check for check in checks if any(self.names(signal, check) for signal in signals)]
+        return len(self.own & set[str]().union(*named))
 
 
 def _parts(name: str) -> list[str]:

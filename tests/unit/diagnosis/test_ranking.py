@@ -45,6 +45,28 @@ def test_a_log_in_the_other_language_counts():
     assert causes("zh", log=("cooling fan 0 rpm",))[0] == "冷却风扇停转。"
 
 
+def test_a_log_in_one_language_and_signals_in_the_other_count_together():
+    values = (Value(n="fan_flow", v=38, lo=70),)
+    for log in ("fan air flow low, motor above nominal", "风扇风量低，超载"):
+        found = [causes(language, log=(log,), values=values)[0] for language in ("en", "zh")]
+        assert found == [HOT.en.causes[1], HOT.zh.causes[1]]
+
+
+def test_of_causes_that_a_signal_names_alike_the_one_to_be_measured_comes_first():
+    cold = entry(
+        "E-32",
+        "Jaw too cold",
+        causes=(
+            "The line runs too fast for the heaters.",
+            "One of the heater cartridges has failed.",
+            "The thermocouple has slipped.",
+        ),
+        actions=("Compare the current of both heater cartridges.", "Slow the line down."),
+    )
+    assert causes(of=cold, values=(Value(n="heater2.i", v=0.02, lo=2.3),))[0] == cold.en.causes[1]
+    assert causes(of=cold, log=("heater",)) == list(cold.en.causes)
+
+
 @pytest.mark.parametrize("fields", [{}, {"log": ("motor overtemperature",)}, {"log": ("shift begins",)}])
 def test_without_evidence_the_manuals_order_stands(fields):
     assert causes(**fields) == list(HOT.en.causes)
