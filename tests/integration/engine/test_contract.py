@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.support.contract import EngineContract
 
+from lineside.engine import onnxruntime
 from lineside.engine.base import EngineFaultError, Extension
 from lineside.engine.bundle import open_bundle
 from lineside.engine.onnxruntime import OnnxRuntimeEngine
@@ -50,6 +51,19 @@ class TestSmolLM2Int8(EngineContract):
     @pytest.fixture
     def engine(self, int8_engine):
         return int8_engine
+
+
+@pytest.mark.parametrize(("budget_ns", "runs"), [(0, 1), (10**12, 4)])
+def test_a_long_run_is_measured_once(fp32_engine, monkeypatch, budget_ns, runs):
+    """The start does not wait for a large model's chunk four times over."""
+    ran = []
+    forward = fp32_engine.forward
+    monkeypatch.setattr(fp32_engine, "forward", lambda batch: ran.append(batch) or forward(batch))
+    monkeypatch.setattr(onnxruntime, "WARM_UP_NS", budget_ns)
+    fp32_engine.warm_up()
+    kinds = [(len(batch), len(batch[0].tokens)) for batch in ran]
+    assert kinds == [(1, 1), *[(1, 1)] * runs, *[(4, 1)] * runs, *[(1, 16)] * runs, *[(1, 32)] * runs]
+    assert min(fp32_engine.capabilities.costs.step_ns) > 1
 
 
 def test_a_failing_call_is_an_engine_fault_and_the_next_one_works(fp32_engine):
