@@ -69,7 +69,9 @@ class OnnxRuntimeEngine:
     def warm_up(self) -> None:
         """Time one-token calls of one and of all slots, and a short and a full chunk; interpolate between."""
         slots, chunk = self._capabilities.slots, self._capabilities.max_chunk_tokens
-        self._time_step(1)  # reads every weight for the first time, perhaps from the disk
+        self.forward(
+            [Extension(0, 0, (0,), (0,))]
+        )  # reads every weight for the first time, perhaps from the disk
         short = min(SHORT_CHUNK_TOKENS, chunk // 2)
         one, full = self._time_step(1), self._time_step(slots)
         each = (full - one) / max(slots - 1, 1)
