@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -110,7 +112,9 @@ def _run(arguments: argparse.Namespace) -> None:
             document = document_of(results, origin, facts | {"complete": complete})
             write_document(arguments.json, document)
 
-    results = anyio.run(_evaluate, arguments, plan, keep)
+    with tempfile.TemporaryDirectory(prefix="lineside-eval-") as scratch:
+        plan = dataclasses.replace(plan, scratch=Path(scratch))
+        results = anyio.run(_evaluate, arguments, plan, keep)
     # What reads a pipe wants columns whole.
     print_results(Console() if sys.stdout.isatty() else Console(width=_PIPE_COLUMNS), results)
 
@@ -120,8 +124,6 @@ async def _evaluate(arguments: argparse.Namespace, plan: Plan, keep: Keep) -> li
 
     What is measured is kept after every model: who stops the rest still has that.
     """
-    import dataclasses  # noqa: PLC0415
-
     from lineside.evaluation.suites import run_suite, sensoriq_by_rules  # noqa: PLC0415
 
     asked = dict.fromkeys(arguments.suite or _SUITES)

@@ -85,7 +85,10 @@ def sample_cases(cases: Sequence[Case], size: int, seed: int) -> list[Case]:
 
 
 def build_bases(data: Path, cases: Sequence[Case], directory: Path, *more: Base) -> dict[str, Path]:
-    """A knowledge base in `directory` for each kind that the cases name, and for those named besides."""
+    """A knowledge base in `directory` for each kind that the cases name, and for those named besides.
+
+    One that is there already is taken as it is.
+    """
     lines = _entries(data)
     vendors = _vendors(cases, {str(line["source"]) for line in lines})
     return {
@@ -96,6 +99,8 @@ def build_bases(data: Path, cases: Sequence[Case], directory: Path, *more: Base)
 
 def _build(kind: str, lines: Sequence[Line], vendors: dict[str, str], directory: Path) -> Path:
     base = directory / f"{kind}.db"
+    if base.exists():
+        return base
     for source in sorted({str(line["source"]) for line in lines}):
         path = directory / f"{kind}.{source}.jsonl"
         own = [_cut(line, kind) for line in lines if line["source"] == source]

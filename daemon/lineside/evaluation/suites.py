@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -36,7 +37,10 @@ Progress = Callable[[str, int], Callable[[], None]]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Where the data is, about how many reports and questions models are asked (0: all), and the embedder."""
+    """Where the data is, about how many reports and questions models are asked (0: all), and the embedder.
+
+    `scratch`: where knowledge bases and their vectors are kept from one suite and model to the next.
+    """
 
     data: Path
     plant: Path
@@ -45,6 +49,7 @@ class Plan:
     questions: int = 0
     seed: int = 1
     timeout_s: float = 120.0
+    scratch: Path | None = None
 
 
 @dataclass(slots=True)
@@ -94,11 +99,11 @@ async def _asked(
     suite: ReportSuite, plan: Plan, writer: EngineWriter | None, progress: Progress
 ) -> tuple[list[Outcome], list[Reliability]]:
     name = "rules" if writer is None else writer.model_name
-    with tempfile.TemporaryDirectory(prefix="lineside-eval-") as scratch:
+    with _directory(suite, plan) as directory:
         cases = _cases(suite, plan)
         # The search's confidence is measured on all that is labelled; a sample is too few.
         fits = suite == "reports" and writer is None and plan.embedder is not None and not plan.sample
-        bases = _bases(suite, plan, cases, Path(scratch), *(OTHER_BASES if fits else ()))
+        bases = _bases(suite, plan, cases, directory, *(OTHER_BASES if fits else ()))
         chosen = sample_cases(cases, plan.sample, plan.seed) if plan.sample else cases
         with open_bases(bases, plan.embedder, lambda name: None) as searchers:
             advance = progress(f"{suite}, {name}", len(chosen))
@@ -107,6 +112,18 @@ async def _asked(
                 return outcomes, of_model(outcomes)
             advance = progress("confidence, by halves", len(cases))
             return outcomes, of_search(examples_of(cases, searchers, advance))
+
+
+@contextlib.contextmanager
+def _directory(suite: ReportSuite, plan: Plan) -> Iterator[Path]:
+    """For the suite's knowledge bases."""
+    if plan.scratch is not None:
+        directory = plan.scratch / suite
+        directory.mkdir(exist_ok=True)
+        yield directory
+        return
+    with tempfile.TemporaryDirectory(prefix="lineside-eval-") as scratch:
+        yield Path(scratch)
 
 
 def _cases(suite: ReportSuite, plan: Plan) -> list[Case]:
@@ -122,8 +139,10 @@ def _bases(
     if not manuals:
         hint = "name the demo's directory with --plant"
         raise EvaluationError("read plant", f"{plan.plant}/knowledge has no manuals", hint)
-    import_files(directory / "full.db", manuals, ImportOptions(approve_by=APPROVER))
-    return {"full": directory / "full.db"}
+    base = directory / "full.db"
+    if not base.exists():
+        import_files(base, manuals, ImportOptions(approve_by=APPROVER))
+    return {"full": base}
 
 
 def _result(

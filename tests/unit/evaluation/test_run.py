@@ -62,6 +62,18 @@ def test_a_sample_is_asked_of_the_whole_base(tmp_path):
     assert result.metrics["code_hit1"] == 1.0
 
 
+def test_bases_are_kept_from_one_run_to_the_next(tmp_path):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    data = write_data(tmp_path)
+    first = run("reports", data, scratch=scratch)
+    made = {path.name: path.stat().st_mtime_ns for path in (scratch / "reports").glob("*.db")}
+    second = run("reports", data, scratch=scratch)
+    assert made == {path.name: path.stat().st_mtime_ns for path in (scratch / "reports").glob("*.db")}
+    assert set(made) == {"full.db", "zh_only.db"}
+    assert [row[:5] for row in first.samples] == [row[:5] for row in second.samples]
+
+
 def test_sensoriq_by_rules_is_the_prior(tmp_path):
     result = sensoriq_by_rules(Plan(data=write_questions(tmp_path), plant=DEMO))
     assert result.metrics == {"questions": 4, "chance": 0.5, "prior": 0.5, "prior_nothing_held_out": 0.75}
