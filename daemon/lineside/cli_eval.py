@@ -103,7 +103,8 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.calibrate:
         _calibrate(plan, arguments.calibrate, arguments.model)
         return
-    command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    # Whose home it was is nobody's business.
+    command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]).replace(str(Path.home()), "~")
     facts = {"embedder": plan.embedder.key if plan.embedder else "", "seed": plan.seed}
     origin = origin_of(command)
 
