@@ -110,10 +110,9 @@ def _read(name: str) -> bytes:
 def _address(arguments: argparse.Namespace) -> str:
     if arguments.address:
         return str(arguments.address)
-    grpc = load_config(arguments.config).grpc
-    # A daemon that listens everywhere is reached here.
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(grpc.host, grpc.host)  # noqa: S104
-    return f"[{host}]:{grpc.port}" if ":" in host else f"{host}:{grpc.port}"
+    from lineside.transport.grpc import client  # noqa: PLC0415
+
+    return client.address_of(load_config(arguments.config).grpc)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,4 +1,4 @@
-"""`lineside backup` and `lineside restore`. Knows not how either is done."""
+"""`lineside backup`, `restore` and `support-bundle`. Knows not how they are done."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from lineside.errors import LinesideError
 
 if TYPE_CHECKING:
     from lineside.backup.take import Progress
+    from lineside.config import Config
 
 
 def add_backup(commands: Any, common: argparse.ArgumentParser) -> None:
-    """Add both commands."""
+    """Add the commands."""
     saving = commands.add_parser(
         "backup", parents=[common], help="save the state, while the daemon runs or not"
     )
@@ -37,6 +38,13 @@ def add_backup(commands: Any, common: argparse.ArgumentParser) -> None:
     restoring.add_argument("--finish", action="store_true", help="only finish a restore that was cut off")
     restoring.add_argument("--json", action="store_true", help="what was restored, for programs")
     restoring.set_defaults(run=_restore)
+    helping = commands.add_parser(
+        "support-bundle", parents=[common], help="facts, settings and log without secrets, for whoever helps"
+    )
+    helping.add_argument("file", type=Path, metavar="FILE", help="a .tar.gz; one that is there is replaced")
+    helping.add_argument("--log", type=Path, metavar="FILE", help="a log; default: journald's")
+    helping.add_argument("--with-hosts", action="store_true", help="do not hide names and addresses of hosts")
+    helping.set_defaults(run=_support_bundle)
 
 
 def _backup(arguments: argparse.Namespace) -> None:
@@ -54,6 +62,23 @@ def _backup(arguments: argparse.Namespace) -> None:
         return
     print(f"{arguments.file}: {saved} bytes, {len(manifest.files)} files")
     print("not in it, keep copies of your own: " + ", ".join(manifest.left_out))
+
+
+def _support_bundle(arguments: argparse.Namespace) -> None:
+    from lineside.backup.support import support_bundle  # noqa: PLC0415
+
+    names = support_bundle(
+        arguments.config, arguments.file, _ask_status, log=arguments.log, show_hosts=arguments.with_hosts
+    )
+    print(f"{arguments.file}: {', '.join(names)}; look into it before you send it")
+
+
+def _ask_status(config: Config) -> Any:
+    import msgspec  # noqa: PLC0415
+
+    from lineside.transport.grpc import client  # noqa: PLC0415
+
+    return msgspec.to_builtins(client.status(client.address_of(config.grpc)))
 
 
 def _restore(arguments: argparse.Namespace) -> None:

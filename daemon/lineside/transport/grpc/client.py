@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import grpc
 
+from lineside.config import GrpcConfig
 from lineside.errors import LinesideError
 from lineside.ports import EngineFacts, StatusFacts
 from lineside.power.facts import PowerFacts
@@ -51,6 +52,13 @@ def give_feedback(address: str, feedback: bytes, timeout_s: float) -> bytes:
         return response
 
     return call(address, "give feedback", ask).receipt_json
+
+
+def address_of(config: GrpcConfig) -> str:
+    """Where a daemon so configured is reached from this machine."""
+    # One that listens everywhere is reached here.
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.host, config.host)  # noqa: S104
+    return f"[{host}]:{config.port}" if ":" in host else f"{host}:{config.port}"
 
 
 def status(address: str) -> StatusFacts:
