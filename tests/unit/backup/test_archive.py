@@ -132,6 +132,7 @@ def test_a_newer_format_is_refused_with_the_version_that_reads_it(here, tmp_path
     ("change", "match"),
     [
         ("PRAGMA user_version = 99", "schema 99, written by a newer version"),
+        ("PRAGMA user_version = 0", "schema 0, written by another version"),
         ("CREATE TRIGGER t AFTER INSERT ON report BEGIN DELETE FROM call; END", "a trigger or view, 't'"),
     ],
 )
