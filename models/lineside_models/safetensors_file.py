@@ -26,7 +26,9 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "U8": np.dtype("u1"),
 }
 _ALIGNMENT = 64
+_MAX_HEADER_BYTES = 100_000_000  # the format's own bound
 _AGAIN = "fetch or build the file again: it is not whole"
+_OTHER_TYPE = "use the model's release in BF16, F16 or F32: quantised releases are not read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +71,22 @@ def read_safetensors(path: Path) -> SafetensorsFile:
 def _read_header(path: Path) -> dict[str, TensorEntry]:
     with path.open("rb") as stream:
         size = int.from_bytes(stream.read(8), "little")
+        if size > _MAX_HEADER_BYTES:
+            raise ValueError(f"a header of {size} bytes, at most {_MAX_HEADER_BYTES} are read")
         if size > path.stat().st_size:
             raise ValueError("the header is longer than the file")
         header = json.loads(stream.read(size))
     header.pop("__metadata__", None)
+    for name, fields in header.items():
+        if fields["dtype"] not in DTYPES:
+            message = f"{path}: tensor {name} has type {fields['dtype']}, supported are {', '.join(DTYPES)}"
+            raise CheckpointError("read safetensors", message, _OTHER_TYPE)
     entries = {name: _entry(name, fields, 8 + size) for name, fields in header.items()}
-    end = max((entry.offset + entry.size for entry in entries.values()), default=0)
-    if end > path.stat().st_size:
-        raise ValueError(f"its tensors end at byte {end} of {path.stat().st_size}")
+    for name, entry in entries.items():
+        if entry.offset + entry.size > path.stat().st_size:
+            raise ValueError(
+                f"tensor {name} ends at byte {entry.offset + entry.size} of {path.stat().st_size}"
+            )
     return entries
 
 
@@ -84,8 +94,6 @@ def _entry(name: str, fields: Mapping[str, object], base: int) -> TensorEntry:
     dtype, shape, offsets = fields["dtype"], fields["shape"], fields["data_offsets"]
     if not isinstance(shape, list) or not isinstance(offsets, list) or len(offsets) != 2:
         raise ValueError(f"tensor {name} has a malformed header")
-    if dtype not in DTYPES:
-        raise ValueError(f"tensor {name} has type {dtype}, supported are {', '.join(DTYPES)}")
     size = int(np.prod(shape, dtype=object)) * DTYPES[str(dtype)].itemsize
     if offsets[1] - offsets[0] != size or offsets[0] < 0:
         raise ValueError(f"tensor {name} of shape {shape} does not fill its bytes")

@@ -42,21 +42,31 @@ def read_text_side(checkpoint: Checkpoint) -> TextSide:
     if not text.tokens.eos:
         message = f"{checkpoint.path}: the tokenizer names no end token"
         raise CheckpointError("read tokenizer", message, "use an instruction-tuned model with an EOS token")
-    beyond = max(text.tokens.eos) - checkpoint.architecture.geometry.vocab_size
-    if beyond >= 0:
-        message = f"{checkpoint.path}: an end token lies {beyond + 1} past the vocabulary"
-        raise CheckpointError("read tokenizer", message, "fetch the checkpoint's own tokenizer files")
-    return msgspec.structs.replace(text, thinking=_thinking(text))
-
-
-def _thinking(text: TextSide) -> Thinking | None:
-    """Whether this model thinks before it answers: it has the marks, and its template knows of them."""
     tokenizer = Tokenizer.from_str(text.tokenizer_json)
-    if _THINKING_MARKS[1] not in text.chat_template and _THINKING_SWITCH not in text.chat_template:
+    _check_vocabulary(checkpoint, tokenizer, text.tokens)
+    return msgspec.structs.replace(text, thinking=_thinking(tokenizer, text.chat_template))
+
+
+def _check_vocabulary(checkpoint: Checkpoint, tokenizer: Tokenizer, tokens: SpecialTokens) -> None:
+    """Fewer tokens than the matrix has rows is usual: the rest pads it. More is another model's tokenizer."""
+    rows = checkpoint.architecture.geometry.vocab_size
+    vocabulary = tokenizer.get_vocab(with_added_tokens=True)
+    token, last = max(vocabulary.items(), key=lambda item: item[1])
+    wanted = {f"the token {token!r}": last, "an end token": max(tokens.eos), "bos": tokens.bos or 0}
+    for name, number in wanted.items():
+        if number >= rows:
+            own = checkpoint.own_name("embed")
+            message = f"{checkpoint.path}: {name} of the tokenizer has id {number}, {own} has {rows} rows"
+            raise CheckpointError("read tokenizer", message, "fetch the checkpoint's own tokenizer files")
+
+
+def _thinking(tokenizer: Tokenizer, chat_template: str) -> Thinking | None:
+    """Whether this model thinks before it answers: it has the marks, and its template knows of them."""
+    if _THINKING_MARKS[1] not in chat_template and _THINKING_SWITCH not in chat_template:
         return None
     if any(tokenizer.token_to_id(mark) is None for mark in _THINKING_MARKS):
         return None
-    return Thinking(0 if _THINKING_SWITCH in text.chat_template else DEFAULT_THINKING_TOKENS)
+    return Thinking(0 if _THINKING_SWITCH in chat_template else DEFAULT_THINKING_TOKENS)
 
 
 def _from_gguf(checkpoint: GgufCheckpoint) -> TextSide:

@@ -9,7 +9,7 @@ Matrices are [outputs, inputs]; the rows of q and k stand as Hugging Face has th
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +21,7 @@ from lineside.engine.bundle import Geometry
 from lineside_models.errors import CheckpointError
 
 FAMILIES = ("llama", "qwen2", "qwen3")
+MAX_LAYERS = 1024
 
 
 class Architecture(msgspec.Struct, frozen=True):
@@ -51,6 +52,9 @@ class Checkpoint(Protocol):
 
     def rows(self, name: str, start: int, stop: int) -> NDArray[np.float32]:
         """Rows `start` to `stop` of a tensor by its canonical name, as float32."""
+
+    def own_name(self, name: str) -> str:
+        """What the file itself calls a tensor, for messages."""
 
     def files(self) -> list[Path]:
         """Every file whose bytes decide the weights, in a fixed order."""
@@ -95,6 +99,9 @@ def check_geometry(geometry: Geometry, path: Path) -> None:
     for name, value in msgspec.structs.asdict(geometry).items():
         if isinstance(value, (int, float)) and not isinstance(value, bool) and not 0 < value < math.inf:
             raise CheckpointError("open checkpoint", f"{path}: {name} is {value}", CONVERT_AGAIN)
+    if geometry.layers > MAX_LAYERS:
+        message = f"{path}: layers is {geometry.layers}, at most {MAX_LAYERS} are read"
+        raise CheckpointError("open checkpoint", message, CONVERT_AGAIN)
     if geometry.heads % geometry.kv_heads or geometry.head_dim % 2:
         message = (
             f"{path}: {geometry.heads} heads cannot share {geometry.kv_heads} key-value heads"
@@ -114,6 +121,15 @@ def check_tensors(
         if found[name] != shape:
             message = f"{path}: tensor {own_names.get(name, name)} is {found[name]}, expected {shape}"
             raise CheckpointError("open checkpoint", message, CONVERT_AGAIN)
+
+
+def check_unused(family: str, layer_tensors: Iterable[str], used: Collection[str], path: Path) -> None:
+    """Refuse a checkpoint whose layers have more than the architecture computes with."""
+    for name in layer_tensors:
+        if name not in used and not name.endswith("rotary_emb.inv_freq"):
+            message = f"{path}: tensor {name} has no place in a {family} model"
+            hint = "use a model of a supported architecture; see docs/models.md for what each of them reads"
+            raise CheckpointError("open checkpoint", message, hint)
 
 
 CONVERT_AGAIN = "fetch or convert the checkpoint again: this file is not what its own header says"

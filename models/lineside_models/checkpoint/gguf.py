@@ -20,6 +20,7 @@ from lineside_models.checkpoint.base import (
     Architecture,
     check_geometry,
     check_tensors,
+    check_unused,
     tensor_shapes,
 )
 from lineside_models.checkpoint.container import GgufFile, read_gguf
@@ -63,6 +64,10 @@ class GgufCheckpoint:
         """GGUF metadata."""
         return self.file.metadata
 
+    def own_name(self, name: str) -> str:
+        """The tensor's name in the file."""
+        return _own_name(name)
+
     def files(self) -> list[Path]:
         """The one file."""
         return [self.file.path]
@@ -96,6 +101,8 @@ def open_gguf(path: Path) -> GgufCheckpoint:
     own_names = {name: _own_name(name) for name in tensor_shapes(architecture)}
     found = {name: file.tensors[own].shape for name, own in own_names.items() if own in file.tensors}
     check_tensors(architecture, found, own_names, path)
+    layer_tensors = (name for name in file.tensors if name.startswith("blk."))
+    check_unused(architecture.family, layer_tensors, set(own_names.values()), path)
     return GgufCheckpoint(file, architecture)
 
 

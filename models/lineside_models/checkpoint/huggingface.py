@@ -21,6 +21,7 @@ from lineside_models.checkpoint.base import (
     Architecture,
     check_geometry,
     check_tensors,
+    check_unused,
     tensor_shapes,
 )
 from lineside_models.checkpoint.rope import Rope, Stretch, stretch_of
@@ -41,6 +42,7 @@ _LAYER = {
     "q_norm": "self_attn.q_norm",
     "k_norm": "self_attn.k_norm",
 }
+_WEIGHT_TYPES = ("F32", "F16", "BF16")
 # Settings that change the computation in a way that the graph does not have.
 _ONLY: dict[str, tuple[object, ...]] = {
     "hidden_act": ("silu",),
@@ -64,6 +66,10 @@ class HuggingFaceCheckpoint:
         """config.json and every shard."""
         return [self.path / "config.json", *sorted({shard.path for shard in self.shards.values()})]
 
+    def own_name(self, name: str) -> str:
+        """The tensor's name in its shard."""
+        return _own_name(name)
+
     def rows(self, name: str, start: int, stop: int) -> NDArray[np.float32]:
         """Rows of a tensor as float32."""
         own = _own_name(name)
@@ -82,6 +88,13 @@ def open_huggingface(path: Path) -> HuggingFaceCheckpoint:
     own_names = {name: _own_name(name) for name in tensor_shapes(architecture)}
     found = {name: shards[own].entries[own].shape for name, own in own_names.items() if own in shards}
     check_tensors(architecture, found, own_names, path)
+    layer_tensors = (name for name in shards if name.startswith("model.layers."))
+    check_unused(architecture.family, layer_tensors, set(own_names.values()), path)
+    for own in own_names.values():
+        if (kind := shards[own].entries[own].dtype) not in _WEIGHT_TYPES:
+            message = f"{path}: tensor {own} has type {kind}, weights are {', '.join(_WEIGHT_TYPES)}"
+            hint = "use the model's release in BF16, F16 or F32: quantised releases are not read"
+            raise CheckpointError("open checkpoint", message, hint)
     return HuggingFaceCheckpoint(path, architecture, config, shards)
 
 
@@ -111,8 +124,7 @@ def _open_shards(path: Path) -> dict[str, SafetensorsFile]:
     """The file that holds each tensor, by the checkpoint's own names."""
     index = path / "model.safetensors.index.json"
     if index.is_file():
-        weight_map = read_json(index).get("weight_map", {})
-        names = sorted(set(weight_map.values()))
+        names = _shard_names(read_json(index).get("weight_map"), index)
     else:
         names = ["model.safetensors"]
     for name in names:
@@ -123,10 +135,23 @@ def _open_shards(path: Path) -> dict[str, SafetensorsFile]:
     return {tensor: file for file in files for tensor in file.entries}
 
 
+def _shard_names(weight_map: object, index: Path) -> list[str]:
+    """The files that an index names; they lie beside it."""
+    names = set(weight_map.values()) if isinstance(weight_map, dict) else set()
+    if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
+        message = f"{index}: weight_map does not name the file of each tensor"
+        raise CheckpointError("open checkpoint", message, "fetch the index again")
+    return sorted(names)
+
+
 def _architecture(config: Mapping[str, Any], path: Path) -> Architecture:
     family = config.get("model_type")
     if family not in FAMILIES:
-        message = f"{path}: model_type {family} is not supported"
+        message = (
+            f"{path}: model_type is missing"
+            if family is None
+            else f"{path}: model_type {family} is not supported"
+        )
         raise CheckpointError("open checkpoint", message, f"use a model of {' or '.join(FAMILIES)}")
     _refuse_unsupported(config, path)
 
@@ -185,6 +210,12 @@ def _number(config: Mapping[str, Any], key: str, default: float, path: Path) -> 
 
 
 def _refuse_unsupported(config: Mapping[str, Any], path: Path) -> None:
+    kinds = config.get("layer_types") or ()
+    if any(kind != "full_attention" for kind in kinds):
+        message = f"{path}: layer_types are {', '.join(sorted({str(kind) for kind in kinds}))}"
+        raise CheckpointError(
+            "open checkpoint", message, "use a model whose layers are all of full_attention"
+        )
     for key, allowed in _ONLY.items():
         if key in config and config[key] not in allowed:
             message = f"{path}: {key} = {config[key]} is not supported"

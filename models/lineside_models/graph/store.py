@@ -142,9 +142,6 @@ def write_store(
         for entry in entries:
             scales = []
             for values in _slices(checkpoint, entry, shapes):
-                if not np.isfinite(values).all():
-                    message = f"{checkpoint.path}: {entry.name} holds values that are not finite"
-                    raise BuildError("quantise", message, "fetch or convert the checkpoint again")
                 if entry.bits == 32:
                     writer.write(values)
                 else:
@@ -164,4 +161,9 @@ def _slices(
     for source in entry.sources:
         rows = shapes[source][0]
         for start in range(0, rows, step):
-            yield checkpoint.rows(source, start, min(start + step, rows))
+            values = checkpoint.rows(source, start, min(start + step, rows))
+            if not np.isfinite(values).all():
+                name = checkpoint.own_name(source)
+                message = f"{checkpoint.path}: tensor {name} holds values that are not finite"
+                raise BuildError("quantise", message, "fetch or convert the checkpoint again")
+            yield values

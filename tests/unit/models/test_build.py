@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.unit.models.tiny_checkpoints import END, TOKENS, VOCAB, Tiny, write_gguf, write_huggingface
+from tokenizers import Tokenizer
 
 from lineside.engine.bundle import MANIFEST, WEIGHTS, open_bundle, read_manifest, sha256_file
 from lineside_models.build import BuildOptions, build_bundle
@@ -72,6 +73,29 @@ def test_source_of_a_directory_depends_on_every_shard(tmp_path) -> None:
     assert source(2, "c").sha256 != source(1, "a").sha256
 
 
+@pytest.mark.parametrize("bad", ["nan", "inf"])
+def test_a_weight_that_is_no_number_is_named_as_in_the_file(tmp_path, bad: str) -> None:
+    tiny = Tiny("qwen3")
+    tiny.values["layers.1.k_norm"] = tiny.values["layers.1.k_norm"].copy()
+    tiny.values["layers.1.k_norm"][3] = float(bad)
+    checkpoint = open_checkpoint(write_huggingface(tmp_path / "hf", tiny, "BF16"))
+    with pytest.raises(BuildError, match=r"model\.layers\.1\.self_attn\.k_norm\.weight holds values"):
+        build_bundle(checkpoint, tmp_path / "b", options(), lambda _: None)
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_tokenizer_of_another_model_is_refused(tmp_path) -> None:
+    path = write_huggingface(tmp_path / "hf", Tiny("qwen2"))
+    tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
+    tokenizer.add_tokens([f"word{number}" for number in range(5)])
+    tokenizer.save(str(path / "tokenizer.json"))
+    with pytest.raises(BuildError) as caught:
+        build_bundle(open_checkpoint(path), tmp_path / "b", options(), lambda _: None)
+    expected = f"'word4' of the tokenizer has id {VOCAB}, model.embed_tokens.weight has {VOCAB} rows"
+    assert expected in caught.value.message
+    assert "tokenizer files" in caught.value.hint
+
+
 @pytest.mark.parametrize("length", [63, 257, 0, -1])
 def test_max_seq_len_out_of_bounds(tmp_path, length: int) -> None:
     with pytest.raises(BuildError, match="64 to 256"):
@@ -98,7 +122,6 @@ def test_perplexity_is_of_every_token_but_the_first_of_a_window(tmp_path) -> Non
 
     import numpy as np
     from tests.unit.models.reference_decoder import reference_logits
-    from tokenizers import Tokenizer
 
     bundle = open_bundle(build(tmp_path, weights="fp32"))
     text = tmp_path / "text"

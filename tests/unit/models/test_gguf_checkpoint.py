@@ -170,6 +170,12 @@ def test_wrong_shape_is_named(tmp_path) -> None:
     assert "(64, 64)" in error.message
 
 
+def test_layers_with_more_than_the_architecture_computes_are_refused(tmp_path) -> None:
+    extra = {"blk.0.ffn_gate_inp.weight": np.ones((4, 64), np.float32)}
+    found = refusal(write_gguf(tmp_path / "t.gguf", Tiny("llama"), extra=extra))
+    assert "tensor blk.0.ffn_gate_inp.weight has no place in a llama model" in found.message
+
+
 def test_rope_scaling_that_makes_no_sense_is_refused_by_its_key(tmp_path) -> None:
     for kind, named in (("yarn", "factor is missing"), ("longrope", "rope_type longrope is not supported")):
         path = write_gguf(tmp_path / kind, Tiny("llama"), metadata={"llama.rope.scaling.type": kind})

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 from tests.unit.models.tiny_checkpoints import DTYPES, Tiny, hf_name, write_huggingface
 
 from lineside_models.checkpoint import open_checkpoint
@@ -48,7 +49,12 @@ def test_geometry_from_config(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("config", "named"),
     [
-        ({"model_type": "mixtral"}, "mixtral"),
+        ({"model_type": "mixtral"}, "model_type mixtral is not supported"),
+        ({"model_type": None}, "model_type is missing"),
+        ({"layer_types": ["full_attention", "sliding_attention"]}, "layer_types are full_attention, sliding"),
+        ({"num_hidden_layers": 10**9}, "layers is 1000000000, at most 1024"),
+        ({"vocab_size": 300}, "model.embed_tokens.weight is (269, 64), expected (300, 64)"),
+        ({"model_type": "qwen3", "head_dim": 16}, "self_attn.q_norm.weight is missing"),
         ({"rope_scaling": {"rope_type": "llama3", "factor": 8}}, "low_freq_factor is missing"),
         ({"rope_scaling": {"type": "linear", "factor": 0}}, "factor is 0"),
         ({"rope_parameters": {"rope_type": "yarn"}}, "factor is missing"),
@@ -89,6 +95,47 @@ def test_missing_tensor_is_named_as_in_the_file(tmp_path) -> None:
     assert hf_name("layers.1.q_proj.bias") in refusal(path).message
 
 
+def test_layers_with_more_than_the_architecture_computes_are_refused(tmp_path) -> None:
+    path = write_huggingface(tmp_path, Tiny("qwen3"), config={"model_type": "llama", "attention_bias": False})
+    found = refusal(path)
+    assert "self_attn.k_norm.weight has no place in a llama model" in found.message
+    assert "docs/models.md" in found.hint
+
+
+@pytest.mark.parametrize("weight_map", [None, {}, [], {"a": 1}, {"a": "../model.safetensors"}])
+def test_an_index_that_names_no_files_is_refused(tmp_path, weight_map) -> None:
+    path = write_huggingface(tmp_path, Tiny("qwen2"))
+    (path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    assert "weight_map does not name" in refusal(path).message
+
+
+def test_a_shard_without_its_tensor_names_the_tensor(tmp_path) -> None:
+    path = write_huggingface(tmp_path, Tiny("qwen2"), shards=2)
+    shutil.copy(path / "model-00001-of-00002.safetensors", path / "model-00002-of-00002.safetensors")
+    message = refusal(path).message
+    assert "tensor model." in message
+    assert "is missing" in message
+
+
+def test_weights_in_a_type_for_something_else_are_refused(tmp_path) -> None:
+    path = write_huggingface(tmp_path, Tiny("qwen2"))
+    tensors = load_file(path / "model.safetensors")
+    name = hf_name("layers.1.up_proj")
+    save_file(tensors | {name: tensors[name].astype(np.uint8)}, path / "model.safetensors")
+    found = refusal(path)
+    assert f"tensor {name} has type U8" in found.message
+    assert "BF16, F16 or F32" in found.hint
+
+
+def test_a_truncated_shard_names_the_tensor_and_how_far_it_goes(tmp_path) -> None:
+    path = write_huggingface(tmp_path, Tiny("qwen2"))
+    whole = (path / "model.safetensors").read_bytes()
+    (path / "model.safetensors").write_bytes(whole[:-4])
+    message = refusal(path).message
+    assert f"ends at byte {len(whole)} of {len(whole) - 4}" in message
+    assert "tensor model." in message
+
+
 @pytest.mark.parametrize("size", [0, 5, 100, 20000, -10])
 def test_truncated_weights(tmp_path, size: int) -> None:
     path = write_huggingface(tmp_path, Tiny("qwen2")) / "model.safetensors"
@@ -99,7 +146,15 @@ def test_truncated_weights(tmp_path, size: int) -> None:
 def test_unsupported_type_is_named(tmp_path) -> None:
     write_huggingface(tmp_path, Tiny("qwen2"))
     save_file({"a": np.zeros(3, np.int64)}, tmp_path / "model.safetensors")
-    assert "type I64" in refusal(tmp_path).message
+    found = refusal(tmp_path)
+    assert "tensor a has type I64" in found.message
+    assert "BF16, F16 or F32" in found.hint
+
+
+def test_a_header_beyond_the_formats_bound_is_not_read(tmp_path) -> None:
+    path = write_huggingface(tmp_path, Tiny("qwen2")) / "model.safetensors"
+    path.write_bytes((100_000_001).to_bytes(8, "little"))
+    assert "a header of 100000001 bytes" in refusal(tmp_path).message
 
 
 def test_malformed_header(tmp_path) -> None:
