@@ -13,12 +13,12 @@ import msgspec
 
 from lineside.devices.file import changing, replace
 from lineside.devices.registry import Bit, Device, Registry, Tag
+from lineside.diagnosis.knowledge.importers.confined import read_confined
 from lineside.diagnosis.knowledge.importers.encoding import EncodingError, text_of
 from lineside.diagnosis.knowledge.importers.extra import UnreadableError
 from lineside.diagnosis.knowledge.importers.grids import Grid
 from lineside.diagnosis.knowledge.importers.problems import Problem, failure
 from lineside.diagnosis.knowledge.importers.records import items
-from lineside.diagnosis.knowledge.importers.sheets import xlsx_grids
 from lineside.diagnosis.knowledge.importers.tables import csv_tables
 from lineside.diagnosis.report import field_of
 
@@ -166,7 +166,7 @@ class _Reading:
 
 def _grids(path: Path, problems: list[Problem]) -> Iterable[Grid]:
     readers: dict[str, Callable[[bytes], Iterable[Grid]]] = {
-        ".xlsx": lambda data: xlsx_grids(data).grids,
+        ".xlsx": lambda data: read_confined(data, ".xlsx").grids,
         ".csv": lambda data: _delimited(data, path.name, problems),
         ".tsv": lambda data: _delimited(data, path.name, problems),
     }

@@ -6,11 +6,14 @@ from dataclasses import replace
 import pytest
 from tests.unit.diagnosis import office_files as office
 
+from lineside.devices.importing import import_devices
 from lineside.diagnosis.knowledge.importers import (
     ImportFailedError,
     ImportOptions,
+    confined,
     extra,
     import_files,
+    pages,
     sheets,
 )
 from lineside.diagnosis.knowledge.importers import pdf as pdf_files
@@ -281,7 +284,7 @@ def test_pages_are_bounded(load):
 
 
 def test_a_pdf_whose_objects_refer_to_themselves_ends_with_what_to_do(load, monkeypatch):
-    monkeypatch.setattr(pdf_files, "PAGE_S", 1)
+    monkeypatch.setattr(confined, "PAGE_S", 1)
     font = b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"
     assert font in PDF
     with pytest.raises(LinesideError) as caught:
@@ -291,15 +294,76 @@ def test_a_pdf_whose_objects_refer_to_themselves_ends_with_what_to_do(load, monk
 
 
 def test_a_pdf_that_unpacks_without_end_is_refused(load, monkeypatch):
-    monkeypatch.setattr(pdf_files, "LIMIT_BYTES", 256 << 20)
+    monkeypatch.setattr(confined, "LIMIT_BYTES", 256 << 20)
     assert "of memory" in failing(load, "a.pdf", office.pdf([" " * (200 << 20)]))
 
 
-def test_sheets_are_bounded(load, monkeypatch):
+def test_sheets_are_bounded(monkeypatch):
     monkeypatch.setattr(sheets, "MAX_ROWS", 3)
+    with pytest.raises(extra.UnreadableError, match="sheet A has 8 rows"):
+        sheets.xlsx_grids(office.xlsx(A=(ROWS, [])))
+    with pytest.raises(extra.UnreadableError, match="sheet Alarms has 8 rows"):
+        sheets.xls_grids(office.xls(ROWS))
+
+
+def test_a_sheet_that_ends_a_billion_cells_away_is_refused(load):
     content = office.xlsx(A=(ROWS, []))
-    assert "sheet A has 8 rows" in failing(load, "a.xlsx", content)
-    assert "sheet Alarms has 8 rows" in failing(load, "a.xls", office.xls(ROWS))
+    far = altered(
+        content, b"</sheetData>", b'<row r="1048576"><c r="XFD1048576"><v>1</v></c></row></sheetData>'
+    )
+    assert "a.xlsx: sheet A has 1048576 rows and 16384 columns" in failing(load, "a.xlsx", far)
+
+
+MERGED = b'</sheetData><mergeCells count="1"><mergeCell ref="A1:XFD1048576"/></mergeCells>'
+
+
+@pytest.mark.parametrize("ending", ["xlsx", "docx"])
+def test_a_file_that_takes_all_memory_ends_with_what_to_do(load, monkeypatch, ending):
+    monkeypatch.setattr(confined, "LIMIT_BYTES", 200 << 20)
+    if ending == "xlsx":
+        content = altered(office.xlsx(A=(ROWS, [])), b"</sheetData>", MERGED)
+    else:
+        many = b"<w:p><w:r><w:t>x</w:t></w:r></w:p>" * 300_000
+        word = office.word(paragraphs=[("F1 Title", "Heading 1")])
+        content = altered(word, b"<w:body>", b"<w:body>" + many)
+    with pytest.raises(LinesideError) as caught:
+        load(f"a.{ending}", content)
+    assert f"a.{ending}: cannot be read: " in caught.value.message
+    assert "of memory" in caught.value.message
+    assert "convert it to CSV, or import it in parts" in caught.value.hint
+
+
+@pytest.mark.parametrize("ending", ["xlsx", "xls", "docx", "html"])
+def test_every_file_has_its_time(load, monkeypatch, ending):
+    monkeypatch.setattr(confined, "FILE_S", 0.02)
+    contents = {
+        "xlsx": office.xlsx(A=(ROWS, [])),
+        "xls": office.xls(ROWS * 500),
+        "docx": office.word(paragraphs=[("F1 Title", "Heading 1")]),
+        "html": b"<p>F1 Title</p>",
+    }
+    assert "cannot be read: it takes more than 0.02 s" in failing(load, f"a.{ending}", contents[ending])
+
+
+def test_devices_are_read_within_the_same_bounds(tmp_path, monkeypatch):
+    monkeypatch.setattr(confined, "FILE_S", 0.02)
+    path = tmp_path / "plant.xlsx"
+    path.write_bytes(office.xlsx(A=([["device", "vendor"], ["L1", "Acme"]], [])))
+    with pytest.raises(LinesideError, match=r"it takes more than 0\.02 s"):
+        import_devices(tmp_path / "devices.json", [path])
+
+
+def altered(archive, old, new):
+    """An office file whose parts hold something else."""
+    stream = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(archive)) as source,
+        zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as target,
+    ):
+        assert any(old in source.read(name) for name in source.namelist())
+        for name in source.namelist():
+            target.writestr(name, source.read(name).replace(old, new))
+    return stream.getvalue()
 
 
 @pytest.mark.parametrize("ending", ["xlsx", "xls", "docx", "pdf"])
@@ -311,13 +375,8 @@ def test_a_damaged_file_is_named(load, ending):
     ("old", "new"), [(b"w:body", b"w:bodx"), (b'<w:pStyle w:val="Heading1"/>', b"<w:pStyle/>")]
 )
 def test_a_word_file_of_sound_xml_and_damaged_sense_is_named(load, old, new):
-    whole = office.word(paragraphs=[("F1 Title", "Heading 1")])
-    stream = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(whole)) as source, zipfile.ZipFile(stream, "w") as target:
-        assert old in source.read("word/document.xml")
-        for name in source.namelist():
-            target.writestr(name, source.read(name).replace(old, new))
-    assert "a.docx: cannot be read: " in failing(load, "a.docx", stream.getvalue())
+    content = altered(office.word(paragraphs=[("F1 Title", "Heading 1")]), old, new)
+    assert "a.docx: cannot be read: " in failing(load, "a.docx", content)
 
 
 def test_an_archive_of_no_known_version_is_named(load):
@@ -327,12 +386,14 @@ def test_an_archive_of_no_known_version_is_named(load):
 
 
 @pytest.mark.parametrize("ending", ["xlsx", "docx"])
-def test_an_archive_that_unpacks_to_too_much_is_refused(load, monkeypatch, ending):
+def test_an_archive_that_unpacks_to_too_much_is_refused(monkeypatch, ending):
     monkeypatch.setattr(extra, "MAX_UNPACKED_BYTES", 1000)
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("xl/workbook.xml", b"0" * 100_000)
-    assert "unpacks to 100000 bytes" in failing(load, f"a.{ending}", stream.getvalue())
+    read = {"xlsx": sheets.xlsx_grids, "docx": pages.docx_parts}[ending]
+    with pytest.raises(extra.UnreadableError, match="unpacks to 100000 bytes"):
+        read(stream.getvalue())
 
 
 def test_a_missing_library_names_the_extra(load, monkeypatch):

@@ -13,14 +13,16 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from lineside.diagnosis.knowledge.codes import CodeKey
 from lineside.diagnosis.knowledge.entry import Entry
-from lineside.diagnosis.knowledge.spelling import Spelling
 from lineside.errors import LinesideError
+
+if TYPE_CHECKING:
+    from lineside.diagnosis.knowledge.spelling import Spelling
 
 log = logging.getLogger(__name__)
 
@@ -144,6 +146,9 @@ class Snapshot:
     @functools.cached_property
     def spelling(self) -> Spelling:
         """Its words, to read others as them. Made at the first use."""
+        # Numpy takes a tenth of a second, which a command that searches nothing need not wait for.
+        from lineside.diagnosis.knowledge.spelling import Spelling  # noqa: PLC0415
+
         query = "SELECT term, documents FROM term WHERE term GLOB '[a-z]*'"
         return Spelling({term: count for term, count in self._db.execute(query) if term.isalpha()})
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lineside.diagnosis.knowledge.entry import Language
+from lineside.diagnosis.knowledge.importers import confined
 from lineside.diagnosis.knowledge.importers.documents import json_raws, jsonl_raws, yaml_raws
 from lineside.diagnosis.knowledge.importers.encoding import EncodingError, text_of
 from lineside.diagnosis.knowledge.importers.extra import UnreadableError
 from lineside.diagnosis.knowledge.importers.grids import Gathered, Grid, tables_in
-from lineside.diagnosis.knowledge.importers.pages import docx_parts, html_parts
-from lineside.diagnosis.knowledge.importers.pdf import pdf_parts
 from lineside.diagnosis.knowledge.importers.problems import Problem
 from lineside.diagnosis.knowledge.importers.records import Raw
 from lineside.diagnosis.knowledge.importers.running import markdown_lines, running_raws
-from lineside.diagnosis.knowledge.importers.sheets import xls_grids, xlsx_grids
 from lineside.diagnosis.knowledge.importers.tables import (
     Corrections,
     Mapping,
@@ -39,15 +37,8 @@ _DOCUMENTS = {
     ".yml": yaml_raws,
 }
 _DELIMITED = (".csv", ".tsv", ".txt")
-_BINARY: dict[str, Callable[[bytes], Gathered]] = {
-    ".xlsx": xlsx_grids,
-    ".xlsm": xlsx_grids,
-    ".xls": xls_grids,
-    ".docx": docx_parts,
-    ".pdf": pdf_parts,
-}
 _MARKDOWN, _HTML = (".md", ".markdown"), (".html", ".htm")
-ENDINGS = tuple(sorted((*_DOCUMENTS, *_DELIMITED, *_BINARY, *_MARKDOWN, *_HTML)))
+ENDINGS = tuple(sorted((*_DOCUMENTS, *_DELIMITED, *_MARKDOWN, *confined.ENDINGS)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +94,8 @@ class _Reading:
 
     def read(self, data: bytes, ending: str) -> None:
         """By the file's ending."""
-        if reader := _BINARY.get(ending):
-            self._add_gathered(reader(data))
+        if ending in confined.ENDINGS and ending not in _HTML:
+            self._add_gathered(confined.read_confined(data, ending))
             return
         text, encoding = text_of(data, self._how.encoding)
         if not encoding.startswith("utf-8"):
@@ -116,7 +107,7 @@ class _Reading:
         elif ending in _MARKDOWN:
             self._add_gathered(_markdown_parts(text))
         else:
-            self._add_gathered(html_parts(text))
+            self._add_gathered(confined.read_confined(text.encode(), ending))
 
     def _add_gathered(self, gathered: Gathered) -> None:
         """Tables of fault codes, and running text; a file with neither says what it has."""

@@ -46,9 +46,9 @@ def _docx_grid(table: Any, name: str) -> Grid:
     return Grid(name, [[cell.text for cell in row] for row in rows], continued)
 
 
-def html_parts(text: str) -> Gathered:
-    """Tables, headings, paragraphs and list items of a web page."""
-    soup = library("bs4", ".html").BeautifulSoup(text, _html_parser())
+def html_parts(data: bytes) -> Gathered:
+    """Tables, headings, paragraphs and list items of a web page in UTF-8."""
+    soup = library("bs4", ".html").BeautifulSoup(data.decode(), _html_parser())
     gathered = Gathered()
     for number, table in enumerate(soup.find_all("table"), 1):
         # A table for the page's layout holds others.
