@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from lineside.config import load_config
 
 if TYPE_CHECKING:
+    from lineside.diagnosis.knowledge.fusion import Calibration
     from lineside.diagnosis.knowledge.vectors import Embedder
     from lineside.evaluation.outcome import Outcome
     from lineside.evaluation.suites import Plan, Progress, Result
@@ -173,8 +174,11 @@ def _calibrate(plan: Plan, path: Path, models: list[Path]) -> None:
     from lineside.evaluation.calibrate import KINDS, calibrate_file  # noqa: PLC0415
 
     with _progress() as progress:
-        chosen = anyio.run(_choices, plan, models, progress)
-        calibration = calibrate_file(plan.data, plan.embedder, path, progress, chosen)
+
+        def ask(calibration: Calibration) -> dict[str, list[Outcome]]:
+            return anyio.run(_choices, dataclasses.replace(plan, calibration=calibration), models, progress)
+
+        calibration = calibrate_file(plan.data, plan.embedder, path, progress, ask)
     for kind in KINDS:
         print(f"{kind} texts: answered from a confidence of {calibration.weights(kind).threshold:g} on")
     for name, weights in calibration.models.items():

@@ -102,14 +102,16 @@ def calibrate_file(
     embedder: Embedder | None,
     path: Path,
     progress: Callable[[str, int], Callable[[], None]],
-    models: Mapping[str, Sequence[Outcome]] | None = None,
+    ask: Callable[[Calibration], Mapping[str, Sequence[Outcome]]] | None = None,
 ) -> Calibration:
-    """Calibrate on the labelled reports in `data`, and on what each model chose of them; write `path`."""
+    """Calibrate on the labelled reports in `data`, and on what each model chose of them; write `path`.
+
+    `ask`: what each model makes of the reports where the search has that calibration.
+    """
     if embedder is None:
         hint = "name a bundle that was built with --embedder: --bundle DIR"
         raise EvaluationError("calibrate", "there is no embedder whose confidence could be fitted", hint)
     cases = read_cases(data / REPORTS)
-    choices = {name: fitted_choice(choices_of(outcomes)) for name, outcomes in (models or {}).items()}
     with tempfile.TemporaryDirectory(prefix="lineside-eval-") as scratch:
         bases = build_bases(data, cases, Path(scratch), *OTHER_BASES)
         with open_bases(bases, embedder, lambda _: None) as searchers:
@@ -122,7 +124,10 @@ def calibrate_file(
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
         "lineside": __version__,
     }
-    found = msgspec.structs.replace(found, models=choices, origin=origin)
+    found = msgspec.structs.replace(found, origin=origin)
+    outcomes = ask(found) if ask else {}
+    choices = {name: fitted_choice(choices_of(made)) for name, made in outcomes.items()}
+    found = msgspec.structs.replace(found, models=choices)
     write_calibration(path, calibration_toml(found))
     return found
 

@@ -11,6 +11,7 @@ from typing import Literal
 
 from lineside.diagnosis.diagnosis import Diagnosis
 from lineside.diagnosis.draft import Draft
+from lineside.diagnosis.knowledge.fusion import Calibration
 from lineside.diagnosis.knowledge.search import Query, Searcher
 from lineside.diagnosis.knowledge.store import Store
 from lineside.diagnosis.knowledge.vectors import Embedder, Vectors
@@ -29,7 +30,10 @@ Mode = Literal["rules", "model"]
 
 @contextlib.contextmanager
 def open_bases(
-    paths: Mapping[str, Path], embedder: Embedder | None, advance: Callable[[str], None]
+    paths: Mapping[str, Path],
+    embedder: Embedder | None,
+    advance: Callable[[str], None],
+    calibration: Calibration | None = None,
 ) -> Iterator[dict[str, Searcher]]:
     """A searcher for each knowledge base, with its vectors ready. `advance` hears of each base."""
     with contextlib.ExitStack() as stack:
@@ -42,7 +46,7 @@ def open_bases(
             if vectors is not None:
                 stack.callback(vectors.close)
                 vectors.wait()
-            searchers[name] = Searcher(store, MAX_ENTRIES, vectors)
+            searchers[name] = Searcher(store, MAX_ENTRIES, vectors, calibration)
         yield searchers
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from lineside.diagnosis.knowledge.fusion import Calibration
 from lineside.diagnosis.knowledge.importers import ImportOptions, import_files
 from lineside.diagnosis.knowledge.vectors import Embedder
 from lineside.evaluation import sensoriq
@@ -39,7 +40,8 @@ Progress = Callable[[str, int], Callable[[], None]]
 class Plan:
     """Where the data is, about how many reports and questions models are asked (0: all), and the embedder.
 
-    `scratch`: where knowledge bases and their vectors are kept from one suite and model to the next.
+    `calibration`: the search's, where it is not the shipped one. `scratch`: where knowledge bases and their
+    vectors are kept from one suite and model to the next.
     """
 
     data: Path
@@ -49,6 +51,7 @@ class Plan:
     questions: int = 0
     seed: int = 1
     timeout_s: float = 120.0
+    calibration: Calibration | None = None
     scratch: Path | None = None
 
 
@@ -105,7 +108,7 @@ async def _asked(
         fits = suite == "reports" and writer is None and plan.embedder is not None and not plan.sample
         bases = _bases(suite, plan, cases, directory, *(OTHER_BASES if fits else ()))
         chosen = sample_cases(cases, plan.sample, plan.seed) if plan.sample else cases
-        with open_bases(bases, plan.embedder, lambda name: None) as searchers:
+        with open_bases(bases, plan.embedder, lambda name: None, plan.calibration) as searchers:
             advance = progress(f"{suite}, {name}", len(chosen))
             outcomes = await ask(chosen, searchers, writer, timeout_s=plan.timeout_s, advance=advance)
             if not fits:

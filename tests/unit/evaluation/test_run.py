@@ -134,12 +134,20 @@ def test_a_calibration_is_written_and_read_back(tmp_path):
 
 def test_what_models_chose_is_calibrated_too(tmp_path):
     data, path = write_data(tmp_path, labelled()), tmp_path / "calibration.toml"
-    models = {"a-model-1.5b": [chosen(number) for number in range(40)]}
-    calibration = calibrate_file(data, ToyEmbedder(), path, quiet, models)
+    searches = []
+
+    def ask(calibration):
+        searches.append(calibration)
+        return {"a-model-1.5b": [chosen(number) for number in range(40)]}
+
+    calibration = calibrate_file(data, ToyEmbedder(), path, quiet, ask)
+    assert searches == [msgspec.structs.replace(calibration, models={})], (
+        "asked with the search's new weights"
+    )
     assert read_calibration(path, "toy-1") == calibration
     assert calibration.models["a-model-1.5b"].choice > 0
     with pytest.raises(EvaluationError, match="20 choices of the model"):
-        calibrate_file(data, ToyEmbedder(), path, quiet, {"a-model": [chosen(1)]})
+        calibrate_file(data, ToyEmbedder(), path, quiet, lambda _: {"a-model": [chosen(1)]})
     assert read_calibration(path) == calibration, "and the file is as it was"
 
 
