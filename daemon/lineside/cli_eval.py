@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _PIPE_COLUMNS = 120
 _QUESTIONS = "sensoriq"
 _SUITES = ("plant", "reports", _QUESTIONS)
+_REREADING = "rereading"
 
 
 def add_eval(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -37,7 +38,10 @@ def add_eval(commands: Any, common: argparse.ArgumentParser) -> None:
         "eval", parents=[common], help="measure diagnoses on labelled reports; nothing leaves the machine"
     )
     command.add_argument(
-        "--suite", action="append", choices=_SUITES, help="which to run; may be repeated (default: all)"
+        "--suite",
+        action="append",
+        choices=(*_SUITES, _REREADING),
+        help="which to run; may be repeated (default: all, and what a model would add by rereading not)",
     )
     command.add_argument(
         "--data", type=Path, metavar="DIR", help="labelled data (default: LINESIDE_EVAL_DATA, ../shared/data)"
@@ -129,7 +133,7 @@ async def _evaluate(arguments: argparse.Namespace, plan: Plan, keep: Keep) -> li
     from lineside.evaluation.suites import run_suite, sensoriq_by_rules  # noqa: PLC0415
 
     asked = dict.fromkeys(arguments.suite or _SUITES)
-    suites = [suite for suite in asked if suite != _QUESTIONS]
+    suites = [suite for suite in asked if suite not in (_QUESTIONS, _REREADING)]
     with _progress() as progress:
         whole = dataclasses.replace(plan, sample=0)
         results = [await run_suite(suite, whole, None, progress) for suite in suites]
@@ -142,8 +146,7 @@ async def _evaluate(arguments: argparse.Namespace, plan: Plan, keep: Keep) -> li
         for bundle in arguments.model:
             keep(results, complete=False)
             results += await _by_model(bundle, plan, suites, progress)
-            if _QUESTIONS in asked:
-                results.append(await _asked_closed_book(bundle, plan, progress))
+            results += await _by_likelihood(bundle, plan, asked, progress)
         keep(results, complete=True)
     return results
 
@@ -158,14 +161,21 @@ async def _by_model(bundle: Path, plan: Plan, suites: list[Any], progress: Progr
         return [await run_suite(suite, plan, writer, progress) for suite in suites]
 
 
-async def _asked_closed_book(bundle: Path, plan: Plan, progress: Progress) -> Result:
+async def _by_likelihood(
+    bundle: Path, plan: Plan, suites: Collection[str], progress: Progress
+) -> list[Result]:
+    """The suites that read a model's likelihoods."""
     from lineside.engine.bundle import read_manifest  # noqa: PLC0415
     from lineside.evaluation.likelihood import open_scorer  # noqa: PLC0415
-    from lineside.evaluation.suites import sensoriq_by_model  # noqa: PLC0415
+    from lineside.evaluation.suites import reread, sensoriq_by_model  # noqa: PLC0415
 
+    runs = [run for suite, run in ((_QUESTIONS, sensoriq_by_model), (_REREADING, reread)) if suite in suites]
+    if not runs:
+        return []
     manifest = read_manifest(bundle)
+    name = f"{manifest.name}-{manifest.precision}"
     async with open_scorer(bundle) as scorer:
-        return await sensoriq_by_model(plan, f"{manifest.name}-{manifest.precision}", scorer, progress)
+        return [await run(plan, name, scorer, progress) for run in runs]
 
 
 def _calibrate(plan: Plan, path: Path, models: list[Path]) -> None:

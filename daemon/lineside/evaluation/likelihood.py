@@ -23,7 +23,7 @@ INSTRUCTION = "Answer with its name alone."
 
 
 class LikelihoodScorer:
-    """Implements sensoriq.Scorer. Every question is read once, then each option behind it."""
+    """Implements sensoriq.Scorer and rereading.Reader. A question is read once, then each option."""
 
     def __init__(self, engine: Engine, tokenizer: Tokenizer) -> None:
         self._engine, self._tokenizer = engine, tokenizer
@@ -41,13 +41,19 @@ class LikelihoodScorer:
             self._priors.update(zip(new, found, strict=True))
         return [self._priors[option] for option in question.options]
 
+    async def behind(self, prompt: str, texts: Sequence[str]) -> list[float]:
+        """See rereading.Reader."""
+        return await anyio.to_thread.run_sync(self._behind, prompt, texts)
+
     def _likelihoods(self, question: str, options: Sequence[str]) -> list[float]:
-        asked = [("user", f"{question} {INSTRUCTION}")]
-        prompt = self._tokenizer.encode(self._tokenizer.chat(asked))
+        return self._behind(self._tokenizer.chat([("user", f"{question} {INSTRUCTION}")]), options)
+
+    def _behind(self, text: str, options: Sequence[str]) -> list[float]:
+        prompt = self._tokenizer.encode(text)
         behind = [self._tokenizer.encode_more(option) for option in options]
         longest, room = len(prompt) + max(map(len, behind)), self._engine.capabilities.max_seq_len
         if longest > room:
-            message = f"a question and an option have {longest} tokens, and the bundle takes {room}"
+            message = f"a prompt and what stands behind it have {longest} tokens, and the bundle takes {room}"
             raise EvaluationError("ask model", message, "build the bundle with a greater --max-seq-len")
         first = self._read(prompt)
         return [self._likelihood(first, len(prompt), tokens) for tokens in behind]

@@ -14,7 +14,7 @@ import msgspec
 from lineside.diagnosis.knowledge.fusion import Calibration
 from lineside.diagnosis.knowledge.importers import ImportOptions, import_files
 from lineside.diagnosis.knowledge.vectors import Embedder
-from lineside.evaluation import sensoriq
+from lineside.evaluation import rereading, sensoriq
 from lineside.evaluation.calibrate import OTHER_BASES, examples_of
 from lineside.evaluation.cases import (
     APPROVER,
@@ -170,6 +170,21 @@ def _result(
         [[getattr(one, name) for name in SAMPLE_FIELDS] for one in outcomes],
         [msgspec.to_builtins(one) for one in trust],
     )
+
+
+async def reread(plan: Plan, name: str, reader: rereading.Reader, progress: Progress) -> Result:
+    """What the model's reading adds where report and manual are of two languages."""
+    if plan.embedder is None:
+        hint = "name a bundle that was built with --embedder: --bundle DIR"
+        raise EvaluationError("measure rereading", "across languages nothing is found without vectors", hint)
+    cases = _cases("reports", plan)
+    with _directory("reports", plan) as directory:
+        bases = _bases("reports", plan, cases, directory, *OTHER_BASES)
+        with open_bases(bases, plan.embedder, lambda name: None, plan.calibration) as searchers:
+            advance = progress(f"rereading, {name}", len(cases))
+            found = await rereading.readings(cases, searchers, reader, advance)
+    rows = [msgspec.to_builtins(row) for row in rereading.rows_of(found)]
+    return Result("rereading", name, table=rows, samples=[list(one) for one in found])
 
 
 def sensoriq_by_rules(plan: Plan) -> Result:
