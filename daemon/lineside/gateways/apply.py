@@ -13,13 +13,14 @@ from lineside.diagnosis.report import MAX_DEVICE_ID
 from lineside.errors import Reason, RejectedError
 from lineside.gateways.decode import to_document, to_text
 from lineside.gateways.mapping import EachReading, Field, Mapping
-from lineside.gateways.own import Mapped, own_report
+from lineside.gateways.own import Mapped, asked, own_report
 from lineside.gateways.pointer import MISSING, resolve
 from lineside.gateways.source import Place, from_topic, shown
 from lineside.gateways.times import rfc3339
 
 MAX_MESSAGE_BYTES = 262_144
 MAX_ALARMS = 64
+MAX_BITS = 64
 MAX_READINGS = 64
 MAX_LINES = 20
 LARGEST = 1e300
@@ -59,6 +60,8 @@ def _message(mapping: Mapping, payload: bytes) -> Any:
 
 
 def _alarms(mapping: Mapping, message: Any) -> list[Any]:
+    if mapping.each_bit is not None:
+        return _bits(resolve(message, mapping.each_bit))
     if mapping.each is None:
         return [message]
     found = resolve(message, mapping.each)
@@ -68,6 +71,18 @@ def _alarms(mapping: Mapping, message: Any) -> list[Any]:
         many = f"the message has {len(found)} alarms, at most {MAX_ALARMS} are taken"
         raise RejectedError(Reason.TOO_LONG, many, field="each")
     return found
+
+
+def _bits(word: Any) -> list[Any]:
+    """The numbers of the bits that are set, the lowest first; none where the word could not be read."""
+    if word is MISSING or word is None:
+        return []
+    if not isinstance(word, int) or isinstance(word, bool) or not 0 <= word < 1 << MAX_BITS:
+        wanted = f"a whole number from 0 to {MAX_BITS} bits: have the gateway read the word as unsigned"
+        raise RejectedError(
+            Reason.INVALID, f"`each_bit` leads to {shown(word)[:60]}, not to {wanted}", field="each_bit"
+        )
+    return [bit for bit in range(MAX_BITS) if word >> bit & 1]
 
 
 def _ignored(mapping: Mapping, place: Place) -> bool:
@@ -95,8 +110,8 @@ def _report(mapping: Mapping, named: str, place: Place, zone: tzinfo | None) -> 
             document["values"] = values
         payload = msgspec.json.encode(document)
     except RejectedError as refusal:
-        return Mapped(device[:MAX_DEVICE_ID], raw, refusal=refusal)
-    return Mapped(device, payload, str(document.get("request_id", "")), str(document.get("reply_to", "")))
+        return Mapped(device[:MAX_DEVICE_ID], raw, *asked(document), refusal=refusal)
+    return Mapped(device, payload, *asked(document))
 
 
 def _device(mapping: Mapping, document: dict[str, Any], named: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,7 @@ class Mapping:
     separator: str
     device: str
     each: Pointer | None
+    each_bit: Pointer | None
     ignore: tuple[tuple[Source, Ignored], ...]
     fields: tuple[Field, ...]
     readings: tuple[NamedReading, ...]
@@ -124,12 +126,13 @@ def _checked(written: WrittenMapping) -> Mapping:
         raise ValueError(f"topic: {written.topic!r} is no topic filter")
     if overlap(written.topic, OWN):
         raise ValueError("topic: what begins with lineside/ is the daemon's own")
-    # What says most about a message that does not fit comes first.
-    fields = tuple(sorted(_fields(written.report), key=lambda field: "." not in field.name))
+    fields = tuple(sorted(_fields(written.report), key=_order))
     if written.format == "report" and (fields or written.values or written.all_values):
         raise ValueError("report: with format = 'report' the payload is the report, nothing is mapped")
     if written.format != "report" and not any(field.name.startswith("alarm.") for field in fields):
         raise ValueError("report.alarm: alarm.code or alarm.text is needed")
+    if written.each is not None and written.each_bit is not None:
+        raise ValueError("each_bit: only one of `each` and `each_bit` can be")
     if written.separator and written.format != "text":
         raise ValueError("separator: it goes with format = 'text'")
     mapping = Mapping(
@@ -138,7 +141,8 @@ def _checked(written: WrittenMapping) -> Mapping:
         separator=written.separator,
         device=written.device,
         each=_pointer("each", written.each),
-        ignore=tuple((_place("ignore", one), one) for one in written.ignore),
+        each_bit=_pointer("each_bit", written.each_bit),
+        ignore=tuple(map(_ignore, written.ignore)),
         fields=fields,
         readings=tuple(_reading(name, one) for name, one in written.values.items()),
         all_readings=None if written.all_values is None else _all(written.all_values),
@@ -148,11 +152,24 @@ def _checked(written: WrittenMapping) -> Mapping:
     return mapping
 
 
+def _order(field: Field) -> int:
+    """First what an answer needs to find its way back, then what says most where it does not fit."""
+    return 0 if field.name in ("id", "request_id", "reply_to") else 1 if "." in field.name else 2
+
+
+def _ignore(given: Ignored) -> tuple[Source, Ignored]:
+    if not given.equals and not given.missing:
+        raise ValueError("ignore: `equals` or `missing` is needed")
+    return _place("ignore", given), given
+
+
 def _check_device(mapping: Mapping) -> None:
     templates = [("device", mapping.device)] if mapping.device else []
-    templates += [(f.name, f.source.written.topic) for f in mapping.fields if f.source.written.topic]
+    templates += [
+        (f"report.{f.name}", f.source.written.topic) for f in mapping.fields if f.source.written.topic
+    ]
     for name, template in templates:
-        _named(name, check_template, template)
+        _named(name, partial(check_template, topic_filter=mapping.topic), template)
     wild = any(level in ("+", "#") for level in mapping.topic.split("/"))
     if not (wild or mapping.device or mapping.names_device or mapping.format == "report"):
         raise ValueError("device: neither the topic nor report.dev.id names the device; give one of them")

@@ -71,9 +71,14 @@ def _completed(document: dict[str, Any], named: str, zone: tzinfo | None) -> Map
     return Mapped(
         whose[:MAX_DEVICE_ID],
         msgspec.json.encode(document),
-        _text(document, "request_id", MAX_ID_CHARACTERS) or _text(document, "id", MAX_ID_CHARACTERS),
-        _text(document, "reply_to", MAX_REPORT_BYTES),
+        *asked(document),
     )
+
+
+def asked(document: dict[str, Any]) -> tuple[str, str]:
+    """The id that its sender knows a report by, and where the answer is to go; empty where it says none."""
+    request_id = _text(document, "request_id", MAX_ID_CHARACTERS) or _text(document, "id", MAX_ID_CHARACTERS)
+    return request_id, _text(document, "reply_to", MAX_REPORT_BYTES)
 
 
 def _without_padding(value: Any, depth: int) -> Any:

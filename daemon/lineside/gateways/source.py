@@ -91,12 +91,15 @@ def checked(written: str | int | float | Written) -> Source:
     return Source(written, pointer, written.top is not None)
 
 
-def check_template(template: str) -> None:
-    """Raises ValueError for one that names no level of a topic."""
+def check_template(template: str, topic_filter: str = "#") -> None:
+    """Raises ValueError for one that names no level of the topics that fit the filter."""
     bare = _LEVEL.sub("", template)
     if bare == template or "{" in bare or "}" in bare or "{0" in template:
         example = "{2} for the second level, {3..} for all from the third"
         raise ValueError(f"{template!r} names no level of the topic; write {example}")
+    levels = topic_filter.split("/")
+    if levels[-1] != "#" and max(int(number) for number, _ in _LEVEL.findall(template)) > len(levels):
+        raise ValueError(f"{template!r} names a level that no topic of {topic_filter!r} has")
 
 
 def from_topic(template: str, levels: tuple[str, ...]) -> Any:

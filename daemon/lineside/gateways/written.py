@@ -71,6 +71,7 @@ class WrittenMapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     separator: Annotated[str, msgspec.Meta(max_length=8)] = ""
     device: str = ""
     each: str | None = None
+    each_bit: str | None = None
     ignore: tuple[Ignored, ...] = ()
     report: ReportSources = ReportSources()
     values: dict[str, str | Reading] = {}

@@ -122,6 +122,39 @@ def test_the_array_has_a_bound(tmp_path):
     assert (field, "no array" in message) == ("each", True)
 
 
+BITS = simple('alarm.word = { const = "AlmW1" }\nalarm.bit = ""\nts = { top = "/t" }', 'each_bit = "/v/w"')
+
+
+@pytest.mark.parametrize(
+    ("word", "bits"),
+    [(0, []), (1, [0]), (0b1001, [0, 3]), (1 << 63, [63]), (None, []), ((1 << 64) - 1, range(64))],
+)
+def test_an_alarm_word_is_as_many_reports_as_bits_are_set(tmp_path, word, bits):
+    found = reports(tmp_path, BITS, {"t": 1773986531, "v": {"w": word}})
+    assert [one["alarm"] for one in found] == [{"word": "AlmW1", "bit": bit} for bit in bits]
+    assert all(parse_report(json.dumps(one).encode()) for one in found)
+
+
+@pytest.mark.parametrize("word", [-1, 1 << 64, "x", True, 1.5, [1]])
+def test_what_is_no_alarm_word_is_answered(tmp_path, word):
+    ((field, message),) = reports(tmp_path, BITS, {"t": 1773986531, "v": {"w": word}})
+    assert (field, "as unsigned" in message) == ("each_bit", True)
+
+
+def test_a_word_that_is_not_there_is_no_alarm(tmp_path):
+    assert reports(tmp_path, BITS, {"t": 1773986531}) == []
+
+
+def test_what_is_refused_still_finds_its_way_back(tmp_path):
+    mapping = simple(CODE + '\nid = "/id"\nreply_to = "/to"')
+    payload = json.dumps({"id": "r-1", "to": "response/x"}).encode()
+    (mapped,) = gateways(tmp_path, mapping).read("g/L1/M1", payload)
+    assert mapped.refusal.field == "alarm.code"
+    assert (mapped.request_id, mapped.reply_to) == ("r-1", "response/x")
+    (mapped,) = gateways(tmp_path, mapping).read("g/L1/M1", payload.replace(b"r-1", b"r" * 129))
+    assert mapped.request_id == ""
+
+
 def test_what_is_no_alarm_is_ignored(tmp_path):
     mapping = simple(CODE, 'ignore = [{ at = "/code", equals = [0, "", false], missing = true }]')
     for payload in ({"code": 0}, {"code": "0\0"}, {"code": ""}, {"code": False}, {"code": None}, {}):

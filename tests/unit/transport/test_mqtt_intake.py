@@ -152,7 +152,7 @@ def test_one_message_is_as_many_reports_and_is_acknowledged_after_the_last_is_st
     assert (first.device, first.reply_topic, first.request_id) == ("L1/M1", "response/x", "r")
     assert (first.correlation, first.mqtt5, first.verb) == (b"c", True, "fault")
     assert third.refusal is not None
-    assert (third.refusal.field, third.reply_topic) == ("alarm.code", "lineside/v1/diagnosis/L1/M1")
+    assert (third.refusal.field, third.reply_topic) == ("alarm.code", "response/x")
     assert admin.counters["mqtt_reports"] == 3
     for stored in inbox.on_stored:
         assert acknowledged == []
