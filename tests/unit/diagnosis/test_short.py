@@ -90,3 +90,10 @@ def test_a_sign_and_its_accent_stay_together():
     assert fit("电机过热", 9, lambda text: len(text.encode())) == "电机…"
     assert fit("abc", 2, len) == "a…"
     assert fit("abc", 1, len) == ""
+
+
+def test_room_that_a_cut_leaves_is_not_filled_with_anything_else():
+    short, long = (with_safety("a" * 100 + " " * spaces + "b" * 100) for spaces in (200, 600))
+    assert brief(short).safe == "a" * 100 + "…"
+    assert (brief(short).mean, brief(short).do) == ("", "")
+    assert [line[:3] for line in summary(long).splitlines()] == ["HIG", "! a", "Adv"]
