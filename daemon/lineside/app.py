@@ -39,6 +39,7 @@ from lineside.once import Once, OnceDiagnoser, OnceGenerator
 from lineside.ports import Diagnoser, EngineFacts, ModelFacts
 from lineside.power.pacer import Pacer
 from lineside.power.start import start_governor
+from lineside.security.roles import Roles
 from lineside.serving.no_model import NoModel
 from lineside.serving.schema_check import CheckedGenerator, SchemaChecker
 from lineside.serving.service import GenerationService
@@ -291,7 +292,11 @@ class App:
             config.grpc,
             Served(OnceGenerator(generator, once), OnceDiagnoser(diagnoser, once), self._feedback),
             self._status,
-            CallDefaults(config.engine.default_timeout_ms, config.engine.default_max_tokens),
+            CallDefaults(
+                config.engine.default_timeout_ms,
+                config.engine.default_max_tokens,
+                Roles(config.security.operators),
+            ),
         )
         await server.start()
         self._stack.push_async_callback(server.stop, 0.0)

@@ -164,8 +164,13 @@ class TelemetryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+
+
 class SecurityConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[security]. Takes no keys yet."""
+    """[security]. `operators`: names of client certificates, and users of the broker."""
+
+    operators: Annotated[tuple[Name, ...], msgspec.Meta(max_length=256)] = ()
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

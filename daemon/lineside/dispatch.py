@@ -27,7 +27,8 @@ from lineside.forms import formed
 from lineside.gateways.own import own_report
 from lineside.journal import Accepted, Journal, NewReport, OpenReport
 from lineside.ports import Call, Copies, Copy, Diagnoser, FeedbackTaker, IncomingReport, OutgoingAnswer
-from lineside.serving.request import Principal, Priority
+from lineside.security.roles import Roles
+from lineside.serving.request import Priority
 
 log = logging.getLogger(__name__)
 
@@ -293,7 +294,7 @@ class Desk:
         if stored.remaining_ms is not None:
             left_ns = min(left_ns, stored.remaining_ms * NS_PER_MS)
         return Call(
-            principal=Principal(f"mqtt:{stored.device}", "mqtt"),
+            principal=Roles().anonymous("mqtt", stored.device),
             deadline_ns=time.monotonic_ns() + left_ns,
             priority=Priority(stored.urgency),
         )

@@ -36,6 +36,8 @@ def test_values_are_read(tmp_path):
         ("[power]\nlimit = 15", "limit"),
         ("[[power.schedule]]\nname = 'n'\nbegin = '25:00'\nend = '06:00'\nlimit_w = 7", "begin"),
         ("[security]\nx = 1", "x"),
+        ("[security]\noperators = ['']", r"\$.security.operators"),
+        (f"[security]\noperators = {['a'] * 257}", r"\$.security.operators"),
         ("[grpc", "correct the file"),
     ],
 )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, NoReturn, TypeAlias
 from urllib.parse import unquote
@@ -15,6 +16,7 @@ import grpc.aio
 
 from lineside.errors import REASONS, Reason, RejectedError
 from lineside.ports import Admin, Call
+from lineside.security.roles import Roles
 from lineside.serving.request import Principal, Priority
 
 logger = logging.getLogger("lineside.transport.grpc")
@@ -30,10 +32,11 @@ Rpc: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 @dataclass(frozen=True, slots=True)
 class CallDefaults:
-    """What a request gets that does not say."""
+    """What a request gets that does not say, and who has which role."""
 
     timeout_ms: int
     max_tokens: int
+    roles: Roles = field(default_factory=Roles)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +51,9 @@ class CallOptions:
 class Calls:
     """The calls that work for a client: how many there are, and how each begins and ends."""
 
-    def __init__(self, admin: Admin, max_in_flight: int, default_timeout_ms: int) -> None:
+    def __init__(self, admin: Admin, roles: Roles, max_in_flight: int, default_timeout_ms: int) -> None:
         self._admin = admin
+        self._roles = roles
         self._max_in_flight = max_in_flight
         self._default_timeout_ms = default_timeout_ms
         self._in_flight = 0
@@ -67,8 +71,13 @@ class Calls:
     def open(self, rpc: Rpc, options: CallOptions) -> Call:
         """The domain's view of a call that has just arrived."""
         deadline_ns = time.monotonic_ns() + self._timeout_ms(rpc, options.timeout_ms) * 1_000_000
-        principal = Principal(name=f"grpc:{peer_address(rpc.peer())}", transport="grpc")
-        return Call(principal, deadline_ns, options.priority, options.idempotency_key)
+        return Call(self.principal(rpc), deadline_ns, options.priority, options.idempotency_key)
+
+    def principal(self, rpc: Rpc) -> Principal:
+        """Who calls: the client certificate's name, which TLS has verified, else the address."""
+        if name := certificate_name(rpc.auth_context()):
+            return self._roles.known("grpc", name)
+        return self._roles.anonymous("grpc", peer_address(rpc.peer()))
 
     def take(self) -> None:
         """Take a seat. Raises RejectedError where there is none."""
@@ -172,3 +181,10 @@ def peer_address(peer: str) -> str:
     if family not in ("ipv4", "ipv6"):
         return peer
     return rest.rpartition(":")[0].strip("[]")
+
+
+def certificate_name(auth_context: Mapping[str, Iterable[bytes]]) -> str:
+    """The common name of the client's certificate; empty where it showed none."""
+    for name in auth_context.get("x509_common_name", ()):
+        return name.decode("utf-8", "replace")
+    return ""

@@ -69,7 +69,7 @@ class GrpcServer:
     def __init__(self, config: GrpcConfig, served: Served, admin: Admin, defaults: CallDefaults) -> None:
         self._config = config
         self._admin = admin
-        self._calls = Calls(admin, config.max_in_flight, defaults.timeout_ms)
+        self._calls = Calls(admin, defaults.roles, config.max_in_flight, defaults.timeout_ms)
         self._generation = GenerationService(served.generator, admin, self._calls, defaults.max_tokens)
         self._diagnosis = DiagnosisService(served.diagnoser, self._calls)
         self._feedback = FeedbackService(served.feedback, self._calls)
