@@ -94,12 +94,17 @@ def _run(arguments: argparse.Namespace) -> None:
         write_document,
     )
     from lineside.evaluation.suites import Plan  # noqa: PLC0415
+    from lineside.loading import load_calibration  # noqa: PLC0415
 
-    load_config(arguments.config)  # what is wrong with it is told here as by every command
+    config = load_config(arguments.config)
+    embedder = _embedder(arguments.bundle)
+    # What is measured is what the daemon does with that configuration.
+    calibration = load_calibration(config, embedder.key if embedder else "")
     plan = Plan(
         data=arguments.data or data_directory(),
         plant=arguments.plant,
-        embedder=_embedder(arguments.bundle),
+        embedder=embedder,
+        calibration=calibration,
         sample=arguments.sample,
         questions=arguments.questions,
         seed=arguments.seed,
@@ -110,7 +115,11 @@ def _run(arguments: argparse.Namespace) -> None:
         return
     # Whose home it was is nobody's business.
     command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]).replace(str(Path.home()), "~")
-    facts = {"embedder": plan.embedder.key if plan.embedder else "", "seed": plan.seed}
+    facts = {
+        "embedder": embedder.key if embedder else "",
+        "calibration": calibration.origin if calibration else "shipped",
+        "seed": plan.seed,
+    }
     origin = origin_of(command)
 
     def keep(results: list[Result], *, complete: bool) -> None:
@@ -130,9 +139,12 @@ async def _evaluate(arguments: argparse.Namespace, plan: Plan, keep: Keep) -> li
 
     What is measured is kept after every model: who stops the rest still has that.
     """
+    from lineside.evaluation.cases import EvaluationError  # noqa: PLC0415
     from lineside.evaluation.suites import run_suite, sensoriq_by_rules  # noqa: PLC0415
 
     asked = dict.fromkeys(arguments.suite or _SUITES)
+    if _REREADING in asked and not arguments.model:
+        raise EvaluationError("measure rereading", "no model is named that could read", "--model BUNDLE")
     suites = [suite for suite in asked if suite not in (_QUESTIONS, _REREADING)]
     with _progress() as progress:
         whole = dataclasses.replace(plan, sample=0)

@@ -6,6 +6,7 @@ from tests.support.toy_embedder import ToyEmbedder
 from tests.unit.evaluation.evaluation_data import case, write_data
 from tests.unit.evaluation.test_run import DEMO, quiet
 
+from lineside.cli import main
 from lineside.evaluation.cases import EvaluationError
 from lineside.evaluation.rereading import SHARES, Reading, rows_of
 from lineside.evaluation.suites import Plan, reread
@@ -70,6 +71,12 @@ def test_reports_whose_manual_is_in_the_other_language_are_read_again(tmp_path):
     assert gains["r1"] == 8.0
     assert gains["r100"] == 0.0
     assert len(result.table) == 2 * len(SHARES)
+
+
+def test_the_suite_does_not_vanish_where_no_model_is_named(tmp_path, capsys):
+    data = write_data(tmp_path, reports())
+    assert main(["eval", "--suite", "rereading", "--data", str(data), "--plant", str(DEMO)]) == 1
+    assert "no model is named" in capsys.readouterr().err
 
 
 def test_without_an_embedder_nothing_is_found_across_languages(tmp_path):

@@ -209,6 +209,29 @@ def test_what_was_measured_before_a_model_failed_is_kept(tmp_path, capsys):
     assert "absent" in capsys.readouterr().err
 
 
+def test_the_plants_own_calibration_is_what_is_measured(tmp_path, capsys):
+    data = write_data(tmp_path, labelled())
+    calibrate_file(data, ToyEmbedder(), tmp_path / "calibration.toml", quiet)
+    config, out = tmp_path / "lineside.toml", tmp_path / "out.json"
+    arguments = [
+        "eval",
+        "--config",
+        str(config),
+        "--suite",
+        "reports",
+        "--data",
+        str(data),
+        "--json",
+        str(out),
+    ]
+    config.write_text(f'state_dir = "{tmp_path}"\n')
+    assert main(arguments) == 0
+    assert msgspec.json.decode(out.read_bytes())["calibration"]["embedder"] == "toy-1"
+    config.write_text('[diagnosis]\ncalibration = "/absent/c.toml"\n')
+    assert main(arguments) == 1
+    assert "/absent/c.toml: No such file" in capsys.readouterr().err
+
+
 def test_the_command_fails_where_a_suite_has_no_data(tmp_path, capsys):
     assert main(["eval", "--data", str(tmp_path), "--plant", str(DEMO), "--json", str(tmp_path / "o")]) == 1
     assert "reports.jsonl: No such file" in capsys.readouterr().err
