@@ -15,6 +15,7 @@ import anyio
 from lineside import __version__
 from lineside.cli_backup import add_backup
 from lineside.cli_devices import add_devices
+from lineside.cli_doctor import add_doctor
 from lineside.cli_eval import add_eval
 from lineside.cli_feedback import add_feedback
 from lineside.cli_kb import add_kb
@@ -164,4 +165,5 @@ def _parser() -> argparse.ArgumentParser:
     add_eval(commands, common)
     add_feedback(commands, common)
     add_backup(commands, common)
+    add_doctor(commands, common)
     return parser

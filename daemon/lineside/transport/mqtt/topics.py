@@ -16,6 +16,7 @@ ROOT = "lineside/v1"
 FAULT = f"{ROOT}/fault"
 DIAGNOSIS = f"{ROOT}/diagnosis"
 STATUS = f"{ROOT}/status"
+HEALTH = f"{ROOT}/health"
 FEEDBACK = f"{ROOT}/feedback"
 RECEIPT = f"{ROOT}/receipt"
 COPIES = {"brief": f"{ROOT}/brief", "text": f"{ROOT}/text"}
@@ -91,6 +92,11 @@ def status_topic(client_id: str) -> str:
     return f"{STATUS}/{encode_device(client_id)}"
 
 
+def health_topic(client_id: str) -> str:
+    """Where `lineside doctor` leaves what it found."""
+    return f"{HEALTH}/{encode_device(client_id)}"
+
+
 def check_filters(filters: Iterable[str]) -> tuple[str, ...]:
     """The filters of the configuration. Raises LinesideError for one that no broker would take."""
     checked = tuple(filters)
@@ -109,7 +115,7 @@ def may_reply_to(topic: str, filters: Iterable[str], heard: Iterable[str] = ()) 
     """
     if not topic or len(topic.encode(errors="replace")) > MAX_REPLY_BYTES or re.search("[+#\0]", topic):
         return False
-    if any(topic == tree or topic.startswith(f"{tree}/") for tree in (FAULT, FEEDBACK, STATUS)):
+    if any(topic == tree or topic.startswith(f"{tree}/") for tree in (FAULT, FEEDBACK, STATUS, HEALTH)):
         return False
     if any(topic_matches_sub(topic_filter, topic) for topic_filter in heard):
         return False

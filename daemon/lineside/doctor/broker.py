@@ -1,0 +1,36 @@
+"""The broker: its program where it is the daemon's own, and whether it takes us. Knows no MQTT."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lineside.doctor.finding import Finding, finding
+from lineside.doctor.machine import Machine
+from lineside.doctor.ports import ask_daemon
+from lineside.errors import LinesideError
+from lineside.transport.mqtt.hello import say_hello
+from lineside.transport.mqtt.mosquitto import find_mosquitto
+
+
+def look(machine: Machine) -> Iterator[Finding]:
+    """Program, and a real connection with what the configuration names."""
+    config = machine.config.mqtt
+    if config.broker == "off":
+        yield finding("broker.answers", "not_applicable", "[mqtt] broker is off")
+        return
+    if config.broker == "managed":
+        try:
+            yield finding("broker.program", "ok", find_mosquitto(config.mosquitto))
+        except LinesideError as error:
+            yield finding("broker.program", "problem", error.message, error.hint)
+        if not config.port or ask_daemon(machine.config.grpc) is None:
+            seen = "the daemon starts it, and does not run or has chosen a port of its own"
+            yield finding("broker.answers", "not_applicable", seen)
+            return
+    where = f"{config.host}:{config.port}"
+    try:
+        say_hello(config)
+    except LinesideError as error:
+        yield finding("broker.answers", "problem", error.message, error.hint, broker="away")
+        return
+    yield finding("broker.answers", "ok", f"{where} takes us", broker="ok")

@@ -1,0 +1,103 @@
+"""The bundle against this machine: whole, fitting, with plans for this device. Loads no model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lineside.config import Config
+from lineside.doctor.finding import Finding, finding
+from lineside.doctor.machine import Machine
+from lineside.engine.bundle import (
+    EMBEDDER_WEIGHTS,
+    MANIFEST,
+    WEIGHTS,
+    Bundle,
+    Manifest,
+    read_manifest,
+    verify,
+)
+from lineside.engine.device import find_gpu
+from lineside.engine.plans import compile_command
+from lineside.errors import LinesideError
+
+# What the process takes beside weights and cache: Python, the runtime and its scratch.
+BESIDE_BYTES = 400 << 20
+KEY_BYTES = 4
+
+
+def look(machine: Machine) -> Iterator[Finding]:
+    """Manifest, files (their digests with --deep), and plans."""
+    config = machine.config
+    if not serves_model(config):
+        yield finding("bundle.manifest", "not_applicable", "no model is served: diagnoses are by rules")
+        return
+    try:
+        bundle = Bundle(config.bundle_path, read_manifest(config.bundle_path))
+    except LinesideError as error:
+        yield finding("bundle.manifest", "problem", error.message, error.hint)
+        return
+    manifest = bundle.manifest
+    seen = f"{manifest.name}, {manifest.precision}, at most {manifest.max_seq_len} tokens"
+    yield finding("bundle.manifest", "ok", seen)
+    yield _files(bundle, machine.deep)
+    yield _plans(bundle)
+
+
+def serves_model(config: Config) -> bool:
+    """Whether a bundle is loaded at all."""
+    return config.diagnosis.mode != "rules" and config.engine.name != "rules"
+
+
+def manifest_of(config: Config) -> Manifest | None:
+    """What the served bundle says of itself; None where none is served or can be read."""
+    if not serves_model(config) or not (config.bundle_path / MANIFEST).is_file():
+        return None
+    try:
+        return read_manifest(config.bundle_path)
+    except LinesideError:
+        return None
+
+
+def memory_needed(config: Config) -> int | None:
+    """About what the daemon takes with this bundle; None where it serves none."""
+    manifest = manifest_of(config)
+    if manifest is None:
+        return None
+    sizes = manifest.geometry
+    token_bytes = 2 * sizes.layers * sizes.kv_heads * sizes.head_dim * KEY_BYTES
+    weights = sum(manifest.files[name].size for name in (WEIGHTS, EMBEDDER_WEIGHTS) if name in manifest.files)
+    return weights + token_bytes * manifest.max_seq_len * config.engine.slots + BESIDE_BYTES
+
+
+def _files(bundle: Bundle, deep: bool) -> Finding:
+    name = "bundle.files"
+    again = "copy the bundle again"
+    if deep:
+        try:
+            verify(bundle)
+        except LinesideError as error:
+            return finding(name, "problem", error.message, f"{again}, or {error.hint}")
+        return finding(name, "ok", "every file has its digest")
+    for file, expected in bundle.manifest.files.items():
+        try:
+            size = bundle.file(file).stat().st_size
+        except FileNotFoundError:
+            return finding(name, "problem", f"{file} is missing", again)
+        if size != expected.size:
+            return finding(name, "problem", f"{file} has {size} bytes, not {expected.size}", again)
+    return finding(name, "ok", "every file has its size; --deep compares digests")
+
+
+def _plans(bundle: Bundle) -> Finding:
+    name, plans = "bundle.plans", bundle.manifest.plan
+    if not plans:
+        return finding(name, "not_applicable", "the bundle has no TensorRT plan: ONNX Runtime serves it")
+    command = f"on this device: {compile_command(bundle)}"
+    gpu = find_gpu()
+    if gpu is None:
+        return finding(name, "warning", "it has TensorRT plans, and this process sees no GPU", command)
+    fitting = [plan for plan in plans if plan.sm == gpu.sm and plan.gpu in ("", gpu.identity)]
+    if not fitting:
+        return finding(name, "warning", f"none of its {len(plans)} plans is for {gpu.identity}", command)
+    versions = ", ".join(sorted({f"{plan.builder} {plan.tensorrt_version}" for plan in fitting}))
+    return finding(name, "ok", f"{len(fitting)} plans for {gpu.identity}, of {versions}")

@@ -1,0 +1,51 @@
+"""The CUDA driver and TensorRT, as far as they can be told without loading either's library for good."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+from collections.abc import Iterator
+
+from lineside.doctor.board import is_jetson
+from lineside.doctor.bundle import manifest_of
+from lineside.doctor.finding import Finding, State, finding
+from lineside.doctor.machine import Machine
+from lineside.engine.device import find_gpu
+from lineside.engine.tensorrt_module import MODULES
+
+SYSTEM = "make the environment with --system-site-packages: on a Jetson TensorRT comes with JetPack"
+
+
+def look(machine: Machine) -> Iterator[Finding]:
+    """Both; missing, they matter where they are wanted."""
+    missing = _missing(machine)
+    found = [name for name in MODULES if importlib.util.find_spec(name) is not None]
+    if found:
+        seen = ", ".join(f"{name} {_version(name)}".strip() for name in found)
+        yield finding("tensorrt.module", "ok", seen)
+    else:
+        yield finding("tensorrt.module", missing, "no TensorRT can be imported", SYSTEM)
+    gpu = find_gpu()
+    if gpu is None:
+        todo = "lineside.service needs its drop-in jetson.conf; a PC needs NVIDIA's driver"
+        yield finding("cuda.driver", missing, "the CUDA driver shows no GPU to this process", todo)
+    else:
+        seen = f"{gpu.identity}, compute capability {gpu.sm[:-1]}.{gpu.sm[-1:]}"
+        yield finding("cuda.driver", "ok", seen)
+
+
+def _missing(machine: Machine) -> State:
+    """How bad it is to have none: asked for by name, wanted by the bundle's plans, or of no use here."""
+    if machine.config.engine.name == "tensorrt":
+        return "problem"
+    manifest = manifest_of(machine.config)
+    if manifest is not None and manifest.plan:
+        return "warning"
+    return "note" if is_jetson(machine) else "not_applicable"
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""

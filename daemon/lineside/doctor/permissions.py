@@ -1,0 +1,45 @@
+"""Who may read what: the configuration's secrets and the state directory. Reads no secret."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from lineside.config import Config
+from lineside.doctor.disk import state_directory
+from lineside.doctor.finding import Finding, finding
+from lineside.doctor.machine import Machine
+
+
+def look(machine: Machine) -> Iterator[Finding]:
+    """Each file whose content should be few people's."""
+    for name, path in _secrets(machine.config):
+        yield _secret(f"permissions.{name}", path)
+    state = state_directory(machine.config)
+    if state.is_dir():
+        yield _state(state)
+
+
+def _secrets(config: Config) -> Iterator[tuple[str, Path]]:
+    for name in ("password_file", "key_file"):
+        if path := getattr(config.mqtt, name):
+            yield name, Path(path)
+
+
+def _secret(name: str, path: Path) -> Finding:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return finding(name, "problem", f"{path} is not there", "make it, or correct the configuration")
+    if not stat.S_ISREG(found.st_mode):
+        return finding(name, "problem", f"{path} is no plain file", "name a file")
+    if found.st_mode & 0o007:
+        return finding(name, "warning", f"{path} is open to everybody", f"chmod o= {path}")
+    return finding(name, "ok", f"{path} is closed to others")
+
+
+def _state(state: Path) -> Finding:
+    if state.stat().st_mode & stat.S_IWOTH:
+        return finding("permissions.state", "problem", f"everybody may write {state}", f"chmod o-w {state}")
+    return finding("permissions.state", "ok", f"only its owner and group may write {state}")
