@@ -1,7 +1,10 @@
-"""Real bundles for integration tests."""
+"""Real bundles, and a daemon without one, for integration tests."""
+
+from pathlib import Path
 
 import pytest
 from tests.support.bundles import SMOLLM2, recipe_bundle
+from tests.support.daemon import DEMO, Daemon
 from tests.unit.models.tiny_checkpoints import Tiny, write_gguf
 
 from lineside_models.build import BuildOptions, build_bundle
@@ -22,3 +25,19 @@ def tiny_fp32_bundle(tmp_path_factory):
     options = BuildOptions(name="tiny", languages=("en",), licence="MIT", weights="fp32", max_seq_len=64)
     build_bundle(checkpoint, directory / "bundle", options, lambda _: None)
     return directory / "bundle"
+
+
+@pytest.fixture(scope="session")
+def gateway_daemon(tmp_path_factory):
+    """A daemon by rules that reads every mapping of the demo."""
+    daemon = Daemon(
+        tmp_path_factory.mktemp("gateways"),
+        Path("none"),
+        diagnosis={"mode": "rules"},
+        plant={"timezone": "Asia/Shanghai"},
+        mqtt={"mappings": [str(path) for path in sorted((DEMO / "gateways").glob("*.toml"))]},
+    )
+    daemon.import_demo()
+    daemon.start()
+    yield daemon
+    daemon.end()

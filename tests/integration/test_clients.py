@@ -4,21 +4,16 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from tests.support.daemon import DEMO, ROOT, Daemon
+from tests.support.daemon import DEMO, ROOT
 
 DEVICE = "L1/CD-07"
 
 
-@pytest.fixture(scope="module")
-def daemon(tmp_path_factory):
-    daemon = Daemon(tmp_path_factory.mktemp("clients"), Path("none"), diagnosis={"mode": "rules"})
-    daemon.import_demo()
-    daemon.start()
-    yield daemon
-    daemon.end()
+@pytest.fixture
+def daemon(gateway_daemon):
+    return gateway_daemon
 
 
 @pytest.fixture(scope="module")

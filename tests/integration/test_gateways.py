@@ -2,10 +2,9 @@
 
 import json
 import subprocess
-from pathlib import Path
 
 import pytest
-from tests.support.daemon import DEMO, Daemon, lineside
+from tests.support.daemon import DEMO, lineside
 
 from lineside.cli import main
 
@@ -24,20 +23,9 @@ FIXTURES = [
 IDS = [fixture[1] for fixture in FIXTURES]
 
 
-@pytest.fixture(scope="module")
-def daemon(tmp_path_factory):
-    mappings = [str(GATEWAYS / name) for name in FILES]
-    daemon = Daemon(
-        tmp_path_factory.mktemp("gateways"),
-        Path("none"),
-        diagnosis={"mode": "rules"},
-        plant={"timezone": "Asia/Shanghai"},
-        mqtt={"mappings": mappings},
-    )
-    daemon.import_demo()
-    daemon.start()
-    yield daemon
-    daemon.end()
+@pytest.fixture
+def daemon(gateway_daemon):
+    return gateway_daemon
 
 
 @pytest.fixture
