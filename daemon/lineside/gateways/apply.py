@@ -16,16 +16,12 @@ from lineside.gateways.mapping import EachReading, Field, Mapping
 from lineside.gateways.own import Mapped, asked, own_report
 from lineside.gateways.pointer import MISSING, resolve
 from lineside.gateways.source import Place, from_topic, shown
-from lineside.gateways.times import rfc3339
+from lineside.gateways.values import number_of, value_of
 
 MAX_MESSAGE_BYTES = 262_144
 MAX_ALARMS = 64
 MAX_BITS = 64
 MAX_READINGS = 64
-MAX_LINES = 20
-LARGEST = 1e300
-INTEGERS = frozenset({"alarm.bit", "alarm.sev", "alarm.count", "deadline_ms"})
-TIMES = frozenset({"ts", "alarm.since"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +129,7 @@ def _put(document: dict[str, Any], field: Field, place: Place, zone: tzinfo | No
     try:
         value = field.source.find(place)
         if value is not MISSING and value != "":
-            where[key] = _value(field, value, zone)
+            where[key] = value_of(field.name, field.source.written, value, zone)
     except ValueError as error:
         problem = str(error)
     else:
@@ -142,52 +138,10 @@ def _put(document: dict[str, Any], field: Field, place: Place, zone: tzinfo | No
         raise RejectedError(Reason.INVALID, f"{field.name} {problem}", field=field.name)
 
 
-def _value(field: Field, value: Any, zone: tzinfo | None) -> Any:
-    """As the report has it. Raises ValueError."""
-    if field.name in TIMES:
-        return rfc3339(value, zone, field.source.written.format)
-    if field.name == "log":
-        lines = value if isinstance(value, list) else [value]
-        return [_text(line) for line in lines[-MAX_LINES:]]
-    if field.name in INTEGERS:
-        return _integer(value)
-    text, written = _text(value), field.source.written
-    if written.digits:
-        if not text.isdecimal():
-            raise ValueError(f"is {text[:60]!r}, which has no digits to fill up to {written.digits}")
-        text = text.zfill(written.digits)
-    return written.prefix + text
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        kind = "true or false" if isinstance(value, bool) else "an array or an object"
-        raise ValueError(f"is {kind}, where a text or a number is needed")  # noqa: TRY004 - data, not code
-    return shown(value)
-
-
-def _integer(value: Any) -> int:
-    number = _number(value)
-    if number is None or not float(number).is_integer():
-        raise ValueError(f"is {shown(value)[:60]!r}, where a whole number is needed")
-    return int(number)
-
-
-def _number(value: Any) -> float | None:
-    """A number, also one that came as text; None for anything else."""
-    if isinstance(value, str):
-        try:
-            value = msgspec.convert(value, float, strict=False)
-        except msgspec.ValidationError:
-            return None
-    fits = isinstance(value, (int, float)) and not isinstance(value, bool) and -LARGEST < value < LARGEST
-    return value if fits else None
-
-
 def _readings(mapping: Mapping, place: Place) -> Iterator[dict[str, Any]]:
     """Readings that are there: one that could not be taken is none."""
     for reading in mapping.readings:
-        if (number := _number(reading.source.find(place))) is not None:
+        if (number := number_of(reading.source.find(place))) is not None:
             yield {"n": reading.name, "v": number, **reading.beside}
     if mapping.all_readings is not None:
         yield from _every_reading(mapping.all_readings, place)
@@ -200,7 +154,7 @@ def _every_reading(wanted: EachReading, place: Place) -> Iterator[dict[str, Any]
     else:
         pairs = list(found.items()) if isinstance(found, dict) else []
     for name, value in pairs:
-        number = _number(value)
+        number = number_of(value)
         if isinstance(name, str) and 0 < len(name) <= MAX_DEVICE_ID and number is not None:
             yield {"n": name, "v": number}
 

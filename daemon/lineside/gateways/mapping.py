@@ -15,6 +15,7 @@ from lineside.errors import LinesideError
 from lineside.gateways.filters import is_filter, overlap
 from lineside.gateways.pointer import Pointer, parse_pointer
 from lineside.gateways.source import Source, Written, check_template, checked
+from lineside.gateways.values import check_options
 from lineside.gateways.written import (
     AlarmSources,
     AllReadings,
@@ -181,7 +182,13 @@ def _fields(report: Any, prefix: str = "") -> Iterator[Field]:
         if isinstance(given, (DeviceSources, AlarmSources)):
             yield from _fields(given, f"{name}.")
         elif given is not None:
-            yield Field(prefix + name, _named(f"report.{prefix}{name}", checked, given))
+            yield _field(prefix + name, given)
+
+
+def _field(name: str, given: Any) -> Field:
+    source: Source = _named(f"report.{name}", checked, given)
+    _named(f"report.{name}", partial(check_options, name), source.written)
+    return Field(name, source)
 
 
 def _reading(name: str, given: str | Reading) -> NamedReading:
