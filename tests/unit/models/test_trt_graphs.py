@@ -20,10 +20,13 @@ from lineside_models.safetensors_file import read_safetensors
 
 S_MAX, CHUNK = 64, 16
 LOWERINGS = {"plain": lower_trt_plain, "native": lower_trt_native}
+LLAMA3_ROPE = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+LLAMA3_ROPE["original_max_position_embeddings"] = 64
 MODELS = {
     "llama": Tiny("llama", tied=False, bias=True, o_bias=True, theta=500.0),
     "qwen2": Tiny("qwen2", heads=6, kv_heads=2, hidden=96, eps=1e-6),
     "qwen3": Tiny("qwen3", heads=6, kv_heads=2, hidden=96, head_dim=32, eps=1e-6),
+    "llama3": Tiny("llama", head_dim=32, theta=5e5, rope=LLAMA3_ROPE),
 }
 TOKENS = np.random.default_rng(3).integers(0, VOCAB, 60).tolist()
 
@@ -33,6 +36,7 @@ class Model:
     architecture: object
     store: WeightStore
     lower: object
+    rope: tuple[np.ndarray, float]
 
     def run(self, path, shape: TrtShape, cache: Cache, **options) -> TrtRun:
         self.lower(self.architecture, self.store, shape, "fp16", path, **options)
@@ -44,7 +48,7 @@ class Model:
 
     def reference(self, tokens, rows) -> np.ndarray:
         lookup = stored_lookup(self.store, self.architecture.geometry)
-        return reference_logits(self.architecture.geometry, lookup, tokens, rows)
+        return reference_logits(self.architecture.geometry, lookup, tokens, rows, rope=self.rope)
 
 
 @pytest.fixture(
@@ -52,7 +56,13 @@ class Model:
     params=[
         (low, m, w)
         for low in LOWERINGS
-        for m, w in (("llama", "int4"), ("qwen2", "int8"), ("qwen2", "fp32"), ("qwen3", "int8"))
+        for m, w in (
+            ("llama", "int4"),
+            ("qwen2", "int8"),
+            ("qwen2", "fp32"),
+            ("qwen3", "int8"),
+            ("llama3", "int4"),
+        )
     ],
     ids="-".join,
 )
@@ -62,7 +72,8 @@ def model(request, tmp_path_factory) -> Model:
     checkpoint = open_checkpoint(write_gguf(directory / "tiny.gguf", MODELS[name]))
     write_store(directory / "w.safetensors", checkpoint, weights, lambda _: None)
     store = WeightStore(read_safetensors(directory / "w.safetensors"))
-    return Model(checkpoint.architecture, store, LOWERINGS[lowering])
+    rope = (MODELS[name].angles(), 1.0)
+    return Model(checkpoint.architecture, store, LOWERINGS[lowering], rope)
 
 
 def test_chunks_that_follow_one_another(model, tmp_path) -> None:
