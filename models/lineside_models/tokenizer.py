@@ -64,8 +64,9 @@ def _thinking(tokenizer: Tokenizer, chat_template: str) -> Thinking | None:
     """Whether this model thinks before it answers: it has the marks, and its template knows of them."""
     if _THINKING_MARKS[1] not in chat_template and _THINKING_SWITCH not in chat_template:
         return None
-    if any(tokenizer.token_to_id(mark) is None for mark in _THINKING_MARKS):
-        return None
+    ids = [tokenizer.token_to_id(mark) for mark in _THINKING_MARKS]
+    if tokenizer.encode("".join(_THINKING_MARKS), add_special_tokens=False).ids != ids:
+        return None  # no tokens of their own: they cannot be told from text
     return Thinking(0 if _THINKING_SWITCH in chat_template else DEFAULT_THINKING_TOKENS)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from tests.unit.models.graph_runs import BatchRun, relative_error
@@ -91,3 +93,16 @@ def test_a_directory_without_a_recipe_thinks_as_its_template_suggests(tmp_path) 
         wanted = options(name, thinking_tokens=None)
         manifest = build_bundle(open_checkpoint(tmp_path / name), tmp_path / "b", wanted, lambda _: None)
         assert manifest.thinking.tokens == tokens
+
+
+def test_marks_that_are_no_tokens_of_their_own_make_no_reasoning_model(tmp_path) -> None:
+    write_published(tmp_path / "hf", "qwen3-0.6b")
+    file = tmp_path / "hf" / "tokenizer.json"
+    settings = json.loads(file.read_text())
+    marks = [token for token in settings["added_tokens"] if "think" in token["content"]]
+    settings["added_tokens"] = [token for token in settings["added_tokens"] if token not in marks]
+    settings["model"]["vocab"] |= {token["content"]: token["id"] for token in marks}
+    file.write_text(json.dumps(settings))
+    wanted = options("qwen3-0.6b")
+    manifest = build_bundle(open_checkpoint(tmp_path / "hf"), tmp_path / "b", wanted, lambda _: None)
+    assert manifest.thinking is None
