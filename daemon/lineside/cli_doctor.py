@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from lineside.config import Config, load_config
 from lineside.errors import LinesideError
 
 NOT_PUBLISHED = 3
+CREDENTIALS = Path("/run/credentials")
 MARKS = {"ok": "ok", "note": "note", "warning": "WARNING", "problem": "PROBLEM", "unknown": "unknown"}
 
 
@@ -41,6 +43,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
     except LinesideError as error:
         found.append(finding("configuration", "problem", error.message, error.hint))
         config = Config()
+    config = with_own_credentials(config, os.environ.get("CREDENTIALS_DIRECTORY", ""))
     machine = Machine(config, Path(config.power.root), time.time(), arguments.deep)
     found += examine(all_checks(arguments.deep), machine)
     if arguments.json:
@@ -51,6 +54,19 @@ def _doctor(arguments: argparse.Namespace) -> int:
     if arguments.publish and not _publish(config, found, machine.now_s):
         return NOT_PUBLISHED
     return exit_status(found)
+
+
+def with_own_credentials(config: Config, directory: str) -> Config:
+    """Secrets that systemd gives to the daemon's unit, as it gives them to the unit that this runs in."""
+    if not directory:
+        return config
+    named = {key: Path(getattr(config.mqtt, key)) for key in ("password_file", "key_file")}
+    own = {
+        key: str(Path(directory) / path.name)
+        for key, path in named.items()
+        if path.parent.parent == CREDENTIALS
+    }
+    return msgspec.structs.replace(config, mqtt=msgspec.structs.replace(config.mqtt, **own))
 
 
 def _print(found: list[Any]) -> None:

@@ -88,6 +88,15 @@ def test_it_runs_and_diagnoses(machine):
     assert machine.state() == "running"
 
 
+def test_the_doctors_result_is_retained(machine):
+    machine.do("systemctl", "start", "lineside-doctor.service")
+    command = ("mosquitto_sub", "-h", "127.0.0.1", "-C", "1", "-W", "5", "-t", "lineside/v1/health/lineside")
+    health = json.loads(machine.do(*command))
+    assert (health["client_id"], health["daemon"], health["broker"]) == ("lineside", "ready", "ok")
+    assert health["knowledge_entries"] > 0
+    assert machine.show("lineside-doctor.timer", "ActiveState") == "active"
+
+
 def test_a_second_install_changes_nothing_and_restarts_no_broker(machine):
     broker = machine.show("lineside-broker.service", "MainPID")
     before = machine.do("readlink", "/opt/lineside")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from lineside.doctor.finding import Finding, finding
 from lineside.doctor.machine import Machine
 
-UNITS = ("lineside.service", "lineside-broker.service", "lineside-power.socket")
+UNITS = ("lineside.service", "lineside-broker.service", "lineside-power.socket", "lineside-doctor.timer")
 PROPERTIES = "Id,LoadState,ActiveState,UnitFileState,NRestarts,WatchdogUSec"
 
 

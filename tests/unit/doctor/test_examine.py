@@ -5,7 +5,8 @@ import os
 import threading
 
 from lineside.cli import main
-from lineside.config import Config
+from lineside.cli_doctor import with_own_credentials
+from lineside.config import Config, MqttConfig
 from lineside.doctor.examine import Check, examine
 from lineside.doctor.finding import MAX_SEEN, exit_status, finding, worst
 from lineside.doctor.health import MAX_BYTES, health_document
@@ -124,3 +125,11 @@ def test_the_command_tells_people_and_programs(tmp_path, capsys):
     config.write_text("[nonsense]\n")
     assert main(["doctor", "--config", str(config)]) == 2
     assert "PROBLEM  configuration: " in capsys.readouterr().out
+
+
+def test_credentials_are_those_of_the_own_unit():
+    mqtt = MqttConfig(password_file="/run/credentials/lineside.service/mqtt-password", key_file="/etc/key")
+    own = with_own_credentials(Config(mqtt=mqtt), "/run/credentials/lineside-doctor.service").mqtt
+    assert own.password_file == "/run/credentials/lineside-doctor.service/mqtt-password"
+    assert own.key_file == "/etc/key"
+    assert with_own_credentials(Config(mqtt=mqtt), "").mqtt == mqtt
