@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from lineside import __version__
-from lineside.config import Config, load_config
+from lineside.config import SYSTEM_CONFIG, Config, load_config
 from lineside.errors import LinesideError
 
 NOT_PUBLISHED = 3
@@ -39,7 +39,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
     found: list[Finding] = []
     try:
-        config = load_config(arguments.config)
+        config = _load(arguments.config)
     except LinesideError as error:
         found.append(finding("configuration", "problem", error.message, error.hint))
         config = Config()
@@ -54,6 +54,14 @@ def _doctor(arguments: argparse.Namespace) -> int:
     if arguments.publish and not _publish(config, found, machine.now_s):
         return NOT_PUBLISHED
     return exit_status(found)
+
+
+def _load(path: Path | None) -> Config:
+    """The configuration; what stands there and is no file could keep its reader waiting."""
+    named = path or SYSTEM_CONFIG
+    if named.exists() and not named.is_file():
+        raise LinesideError("read configuration", f"{named} is no plain file", "name a file with --config")
+    return load_config(path)
 
 
 def with_own_credentials(config: Config, directory: str) -> Config:

@@ -15,6 +15,7 @@ from lineside.doctor import (
     ports,
     power,
     units,
+    wear,
 )
 from lineside.doctor.examine import Check
 
@@ -30,6 +31,7 @@ def all_checks(deep: bool = False) -> tuple[Check, ...]:
         Check("gpu", gpu.look),
         Check("memory", memory.look),
         Check("disk", disk.look),
+        Check("wear", wear.look),
         Check("clock", clock.look, 20.0),
         Check("daemon", ports.look),
         Check("broker", broker.look, BROKER_S),

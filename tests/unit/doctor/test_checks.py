@@ -10,7 +10,7 @@ from tests.support.tiny import tiny_bundle
 
 from lineside.cli import main
 from lineside.config import BundleConfig, Config, EngineConfig, MqttConfig, PowerConfig
-from lineside.doctor import board, bundle, clock, data, disk, memory, permissions, power, units
+from lineside.doctor import board, bundle, clock, data, disk, memory, permissions, power, units, wear
 from lineside.doctor.machine import Machine
 from lineside.engine.bundle import FileDigest
 
@@ -280,3 +280,30 @@ def test_secrets_are_for_few(root, tmp_path):
     secret.unlink()
     os.mkfifo(secret)
     assert states(permissions.look, here) == {"permissions.password_file": "problem"}
+
+
+@pytest.mark.parametrize(
+    ("life", "spare", "state", "percent"),
+    [
+        ("0x01 0x02", "0x01", "ok", 20),
+        ("0x08 0x01", "0x01", "warning", 80),
+        ("0x0a 0x0a", "0x01", "warning", 100),
+        ("0x0b 0x01", "0x01", "problem", 110),
+        ("0x01 0x01", "0x02", "warning", 10),
+        ("0x01 0x01", "0x03", "problem", 10),
+        ("0x00 0x00", "0x00", "unknown", None),
+        ("garbage 0xzz", "", "unknown", None),
+    ],
+)
+def test_an_emmc_tells_how_worn_it_is(root, life, spare, state, percent):
+    boards.write(root / "sys/block/mmcblk0/device/life_time", life)
+    boards.write(root / "sys/block/mmcblk0/device/pre_eol_info", spare)
+    (found,) = wear.look(machine(root))
+    assert (found.name, found.state) == ("wear.mmcblk0", state)
+    assert found.values.get("mmcblk0_used_percent") == percent
+
+
+def test_an_nvme_needs_root(root):
+    assert states(wear.look, machine(root)) == {}
+    (root / "sys/class/nvme/nvme0").mkdir(parents=True)
+    assert states(wear.look, machine(root)) == {"wear.nvme0": "unknown"}

@@ -122,6 +122,9 @@ def test_the_command_tells_people_and_programs(tmp_path, capsys):
     assert by_name["broker.answers"]["state"] == "not_applicable"
     assert main(["doctor", "--config", str(config)]) == 2
     assert "what to do: copy a bundle there" in capsys.readouterr().out
+    os.mkfifo(tmp_path / "fifo")
+    assert main(["doctor", "--config", str(tmp_path / "fifo")]) == 2
+    assert "fifo is no plain file" in capsys.readouterr().out
     config.write_text("[nonsense]\n")
     assert main(["doctor", "--config", str(config)]) == 2
     assert "PROBLEM  configuration: " in capsys.readouterr().out
