@@ -21,5 +21,8 @@ def test_the_page_names_what_it_was_made_by():
         "Models against rules",
         "FailureSensorIQ",
         "wrongly_abstained",
+        "Confidence and abstention",
+        "What a model would add by reading again",
+        "fitted on the other half",
     ):
         assert part in text
