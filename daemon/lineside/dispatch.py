@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import heapq
 import logging
 import time
@@ -15,18 +14,17 @@ from datetime import tzinfo
 
 import anyio
 import anyio.abc
-import msgspec
 
 from lineside.diagnosis.answers import cleared_diagnosis, error_diagnosis
 from lineside.diagnosis.diagnosis import Diagnosis, encode_diagnosis
-from lineside.diagnosis.report import Report, alarm_key, is_cleared, parse_report, priority_of
+from lineside.diagnosis.report import Report, alarm_key, is_cleared, priority_of
 from lineside.errors import REASONS, Reason, RejectedError
 from lineside.feedback.desk import refusal_receipt
 from lineside.feedback.verdict import Receipt, encode_receipt
 from lineside.forms import formed
-from lineside.gateways.own import own_report
 from lineside.journal import Accepted, Journal, NewReport, OpenReport
 from lineside.ports import Call, Copies, Copy, Diagnoser, FeedbackTaker, IncomingReport, OutgoingAnswer
+from lineside.reading import answer_to, key_of, parse_incoming, read_report, refusal_of
 from lineside.security.roles import Roles
 from lineside.serving.request import Priority
 
@@ -98,7 +96,7 @@ class Desk:
         try:
             receipt = given.result()
         except Exception as error:  # noqa: BLE001  (whatever it is, the sender hears of it)
-            refusal = _refusal_of(error)
+            refusal = refusal_of(error)
             if refusal.reason is Reason.STORAGE:
                 self.trouble = refusal.message
                 self._try_again(incoming, on_stored)
@@ -106,7 +104,7 @@ class Desk:
             self.count(f"feedback_refused_{refusal.reason.value}")
             receipt = refusal_receipt(refusal, incoming.request_id)
             unlike = uuid.uuid4().hex if REASONS[refusal.reason].retry else ""
-        key = f"feedback:{_key(incoming, None)}{unlike}"
+        key = f"feedback:{key_of(incoming, None)}{unlike}"
         self._store(NewReport(incoming, key, int(Priority.LOW), None, encode_receipt(receipt)), on_stored)
 
     def published(self, row: int) -> None:
@@ -147,23 +145,23 @@ class Desk:
         answer: bytes | None = None
         unlike = ""
         try:
-            report = self._parse(incoming)
+            report = parse_incoming(incoming, self.zone)
             if is_cleared(report):
                 self.count("reports_cleared")
                 answer = encode_diagnosis(cleared_diagnosis(report))
             else:
                 self._check_room()
         except Exception as error:  # noqa: BLE001  (whatever it is, the sender hears of it)
-            refusal = _refusal_of(error)
+            refusal = refusal_of(error)
             fields = {"device": incoming.device, "reason": refusal.reason.value, "field": refusal.field}
             log.log(REASONS[refusal.reason].log_level, "report refused", extra=fields)
             self.count(f"reports_refused_{refusal.reason.value}")
-            answer = encode_diagnosis(_answer_to(refusal, incoming, report))
+            answer = encode_diagnosis(answer_to(refusal, incoming, report))
             # Whoever is told to ask again must not be given this answer again.
             unlike = uuid.uuid4().hex if REASONS[refusal.reason].retry else ""
         timeout_ms = report.deadline_ms if report else None
         urgency = priority_of(report) if report else Priority.NORMAL
-        key, copies = _key(incoming, report) + unlike, self._copies(incoming, report)
+        key, copies = key_of(incoming, report) + unlike, self._copies(incoming, report)
         return NewReport(incoming, key, int(urgency), timeout_ms, answer, copies)
 
     def _copies(self, incoming: IncomingReport, report: Report | None) -> tuple[Copy, ...]:
@@ -171,22 +169,6 @@ class Desk:
             return ()
         key, cleared = ("", False) if report is None else (alarm_key(report), is_cleared(report))
         return self.copies(incoming, key, cleared=cleared)
-
-    def _parse(self, incoming: IncomingReport) -> Report:
-        if incoming.refusal is not None:
-            raise incoming.refusal
-        report = self._read(incoming.payload, incoming.device)
-        if report.dev.id != incoming.device:
-            message = f"dev.id is {report.dev.id!r}, but the topic names device {incoming.device!r}"
-            raise RejectedError(Reason.INVALID, message, field="dev.id")
-        return report
-
-    def _read(self, payload: bytes, device: str) -> Report:
-        """As it was sent by that device; a controller need not say what its topic does."""
-        own = own_report(payload, device, self.zone)
-        if own.refusal is not None:
-            raise own.refusal
-        return parse_report(own.payload)
 
     def _check_room(self) -> None:
         wait_ms = self.limits.default_timeout_ms
@@ -274,7 +256,7 @@ class Desk:
 
     async def _diagnose(self, stored: OpenReport) -> Diagnosis:
         """By the rules where it is late; not at all where nobody waits any more, or it does only harm."""
-        report = self._read(stored.payload, stored.device)
+        report = read_report(stored.payload, stored.device, self.zone)
         if stored.remaining_ms is not None and stored.remaining_ms <= 0:
             refusal = RejectedError(Reason.EXPIRED, "the message expired before its turn came")
             return error_diagnosis(refusal, device=stored.device, report=report)
@@ -306,22 +288,3 @@ class Desk:
     def _published(self) -> None:
         self.unpublished = max(self.unpublished - 1, 0)
         self._sent.set()
-
-
-def _key(incoming: IncomingReport, report: Report | None) -> str:
-    """Who asked, under which id, and exactly what: a counter that starts again is not a repeat."""
-    name = (report and (report.id or report.request_id)) or incoming.request_id or incoming.correlation.hex()
-    digest = hashlib.sha256(incoming.payload).hexdigest()
-    return hashlib.sha256(msgspec.json.encode((incoming.device, name, digest))).hexdigest()
-
-
-def _refusal_of(error: Exception) -> RejectedError:
-    if isinstance(error, RejectedError):
-        return error
-    log.error("a report could not be read", exc_info=error)
-    return RejectedError(Reason.INTERNAL, "an internal error; the daemon's log says more")
-
-
-def _answer_to(refusal: RejectedError, incoming: IncomingReport, report: Report | None) -> Diagnosis:
-    request_id = incoming.request_id if report is None else report.id or report.request_id
-    return error_diagnosis(refusal, device=incoming.device, report=report, request_id=request_id)

@@ -431,7 +431,7 @@ async def test_a_nearly_full_journal_refuses_with_an_answer(path):
 
 
 async def test_whatever_fails_in_reading_a_report_it_is_stored_and_answered(path, monkeypatch):
-    monkeypatch.setattr("lineside.dispatch.parse_report", lambda _: 1 // 0)
+    monkeypatch.setattr("lineside.reading.parse_report", lambda _: 1 // 0)
     async with working(Bench(path, Diagnoser())) as bench:
         bench.accept(incoming())
         (answer,) = await bench.wait(1)

@@ -1,0 +1,61 @@
+"""A report looked into once, before it is stored: what it says, its key, and what it is answered if refused.
+
+Knows nothing of where it is stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from datetime import tzinfo
+
+import msgspec
+
+from lineside.diagnosis.answers import error_diagnosis
+from lineside.diagnosis.diagnosis import Diagnosis
+from lineside.diagnosis.report import Report, parse_report
+from lineside.errors import Reason, RejectedError
+from lineside.gateways.own import own_report
+from lineside.ports import IncomingReport
+
+log = logging.getLogger(__name__)
+
+
+def parse_incoming(incoming: IncomingReport, zone: tzinfo | None) -> Report:
+    """What it says. Raises RejectedError for what cannot be used."""
+    if incoming.refusal is not None:
+        raise incoming.refusal
+    report = read_report(incoming.payload, incoming.device, zone)
+    if report.dev.id != incoming.device:
+        message = f"dev.id is {report.dev.id!r}, but the topic names device {incoming.device!r}"
+        raise RejectedError(Reason.INVALID, message, field="dev.id")
+    return report
+
+
+def read_report(payload: bytes, device: str, zone: tzinfo | None) -> Report:
+    """As it was sent by that device; a controller need not say what its topic does."""
+    own = own_report(payload, device, zone)
+    if own.refusal is not None:
+        raise own.refusal
+    return parse_report(own.payload)
+
+
+def key_of(incoming: IncomingReport, report: Report | None) -> str:
+    """Who asked, under which id, and exactly what: a counter that starts again is not a repeat."""
+    name = (report and (report.id or report.request_id)) or incoming.request_id or incoming.correlation.hex()
+    digest = hashlib.sha256(incoming.payload).hexdigest()
+    return hashlib.sha256(msgspec.json.encode((incoming.device, name, digest))).hexdigest()
+
+
+def refusal_of(error: Exception) -> RejectedError:
+    """Why a report is not taken, whatever went wrong."""
+    if isinstance(error, RejectedError):
+        return error
+    log.error("a report could not be read", exc_info=error)
+    return RejectedError(Reason.INTERNAL, "an internal error; the daemon's log says more")
+
+
+def answer_to(refusal: RejectedError, incoming: IncomingReport, report: Report | None) -> Diagnosis:
+    """The answer to a report that is not taken."""
+    request_id = incoming.request_id if report is None else report.id or report.request_id
+    return error_diagnosis(refusal, device=incoming.device, report=report, request_id=request_id)
