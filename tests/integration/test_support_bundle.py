@@ -54,6 +54,7 @@ def test_what_helps_is_in_it_and_nothing_else(daemon):
     assert "the broker said (secret) at (host)" in files["log.txt"]
     assert "ready" in files["log.txt"], "the rest of the log is readable"
     assert files["units.txt"]
+    assert {one["name"] for one in json.loads(files["doctor.json"])["findings"]} > {"journal.file"}
     assert os.uname().nodename in bundle(daemon, "--with-hosts")["log.txt"]
 
 

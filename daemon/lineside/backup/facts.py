@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import json
 import platform
 import shutil
 import sqlite3
@@ -20,7 +21,14 @@ from lineside.diagnosis.knowledge.drafts import drafts
 from lineside.diagnosis.knowledge.store import Snapshot
 from lineside.power.board import discover
 
-UNITS = ("lineside.service", "lineside-broker.service", "lineside-power.socket", "lineside-power.service")
+UNITS = (
+    "lineside.service",
+    "lineside-broker.service",
+    "lineside-power.socket",
+    "lineside-power.service",
+    "lineside-doctor.service",
+    "lineside-doctor.timer",
+)
 COMMAND_S = 20.0
 LOG_LINES = 5000
 MAX_LOG_BYTES = 1 << 20
@@ -122,6 +130,16 @@ def registry(here: Place) -> dict[str, Any]:
     """Sizes."""
     found = devices.read(here.config.devices_path)
     return {"devices": len(found.devices), "tags": len(found.tags), "bits": len(found.bits)}
+
+
+def doctor(config_path: Path | None) -> Any:
+    """Every finding of `lineside doctor`."""
+    named = () if config_path is None else ("--config", str(config_path))
+    said = command(str(Path(sys.executable).with_name("lineside")), "doctor", "--json", *named)
+    try:
+        return json.loads(said)
+    except ValueError:
+        return {"failed": said[-2000:]}
 
 
 def units() -> str:

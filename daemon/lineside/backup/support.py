@@ -35,6 +35,7 @@ def support_bundle(
         trouble = str(error)
     redactor = _redactor(here, show_hosts=show_hosts)
     contents = _contents(here, trouble, ask_status, redactor, log)
+    contents["doctor.json"] = facts.collected(lambda: facts.doctor(config_path))
     files = {name: _text(redactor.value(content)) for name, content in contents.items()}
     try:
         with written_whole(target.absolute()) as stream, tarfile.open(fileobj=stream, mode="w:gz") as tar:
