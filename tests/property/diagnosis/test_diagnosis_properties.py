@@ -14,7 +14,7 @@ from lineside.diagnosis.knowledge.search import Candidate, Query, Retrieval, Sea
 from lineside.diagnosis.knowledge.similarity import Probe
 from lineside.diagnosis.knowledge.spelling import Spelling, longest_common
 from lineside.diagnosis.knowledge.store import Store
-from lineside.diagnosis.knowledge.terms import query_terms, signs, title_terms
+from lineside.diagnosis.knowledge.terms import has_cjk, query_terms, signs, terms_in, title_terms
 from lineside.diagnosis.knowledge.writing import write_all
 from lineside.diagnosis.options import options_of
 from lineside.diagnosis.prompt import Data, as_data, fit
@@ -122,6 +122,14 @@ def test_what_is_left_after_dropping_signs_is_a_subsequence(text, data):
     whole = signs(text)
     kept = "".join(sign for sign in whole if data.draw(st.booleans()))
     assert longest_common(kept, whole) == len(kept)
+
+
+@given(lines, lines)
+def test_terms_are_found_as_they_are_made(part, query):
+    asked = query_terms(query)
+    # A character alone is looked up, and stands alone in no title.
+    made = {term for term in query_terms(part) if len(term) > 1 or not has_cjk(term)}
+    assert terms_in([part], asked) & set(asked) == made & set(asked)
 
 
 @given(lines, texts)

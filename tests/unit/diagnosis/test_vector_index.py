@@ -14,6 +14,7 @@ def few_at_a_time(monkeypatch):
     monkeypatch.setattr(vector_index, "MIN_SHORTLIST", 120)
     monkeypatch.setattr(vector_index, "COARSE_WIDTH", 32)
     monkeypatch.setattr(vector_index, "BLOCK_ROWS", 37)
+    monkeypatch.setattr(vector_index, "BLOCK_NUMBERS", 37 * WIDTH)
 
 
 def made(count=1000, seed=5):
@@ -41,7 +42,7 @@ def by_row(index, cosines, facets):
 
 @pytest.mark.parametrize("facets", [None, [1, 3]])
 def test_few_are_compared_exactly(facets, monkeypatch):
-    monkeypatch.setattr(vector_index, "BLOCK_ROWS", 7)
+    monkeypatch.setattr(vector_index, "BLOCK_NUMBERS", 7 * WIDTH)
     index, floats = made(100)
     assert index.coarse is None
     query = floats[40] + floats[7]

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from lineside.diagnosis.knowledge.entry import Entry, Text
 from lineside.diagnosis.knowledge.spelling import Reading, longest_common
-from lineside.diagnosis.knowledge.terms import IDLE, has_cjk, query_terms, signs, words
+from lineside.diagnosis.knowledge.terms import IDLE, has_cjk, signs, terms_in, words
 
 # What the report says decides; what it leaves out of the title only ranks.
 COVER_WEIGHT = 0.75
@@ -77,10 +77,8 @@ class Probe:
 
     def description(self, entry: Entry) -> Description:
         """How much of the text is in the entry, in whatever order: people describe, displays quote."""
-        known: set[str] = set()
-        for text in entry.texts:
-            for part in (text.title, text.meaning, entry.unit, *text.causes):
-                known.update(query_terms(part))
+        own = [part for text in entry.texts for part in (text.title, text.meaning, entry.unit, *text.causes)]
+        known = terms_in(own, self.terms)
         found = {term: 1.0 if term in known else self._meant_by(term, known) for term in self.terms}
         found = {term: fit for term, fit in found.items() if fit}
         weight = sum(self.terms[term] * fit for term, fit in found.items())

@@ -5,9 +5,10 @@ A full-text index splits Chinese nowhere, and three-character pieces miss its tw
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 _CJK = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
 _WORD = re.compile(r"[^\W_\u3400-\u9fff\uf900-\ufaff]+")
@@ -16,6 +17,8 @@ _SIGN = re.compile(r"[^\W_]")
 _INNER = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[A-Za-z])(?=\d)")
 
 
+# A search reads the same few hundred words again and again.
+@functools.lru_cache(maxsize=16_384)
 def stem(word: str) -> str:
     """Close enough to a stem for blocked and blocking, filters and filter to meet."""
     for ending, keep in (("ing", 4), ("ed", 4), ("es", 4), ("s", 3)):
@@ -100,6 +103,19 @@ def query_terms(text: str) -> list[str]:
     """What a report's text is looked up by, without repeats."""
     found = [*words(text), *_pairs(signs(text), 1)] if has_cjk(text) else words(text)
     return list(dict.fromkeys(found))
+
+
+def terms_in(parts: Iterable[str], terms: Iterable[str]) -> set[str]:
+    """Words of the parts, and those terms that are a pair in one of them: as query_terms has them, sooner."""
+    found: set[str] = set()
+    chinese = []
+    for part in parts:
+        found.update(words(part))
+        if has_cjk(part):
+            chinese.append(signs(part))
+    pairs = (term for term in terms if term[0] == "·" or (len(term) == 2 and _CJK.match(term)))
+    found.update(term for term in pairs if any(term.removeprefix("·") in text for text in chinese))
+    return found
 
 
 def _pairs(text: str, gap: int) -> Iterator[str]:

@@ -15,7 +15,7 @@ from lineside.diagnosis.knowledge.terms import has_cjk, sayings
 from lineside.diagnosis.knowledge.vector_index import Cosines
 
 MAX_TERMS = 16
-MAX_CANDIDATES = 32
+MAX_CANDIDATES, MAX_NEAREST = 32, 16
 # When a text describes an entry: that holds this share of the text's weight and this weight, in so many words
 # or pairs of Chinese characters, and no other one holds more than MAX_OTHER of it. Set as in search.py.
 MIN_COVER, MIN_WEIGHT, MIN_WORDS, MIN_PAIRS, MAX_OTHER = 0.25, 2.2, 3, 4, 0.65
@@ -65,15 +65,18 @@ class TextSearch:
     def fused(self, cosines: Cosines) -> list[Fused]:
         """Entries by their words and by their vectors, best first."""
         found = {one.row: one for one in self._found}
-        rows = cosines.nearest(MAX_CANDIDATES)
+        rows = cosines.nearest(MAX_NEAREST)
         for one in self._snapshot.by_rows([row for row in rows if row not in found]):
             found[one.row] = one
         fused = [Fused(one, self._words_in(one.entry), cosines.of(one.row)) for one in found.values()]
         return sorted(fused, key=lambda one: (-one.score, one.found.row))
 
     def _words_in(self, entry: Entry) -> float:
-        cover = self._probes[0].description(entry).cover
-        return max(self.similarity(entry), DESCRIBED_WEIGHT * cover)
+        similarity = self.similarity(entry)
+        # No description is worth more.
+        if similarity >= DESCRIBED_WEIGHT:
+            return similarity
+        return max(similarity, DESCRIBED_WEIGHT * self._probes[0].description(entry).cover)
 
     def described(self) -> tuple[float, Found] | None:
         """The entry that the text describes in other words than the title's, and how much of it that holds.

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 MAX_EXACT, MIN_SHORTLIST = 8192, 4096
 # Directions in which the vectors differ most, and how many of them tell which those are.
 COARSE_WIDTH, SAMPLE_ROWS = 96, 8192
-# Rows that are turned into float32 at a time.
-BLOCK_ROWS = 2048
+# Rows that are turned into float32 at a time. Products of more than so many numbers are split among BLAS's
+# threads, which wait for each other: ten times as long, where cores are busy.
+BLOCK_ROWS, BLOCK_NUMBERS = 1024, 98_304
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,8 @@ class Coarse:
         sample -= mean
         _, found = np.linalg.eigh(sample.T @ sample)
         directions = np.ascontiguousarray(found[:, -COARSE_WIDTH:], np.float32)
-        along = _products(vectors, directions) * scales[:, None] - mean @ directions
+        blocks = (slice(start, start + BLOCK_ROWS) for start in range(0, len(vectors), BLOCK_ROWS))
+        along = np.concatenate([(vectors[b] * scales[b, None] - mean) @ directions for b in blocks])
         scale = float(np.abs(along).max()) or 1.0
         return cls(directions, np.rint(along * (127 / scale)).astype(np.int8))
 
@@ -118,10 +120,12 @@ class Cosines:
 def _products(
     table: NDArray[np.int8], by: NDArray[np.float32], places: NDArray[np.int64] | None = None
 ) -> NDArray[np.float32]:
-    """The table's rows at `places`, or all, times a vector or a matrix; never all of it in float32."""
+    """The table's rows at `places`, or all, times a vector; never all of it in float32."""
     count = len(table) if places is None else len(places)
-    found = np.empty((count, *by.shape[1:]), np.float32)
-    for start in range(0, count, BLOCK_ROWS):
-        part = slice(start, start + BLOCK_ROWS)
-        found[part] = table[part if places is None else places[part]].astype(np.float32) @ by
+    found = np.empty(count, np.float32)
+    block_rows = BLOCK_NUMBERS // table.shape[1]
+    for start in range(0, count, block_rows):
+        part = slice(start, start + block_rows)
+        rows = table[part if places is None else places[part]].astype(np.float32)
+        np.dot(rows, by, out=found[part])
     return found
