@@ -204,6 +204,18 @@ def test_what_has_nothing_to_do_with_the_manuals_is_nothing(search, nonsense):
     assert search(entries, text=nonsense).verdict == "none"
 
 
+def test_a_text_without_end_is_cut(search):
+    entries = [entry("1", "Encoder position error"), entry("2", "Fan blocked")]
+    assert search(entries, text="Encoder position error".ljust(3000) + "Fan blocked").verdict == "hit"
+
+
+@pytest.mark.parametrize(
+    "odd", ["", ".", "\0", "a\0b", "😀", '" OR "', "NEAR(fan, 2)", "fan*(", "\ud800", "门"]
+)
+def test_odd_texts_find_nothing(search, odd):
+    assert search([entry("1", "Encoder position error")], text=odd, code=odd).verdict == "none"
+
+
 def test_an_empty_base_finds_nothing(search):
     assert search([], code="1", text="motor").verdict == "none"
 

@@ -7,7 +7,7 @@ for a wrong entry costs a technician more than none.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 from lineside.diagnosis.knowledge.codes import code_keys
@@ -49,6 +49,8 @@ DISAGREE_OWN, DISAGREE_OTHER = 0.25, 0.90
 MAX_RANK = 3
 RANK_SCORES = (1.0, 0.95, 0.9, 0.85)
 MAX_SHOWN = 8
+# A report's text is half as long; a second of searching is what a hundred times as much would take.
+MAX_TEXT = 2000
 # Fused scores run from about 1.5 to 3: entries this close are told apart by nobody, these are shown beside.
 EQUAL_SCORES, NEAR_SCORES = 0.03, 0.4
 
@@ -135,7 +137,7 @@ class _Search:
 
     def __init__(self, snapshot: Snapshot, query: Query, searcher: Searcher) -> None:
         self._snapshot = snapshot
-        self._query = query
+        self._query = query = replace(query, text=query.text[:MAX_TEXT])
         self._searcher = searcher
         self._max_entries = searcher.max_entries
         self._scope = scope_of(snapshot.facets, query.vendor, query.model, query.unit, query.fw)
