@@ -30,6 +30,17 @@ mosquitto_pub -h 127.0.0.1 -q 1 -t lineside/v1/fault/L1/CD-07 -s
 systemctl start lineside.service
 wait
 """
+SECURED_BROKER = """
+mosquitto_passwd -c -b /tmp/passwords lineside 'correct horse'
+chmod 644 /tmp/passwords
+printf 'listener 1884 127.0.0.1\\nallow_anonymous false\\npassword_file /tmp/passwords\\n' >/tmp/secured.conf
+systemd-run --unit secured mosquitto -c /tmp/secured.conf
+"""
+SECURED_MQTT = """[mqtt]
+port = 1884
+user = "lineside"
+password_file = "/run/credentials/lineside.service/mqtt-password"
+"""
 DROPIN = """\
 [Service]
 WatchdogSec=4
@@ -107,6 +118,15 @@ def test_a_second_install_changes_nothing_and_restarts_no_broker(machine):
 
 
 def test_an_upgrade_takes_the_old_place_and_keeps_the_data(machine, house):
+    """To a folder as for a JetPack, whose TensorRT is a package of the system's."""
+    system = machine.root / "usr/lib/python3/dist-packages"
+    (system / "tensorrt").mkdir()
+    (system / "tensorrt/__init__.py").write_text("")
+    (system / "tensorrt-10.3.0.dist-info").mkdir()
+    (system / "tensorrt-10.3.0.dist-info/METADATA").write_text("Name: tensorrt\nVersion: 10.3.0\n")
+    assert machine.run("/opt/lineside/bin/python", "-c", "import tensorrt").returncode == 1
+    facts = house / "wheelhouse"
+    facts.write_text(facts.read_text().replace("jetpack=", "jetpack=6"))
     before = machine.do("readlink", "/opt/lineside").strip()
     config = machine.do("cat", "/etc/lineside/lineside.toml")
     (house / "docs/news.md").write_text("another release")
@@ -118,6 +138,9 @@ def test_an_upgrade_takes_the_old_place_and_keeps_the_data(machine, house):
     assert machine.run("test", "-e", before).returncode == 1
     assert machine.do("cat", "/etc/lineside/lineside.toml") == config
     assert ask(machine, "upgraded")["status"] == "ok"
+    seen = "import tensorrt, importlib.metadata as m; print(tensorrt.__file__, m.version('tensorrt'))"
+    found = machine.do("/opt/lineside/bin/python", "-c", seen).split()
+    assert found == ["/usr/lib/python3/dist-packages/tensorrt/__init__.py", "10.3.0"]
 
 
 def test_a_damaged_folder_is_refused(machine, house):
@@ -167,6 +190,23 @@ def test_a_step_that_hangs_is_caught_and_the_daemon_started_again(machine):
     assert "of=engine" in log
     assert "in hanging" in log, "where the thread was"
     assert ask(machine, "after the hang")["status"] == "ok"
+
+
+def test_a_password_comes_as_a_credential(machine):
+    secret = machine.root / "etc/lineside/credentials/mqtt-password"
+    secret.write_text("correct horse\n")
+    secret.chmod(0o600)
+    machine.do("sh", "-c", SECURED_BROKER)
+    config = machine.root / "etc/lineside/lineside.toml"
+    config.write_text(config.read_text().replace("[mqtt]\n", SECURED_MQTT))
+    dropin = machine.root / "etc/systemd/system/lineside.service.d/test.conf"
+    dropin.write_text(DROPIN.replace("WatchdogSec=4", "WatchdogSec=60"))
+    machine.do("systemctl", "daemon-reload")
+    machine.do("systemctl", "restart", "lineside.service")
+    wait(lambda: json.loads(machine.do("lineside", "status"))["broker_connected"])
+    assert "1884" in json.loads(machine.do("lineside", "status"))["broker_address"]
+    anonymous = machine.run("mosquitto_pub", "-h", "127.0.0.1", "-p", "1884", "-t", "x", "-m", "x")
+    assert "not authorised" in anonymous.stderr, "it asks for the password"
 
 
 def test_an_older_release_is_refused_and_an_uninstall_keeps_the_data(machine):
