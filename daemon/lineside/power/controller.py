@@ -13,7 +13,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from lineside.power.filters import Average
+from lineside.power.filters import Average, Ripple
 from lineside.power.heat import HeatPolicy
 from lineside.power.limit import CONSERVATIVE_DUTY
 
@@ -25,12 +25,14 @@ MIN_DUTY = 0.05
 FAST_S, SLOW_S = 0.25, 0.8
 # Well over: cut at once, then wait for the cut to show.
 CUT_OVER, CUT_TO, CUT_HOLD_S = 1.04, 0.985, 0.6
+# What steps and rests make of power, sample by sample, is not being over.
+CUT_OVER_RIPPLE = 1.0
 # For so long a step that was longer than others is believed to show in what is measured.
 BUSY_FADES_S = 0.6
 # Share of the power that a first cut takes not to be the engine's.
 UNKNOWN_IDLE = 0.3
 GAIN_P, GAIN_I, DEADBAND = 0.4, 0.7, 0.008
-MAX_ERROR = 0.3
+MAX_ERROR, MAX_UNDER = 0.3, 0.6
 MIN_SHARE, GUESSED_SHARE = 0.15, 0.4
 LEARN_FROM, BELIEF = 0.1, 0.9
 # The engine's demand from which power below the limit means that pacing holds it back.
@@ -101,6 +103,7 @@ class Controller:
     _heat: HeatPolicy = field(default_factory=HeatPolicy, init=False)
     _fast: Average = field(default_factory=lambda: Average(FAST_S), init=False)
     _slow: Average = field(default_factory=lambda: Average(SLOW_S), init=False)
+    _ripple: Ripple = field(default_factory=Ripple, init=False)
     _busy: Average = field(default_factory=lambda: Average(FAST_S), init=False)
     _busiest: float = field(default=0.0, init=False)
     _demand: Average = field(default_factory=lambda: Average(1.0), init=False)
@@ -180,6 +183,7 @@ class Controller:
 
     def _measure(self, sensed: Sensed, elapsed_s: float) -> None:
         assert sensed.power_mw is not None
+        self._ripple.add(sensed.power_mw)
         self._fast.add(sensed.power_mw, elapsed_s)
         if sensed.busy is not None:
             busy = self._busy.add(sensed.busy, elapsed_s)
@@ -200,10 +204,11 @@ class Controller:
         if now_s < self._hold_until_s:
             return
         self._learn(fast)
-        if fast - self._of_long_steps(fast) > CUT_OVER * limit_mw and self.duty > MIN_DUTY:
+        over_mw = max(CUT_OVER * limit_mw, limit_mw + CUT_OVER_RIPPLE * self._ripple.deviation)
+        if fast - self._of_long_steps(fast) > over_mw and self.duty > MIN_DUTY:
             self._cut(now_s, fast, limit_mw)
             return
-        error = max(min((limit_mw - slow) / limit_mw, MAX_ERROR), -MAX_ERROR)
+        error = max(min((limit_mw - slow) / limit_mw, MAX_UNDER), -MAX_ERROR)
         if abs(error) < DEADBAND or (error > 0 and (self._demand.value or 0.0) < BUSY):
             self._last_error = error
             return

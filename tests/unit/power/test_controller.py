@@ -2,6 +2,7 @@ import pytest
 from tests.support.simulated_board import Run, SimulatedBoard
 
 from lineside.power.controller import MIN_DUTY, Controller, Plant, Sensed, Setting
+from lineside.power.filters import Ripple
 from lineside.power.limit import CONSERVATIVE_DUTY, Limit, PublishedLimit
 
 
@@ -134,3 +135,13 @@ def test_a_published_limit_that_is_not_renewed_becomes_careful():
     assert published.read().duty == 0.9
     now[0] = 11
     assert published.read().duty == CONSERVATIVE_DUTY
+
+
+def test_ripple_is_what_neighbours_differ_by_and_no_step_to_another_level():
+    ripple = Ripple()
+    for sample in [100.0] * 15 + [200.0] * 15:
+        ripple.add(sample)
+    assert ripple.deviation == 0.0
+    for sample in [100.0, 300.0] * 15:
+        ripple.add(sample)
+    assert ripple.deviation > 100.0
