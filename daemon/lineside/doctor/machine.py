@@ -79,7 +79,13 @@ def run(command: list[str], timeout_s: float) -> Ran:
 
 
 def read_plain(path: Path, limit: int = MAX_FILE_BYTES) -> str | None:
-    """At most `limit` bytes of a plain file; None where there is none. It never waits."""
+    """A plain file's text, at most `limit` bytes of it; None where there is none. It never waits."""
+    raw = read_bytes(path, limit)
+    return None if raw is None else raw.decode(errors="replace").strip("\0\n\t ")
+
+
+def read_bytes(path: Path, limit: int = MAX_FILE_BYTES) -> bytes | None:
+    """As `read_plain`, undecoded."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
@@ -87,4 +93,4 @@ def read_plain(path: Path, limit: int = MAX_FILE_BYTES) -> str | None:
     with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(0, "is no plain file", str(path))
-        return file.read(limit).decode(errors="replace").strip("\0\n\t ")
+        return file.read(limit)

@@ -30,6 +30,8 @@ def _secrets(config: Config) -> Iterator[tuple[str, Path]]:
 def _secret(name: str, path: Path) -> Finding:
     try:
         found = path.stat()
+    except PermissionError:
+        return finding(name, "unknown", f"{path} may not be seen", "run it as root to see this")
     except FileNotFoundError:
         return finding(name, "problem", f"{path} is not there", "make it, or correct the configuration")
     if not stat.S_ISREG(found.st_mode):
