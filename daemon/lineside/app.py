@@ -39,6 +39,7 @@ from lineside.once import Once, OnceDiagnoser, OnceGenerator
 from lineside.ports import Diagnoser, EngineFacts, ModelFacts
 from lineside.power.pacer import Pacer
 from lineside.power.start import start_governor
+from lineside.security.files import CertificateFiles
 from lineside.security.roles import Roles
 from lineside.serving.no_model import NoModel
 from lineside.serving.schema_check import CheckedGenerator, SchemaChecker
@@ -297,6 +298,7 @@ class App:
                 config.engine.default_max_tokens,
                 Roles(config.security.operators),
             ),
+            CertificateFiles(config.certs_path),
         )
         await server.start()
         self._stack.push_async_callback(server.stop, 0.0)

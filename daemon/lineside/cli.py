@@ -9,11 +9,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 
 from lineside import __version__
 from lineside.cli_backup import add_backup
+from lineside.cli_certs import add_certs
 from lineside.cli_devices import add_devices
 from lineside.cli_doctor import add_doctor
 from lineside.cli_eval import add_eval
@@ -24,6 +26,9 @@ from lineside.cli_power import add_power
 from lineside.config import load_config
 from lineside.errors import LinesideError
 from lineside.telemetry import log
+
+if TYPE_CHECKING:
+    from lineside.transport.grpc.client import Place
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,6 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> None:
+    # grpc has no setting for the oldest TLS that it takes, only this for the cipher suites of TLS 1.2, which
+    # it reads when it is imported: it is left one that needs a key shared beforehand, which no peer has.
+    os.environ["GRPC_SSL_CIPHER_SUITES"] = "ECDHE-PSK-AES128-CBC-SHA"
     from lineside.app import serve  # noqa: PLC0415  (the other commands need no engine)
     from lineside.backup.parts import place  # noqa: PLC0415
     from lineside.backup.restore import finish_begun  # noqa: PLC0415
@@ -68,7 +76,7 @@ def _diagnose(arguments: argparse.Namespace) -> None:
     from lineside.transport.grpc import client  # noqa: PLC0415
 
     report = _read(arguments.report)
-    payload = client.diagnose(_address(arguments), report, arguments.timeout)
+    payload = client.diagnose(_place(arguments), report, arguments.timeout)
     if arguments.json:
         print(payload.decode())
     else:
@@ -84,7 +92,7 @@ def _status(arguments: argparse.Namespace) -> None:
 
     from lineside.transport.grpc import client  # noqa: PLC0415
 
-    status = msgspec.to_builtins(client.status(_address(arguments)))
+    status = msgspec.to_builtins(client.status(_place(arguments)))
     status["uptime_s"] = round(status["uptime_s"], 1)
     if status["engine"]:
         # It does not travel.
@@ -108,12 +116,18 @@ def _read(name: str) -> bytes:
         raise LinesideError("read report", f"{name}: {error.strerror}", hint) from error
 
 
-def _address(arguments: argparse.Namespace) -> str:
-    if arguments.address:
-        return str(arguments.address)
+def _place(arguments: argparse.Namespace) -> Place:
     from lineside.transport.grpc import client  # noqa: PLC0415
+    from lineside.transport.grpc.tls import Identity  # noqa: PLC0415
 
-    return client.address_of(load_config(arguments.config).grpc)
+    given = (arguments.ca, arguments.cert, arguments.key)
+    if not any(given):
+        return arguments.address or client.place_of(load_config(arguments.config))
+    if not all(given):
+        hint = "name all three: the authority's certificate, and this client's with its key"
+        raise LinesideError("connect", "only some of --ca, --cert and --key are given", hint)
+    address = arguments.address or client.address_of(load_config(arguments.config).grpc)
+    return client.Secured(address, Identity(*given))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -133,6 +147,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(config=None)
     remote = argparse.ArgumentParser(add_help=False, parents=[common])
     remote.add_argument("--address", metavar="HOST:PORT", help="a daemon; default: the configuration's")
+    remote.add_argument("--ca", type=Path, metavar="FILE", help="the authority's certificate: use TLS")
+    remote.add_argument("--cert", type=Path, metavar="FILE", help="this client's certificate")
+    remote.add_argument("--key", type=Path, metavar="FILE", help="the key of it")
 
     serve = commands.add_parser("serve", parents=[common], help="run the daemon")
     serve.set_defaults(run=_serve)
@@ -162,6 +179,7 @@ def _parser() -> argparse.ArgumentParser:
     add_devices(commands, common)
     add_mapping(commands, common)
     add_power(commands, common)
+    add_certs(commands, common)
     add_eval(commands, common)
     add_feedback(commands, common)
     add_backup(commands, common)

@@ -78,7 +78,7 @@ def _ask_status(config: Config) -> Any:
 
     from lineside.transport.grpc import client  # noqa: PLC0415
 
-    return msgspec.to_builtins(client.status(client.address_of(config.grpc)))
+    return msgspec.to_builtins(client.status(client.place_of(config)))
 
 
 def _restore(arguments: argparse.Namespace) -> None:

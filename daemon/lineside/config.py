@@ -49,11 +49,15 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class GrpcConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[grpc]. `port` 0 lets the system choose one, which the log then names."""
+    """[grpc]. `port` 0 lets the system choose one, which the log then names.
+
+    `tls`: with the certificates of [security] certs_dir, and for clients that show one of the same authority.
+    """
 
     enabled: bool = True
     host: str = "127.0.0.1"
     port: Port = 50051
+    tls: bool = False
     max_message_bytes: Annotated[int, msgspec.Meta(ge=1024, le=67_108_864)] = 1_048_576
     max_in_flight: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 128
 
@@ -168,8 +172,12 @@ Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 
 
 class SecurityConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[security]. `operators`: names of client certificates, and users of the broker."""
+    """[security]. `operators`: names of client certificates, and users of the broker.
 
+    `certs_dir` empty: `certs` in the state directory.
+    """
+
+    certs_dir: str = ""
     operators: Annotated[tuple[Name, ...], msgspec.Meta(max_length=256)] = ()
 
 
@@ -228,6 +236,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def journal_path(self) -> Path:
         """The journal's SQLite file."""
         return self.state_path(self.journal.path, "journal.db")
+
+    @property
+    def certs_path(self) -> Path:
+        """Directory of the certificates."""
+        return self.state_path(self.security.certs_dir, "certs")
 
     @property
     def power_setting_path(self) -> Path:

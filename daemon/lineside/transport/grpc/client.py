@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
 
 import grpc
 
-from lineside.config import GrpcConfig
+from lineside.config import Config, GrpcConfig
 from lineside.errors import LinesideError
 from lineside.ports import EngineFacts, StatusFacts
 from lineside.power.facts import PowerFacts
 from lineside.power.readings import Reading, State
+from lineside.security.files import CertificateFiles
+from lineside.transport.grpc.tls import Identity, channel_credentials
 from lineside.v1 import admin_pb2, admin_pb2_grpc, diagnosis_pb2, diagnosis_pb2_grpc
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Secured:
+    """A daemon behind TLS."""
+
+    address: str
+    identity: Identity
+
+
+Place: TypeAlias = "str | Secured"
 
 STATUS_TIMEOUT_S = 5.0
 # A proxy of the environment is not for the machine's own network.
 OPTIONS = (("grpc.enable_http_proxy", 0),)
 LOG_HINT = "the daemon's log says more"
 HINTS = {
-    grpc.StatusCode.UNAVAILABLE: "is the daemon running? lineside serve",
+    grpc.StatusCode.UNAVAILABLE: "is the daemon running? lineside serve; does it ask for TLS? "
+    "--ca, --cert and --key of the authority that it knows",
     grpc.StatusCode.DEADLINE_EXCEEDED: "give it more time; lineside status tells what the daemon does",
     grpc.StatusCode.UNIMPLEMENTED: "something else than a Lineside daemon listens there",
     grpc.StatusCode.RESOURCE_EXHAUSTED: "the daemon is busy: ask again later",
@@ -30,7 +45,7 @@ HINTS = {
 }
 
 
-def diagnose(address: str, report: bytes, timeout_s: float) -> bytes:
+def diagnose(address: Place, report: bytes, timeout_s: float) -> bytes:
     """Ask for a diagnosis; returns its JSON document."""
     request = diagnosis_pb2.DiagnoseRequest(report_json=report)
 
@@ -42,7 +57,7 @@ def diagnose(address: str, report: bytes, timeout_s: float) -> bytes:
     return call(address, "diagnose", ask).diagnosis_json
 
 
-def give_feedback(address: str, feedback: bytes, timeout_s: float) -> bytes:
+def give_feedback(address: Place, feedback: bytes, timeout_s: float) -> bytes:
     """Give a verdict; returns the receipt's JSON document."""
     request = diagnosis_pb2.GiveFeedbackRequest(feedback_json=feedback)
 
@@ -54,14 +69,23 @@ def give_feedback(address: str, feedback: bytes, timeout_s: float) -> bytes:
     return call(address, "give feedback", ask).receipt_json
 
 
+def place_of(config: Config) -> Place:
+    """Where a daemon so configured is reached from this machine, with its own certificate as ours."""
+    address = address_of(config.grpc)
+    if not config.grpc.tls:
+        return address
+    files = CertificateFiles(config.certs_path)
+    return Secured(address, Identity(files.ca, files.server, files.server_key))
+
+
 def address_of(config: GrpcConfig) -> str:
-    """Where a daemon so configured is reached from this machine."""
+    """Its address from this machine."""
     # One that listens everywhere is reached here.
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.host, config.host)  # noqa: S104
     return f"[{host}]:{config.port}" if ":" in host else f"{host}:{config.port}"
 
 
-def status(address: str) -> StatusFacts:
+def status(address: Place) -> StatusFacts:
     """Ask how the daemon is."""
 
     def ask(channel: grpc.Channel) -> admin_pb2.GetStatusResponse:
@@ -74,13 +98,21 @@ def status(address: str) -> StatusFacts:
     return status_facts(call(address, "ask for the status", ask))
 
 
-def call(address: str, operation: str, ask: Callable[[grpc.Channel], T]) -> T:
+def call(place: Place, operation: str, ask: Callable[[grpc.Channel], T]) -> T:
     """What `ask` returns; what gRPC raises becomes an error that says what to do."""
-    with grpc.insecure_channel(address, options=OPTIONS) as channel:
+    with open_channel(place) as channel:
         try:
             return ask(channel)
         except grpc.RpcError as error:
+            address = place if isinstance(place, str) else place.address
             raise explained(address, operation, error) from error
+
+
+def open_channel(place: Place) -> grpc.Channel:
+    """A channel, with TLS where there is an identity."""
+    if isinstance(place, str):
+        return grpc.insecure_channel(place, options=OPTIONS)
+    return grpc.secure_channel(place.address, channel_credentials(place.identity), options=OPTIONS)
 
 
 def explained(address: str, operation: str, error: grpc.RpcError) -> LinesideError:
@@ -89,7 +121,7 @@ def explained(address: str, operation: str, error: grpc.RpcError) -> LinesideErr
     trailing = {pair.key: str(pair.value) for pair in error.trailing_metadata() or ()}
     reason = trailing.get("lineside-reason")
     if code is grpc.StatusCode.UNAVAILABLE and reason is None:
-        return LinesideError(operation, f"no daemon answers at {address}", HINTS[code])
+        return LinesideError(operation, f"no daemon answers at {address}: {details}"[:500], HINTS[code])
     if reason in ("draining", "not_ready"):
         return LinesideError(
             operation, f"{address}: {details}", "the daemon starts or stops: ask again later"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import tempfile
 from dataclasses import dataclass
 
 import anyio
@@ -16,6 +17,7 @@ from lineside.config import GrpcConfig
 from lineside.errors import LinesideError
 from lineside.open_inference import open_inference_pb2, open_inference_pb2_grpc
 from lineside.ports import Admin, Diagnoser, FeedbackTaker, Generator
+from lineside.security.files import CertificateFiles
 from lineside.transport.grpc.calls import CallDefaults, Calls
 from lineside.transport.grpc.malformed import MalformedInterceptor
 from lineside.transport.grpc.open_inference import OpenInferenceService
@@ -25,6 +27,7 @@ from lineside.transport.grpc.services import (
     FeedbackService,
     GenerationService,
 )
+from lineside.transport.grpc.tls import ServerCertificates
 from lineside.v1 import (
     admin_pb2,
     admin_pb2_grpc,
@@ -66,8 +69,17 @@ class Served:
 class GrpcServer:
     """All services on one port. Not serving, for health checks, until told so."""
 
-    def __init__(self, config: GrpcConfig, served: Served, admin: Admin, defaults: CallDefaults) -> None:
+    def __init__(
+        self,
+        config: GrpcConfig,
+        served: Served,
+        admin: Admin,
+        defaults: CallDefaults,
+        files: CertificateFiles | None = None,
+    ) -> None:
         self._config = config
+        self._files = files
+        self._probe = tempfile.TemporaryDirectory(prefix="lineside-grpc-")
         self._admin = admin
         self._calls = Calls(admin, defaults.roles, config.max_in_flight, defaults.timeout_ms)
         self._generation = GenerationService(served.generator, admin, self._calls, defaults.max_tokens)
@@ -76,7 +88,6 @@ class GrpcServer:
         self._open_inference = OpenInferenceService(served.generator, admin, self._calls, defaults.max_tokens)
         self._health = health.aio.HealthServicer()
         self._server: grpc.aio.Server | None = None
-        self._address = ""
 
     async def start(self) -> int:
         """Listen; returns the port."""
@@ -96,9 +107,6 @@ class GrpcServer:
         port = self._bind(server)
         await server.start()
         self._server = server
-        # Whoever listens everywhere is reached here.
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._config.host, self._config.host)  # noqa: S104
-        self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         logger.info("gRPC listens", extra={"host": self._config.host, "port": port})
         return port
 
@@ -106,7 +114,7 @@ class GrpcServer:
         """Returns once the server has answered a call of our own, from its socket to its handler and back."""
         if self._server is None:
             return
-        async with grpc.aio.insecure_channel(self._address, OWN_CHANNEL) as channel:
+        async with grpc.aio.insecure_channel(self._own_address, OWN_CHANNEL) as channel:
             stub = health_pb2_grpc.HealthStub(channel)
             try:
                 await stub.Check(health_pb2.HealthCheckRequest(), wait_for_ready=True)
@@ -127,24 +135,41 @@ class GrpcServer:
         """Stop serving, refuse new calls, wait for those in flight, then end what is left."""
         server, self._server = self._server, None
         if server is None:
+            self._probe.cleanup()
             return
         await self.set_serving(False)
         await self._calls.drain(grace_s)
         await server.stop(FLUSH_S)
         # Calls that were ended just now free what they hold.
         await self._calls.drain(CLEANUP_S)
+        self._probe.cleanup()
 
     def _bind(self, server: grpc.aio.Server) -> int:
         host = f"[{self._config.host}]" if ":" in self._config.host else self._config.host
         address = f"{host}:{self._config.port}"
+        credentials = self._credentials()
         try:
-            port = server.add_insecure_port(address)
+            # Where only the daemon's own user comes, for `progress`: it needs no certificate.
+            server.add_insecure_port(self._own_address)
+            if credentials is None:
+                return server.add_insecure_port(address)
+            return server.add_secure_port(address, credentials)
         except RuntimeError as error:
-            hint = "stop what listens there, or set [grpc] host and port to an address that is free"
+            hint = "stop what listens there, or set [grpc] host and port to an address that is free here"
             raise LinesideError("start gRPC", f"cannot listen on {address}", hint) from error
-        if not is_loopback(self._config.host):
-            logger.warning("gRPC without TLS is open to the network", extra={"host": self._config.host})
-        return port
+
+    @property
+    def _own_address(self) -> str:
+        return f"unix:{self._probe.name}/own"
+
+    def _credentials(self) -> grpc.ServerCredentials | None:
+        if self._config.tls and self._files is not None:
+            return ServerCertificates(self._files).credentials()
+        if is_loopback(self._config.host):
+            return None
+        hint = "set [grpc] tls = true after lineside certs init and server; docs/security.md has the steps"
+        message = f"[grpc] host {self._config.host} can be reached from the network, and [grpc] tls is false"
+        raise LinesideError("start gRPC", message, hint)
 
 
 def server_options(config: GrpcConfig) -> list[tuple[str, int]]:

@@ -1,0 +1,125 @@
+"""From another machine of the LAN: with credentials all that a client needs, without them nothing."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import shutil
+
+import pytest
+from tests.support.daemon import LINESIDE, Daemon, lineside
+from tests.support.lan import BOARD, lan
+
+from lineside.security import authority
+from lineside.security.files import CertificateFiles
+from lineside.transport.grpc import client
+from lineside.transport.grpc.tls import Identity
+
+REPORT = json.dumps({"dev": {"id": "L1/CD-07"}, "alarm": {"code": "F012"}}).encode()
+
+
+class LanDaemon(Daemon):
+    """Reached by its own client over TLS."""
+
+    def __init__(self, *arguments, **sections):
+        super().__init__(*arguments, **sections)
+        self.files = CertificateFiles(self.directory / "state" / "certs")
+        identity = Identity(self.files.ca, self.files.server, self.files.server_key)
+        self.address = client.Secured(f"{BOARD}:{self.grpc_port}", identity)
+
+
+@pytest.fixture(scope="module")
+def plant(tmp_path_factory):
+    """The LAN, and a daemon that serves it."""
+    directory = tmp_path_factory.mktemp("lan") / "plant"
+    with lan() as network:
+        daemon = LanDaemon(
+            directory,
+            directory,
+            grpc={"host": BOARD, "tls": True},
+            diagnosis={"mode": "rules"},
+        )
+        daemon.import_demo()
+        for arguments in (["init"], ["server", BOARD], ["client", "L1/CD-07"], ["client", "anna"]):
+            assert lineside("certs", *arguments, "--config", daemon.config).returncode == 0
+        daemon.start()
+        yield network, daemon
+        daemon.end()
+
+
+def diagnose(plant, *credentials):
+    network, daemon = plant
+    address = f"{BOARD}:{daemon.grpc_port}"
+    command = [LINESIDE, "diagnose", "--json", "--timeout", "5", "--address", address, *credentials, "-"]
+    return network.run(*command, stdin=REPORT)
+
+
+def of(files, name):
+    certificate, key = files.client(name)
+    return "--ca", files.ca, "--cert", certificate, "--key", key
+
+
+def test_a_client_with_a_certificate_gets_its_diagnosis(plant):
+    done = diagnose(plant, *of(plant[1].files, "L1/CD-07"))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["status"] == "ok"
+
+
+def test_who_shows_none_gets_nowhere(plant):
+    done = diagnose(plant)
+    assert done.returncode == 1
+    assert "--ca, --cert and --key" in done.stderr
+    done = diagnose(plant, "--ca", plant[1].files.ca)
+    assert "only some of --ca, --cert and --key" in done.stderr
+
+
+def test_a_certificate_of_another_authority_gets_nowhere(plant, tmp_path):
+    other = CertificateFiles(tmp_path)
+    authority.create_authority(other)
+    authority.issue_client(other, "anna")
+    certificate, key = other.client("anna")
+    done = diagnose(plant, "--ca", plant[1].files.ca, "--cert", certificate, "--key", key)
+    assert done.returncode == 1, done.stdout
+    assert "no daemon answers" in done.stderr
+
+
+def test_an_expired_one_gets_nowhere(plant, tmp_path, monkeypatch):
+    mine = CertificateFiles(tmp_path)
+    shutil.copy(plant[1].files.ca, mine.ca)
+    shutil.copy(plant[1].files.ca_key, mine.ca_key)
+    monkeypatch.setattr(authority, "LIFE", datetime.timedelta(days=-1))
+    authority.issue_client(mine, "anna")
+    done = diagnose(plant, *of(mine, "anna"))
+    assert done.returncode == 1, done.stdout
+    assert "no daemon answers" in done.stderr
+
+
+@pytest.mark.parametrize(("version", "works"), [("-tls1_2", False), ("-tls1_3", True)])
+def test_tls_1_3_is_the_least(plant, version, works):
+    certificate, key = plant[1].files.client("anna")
+    address = f"{BOARD}:{plant[1].grpc_port}"
+    command = ["openssl", "s_client", "-connect", address, version, "-alpn", "h2", "-brief"]
+    said = plant[0].run(*command, "-CAfile", plant[1].files.ca, "-cert", certificate, "-key", key)
+    assert ("Verification: OK" in said.stderr) is works, said.stderr
+
+
+def test_a_renewed_certificate_serves_from_the_next_handshake_on(plant):
+    before = plant[1].files.server.read_bytes()
+    assert lineside("certs", "renew", "lineside", "--config", plant[1].config).returncode == 0
+    assert plant[1].files.server.read_bytes() != before
+    address = f"{BOARD}:{plant[1].grpc_port}"
+    said = plant[0].run("openssl", "s_client", "-connect", address, "-showcerts", "-alpn", "h2")
+    assert plant[1].files.server.read_text().split()[5] in said.stdout
+
+
+def test_the_command_on_the_board_needs_no_more_than_the_configuration(plant):
+    done = lineside("status", "--config", plant[1].config)
+    assert done.returncode == 0, done.stderr
+
+
+def test_without_tls_it_does_not_start(tmp_path):
+    daemon = Daemon(tmp_path / "d", tmp_path, grpc={"host": "0.0.0.0"}, diagnosis={"mode": "rules"})
+    done = lineside("serve", "--config", daemon.config)
+    assert done.returncode == 1
+    assert b"[grpc] tls is false" in done.stderr
+    assert b"lineside certs init" in done.stderr
