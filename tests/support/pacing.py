@@ -1,18 +1,30 @@
-"""A real engine under full load, held to fractions of what it uses by pacing alone. Any engine, any meter."""
+"""A real engine under full load, held to fractions of what it uses by pacing alone. Any engine, any meter.
+
+By processor time; or, on a PC, by the power of its GPU, which NVML reads and nobody sets:
+
+    .venv/bin/python scripts/bench-power --json cpu.json --svg cpu.svg
+    .venv/bin/python scripts/bench-power --meter nvml --engine auto --bundle DIR --fractions 0.9 0.8 0.7
+
+A GPU draws power at rest, too: fractions below its share of that cannot be reached.
+"""
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import anyio
 
 from lineside.engine.base import Engine
 from lineside.ports import Call, GenerateJob
 from lineside.power.controller import Controller, Plant, Sensed, Setting
+from lineside.power.energy import EnergyMeter
 from lineside.power.limit import Limit
+from lineside.power.nvml import find_nvml
 from lineside.power.pacer import Pacer
 from lineside.serving.grammar import GrammarCompiler
 from lineside.serving.request import Principal, Sampling, TokenEvent
@@ -20,6 +32,7 @@ from lineside.serving.service import GenerationService
 from lineside.serving.tokenizer import Tokenizer
 
 SAMPLE_S = 0.1
+SETTLE_S, MEASURE_S = 8.0, 20.0
 PROMPT = "A conveyor drive reports an alarm. "
 HOUR_NS = 3_600_000_000_000
 
@@ -34,6 +47,42 @@ class Point:
     tokens_per_s: float
     tokens_per_unit: float
     duty: float
+
+
+@dataclass(frozen=True)
+class Meter:
+    """What is used, counted without end: `quick` for the governor, `exact` for what is reported."""
+
+    unit: str
+    quick: Callable[[], float]
+    exact: Callable[[], float]
+
+
+def processor_meter() -> Meter:
+    """Core seconds of this process; reported as the kernel accounts them."""
+    ticks = os.sysconf("SC_CLK_TCK")
+
+    def accounted() -> float:
+        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / ticks
+
+    return Meter("cores", time.process_time, accounted)
+
+
+def nvml_meter() -> Meter:
+    """Joules of the first GPU, from its power, which is only read. Raises LookupError without one."""
+    device = find_nvml()
+    if isinstance(device, str) or device.power is None:
+        raise LookupError(device if isinstance(device, str) else "; ".join(device.unsupported))
+    power, energy, lock = device.power, EnergyMeter(), threading.Lock()
+
+    def used() -> float:
+        with lock:
+            now_ns = time.monotonic_ns()
+            energy.add(power.sample(now_ns).usable, now_ns)
+            return energy.total_j or 0.0
+
+    return Meter("watts", used, used)
 
 
 class Governed:
@@ -67,15 +116,15 @@ class Governed:
 async def pacing_trial(
     engine: Engine,
     text: tuple[Tokenizer, GrammarCompiler],
-    used: Callable[[], float],
+    meter: Meter,
     fractions: Sequence[float],
-    seconds: tuple[float, float] = (8.0, 10.0),
+    seconds: tuple[float, float] = (SETTLE_S, MEASURE_S),
 ) -> list[Point]:
-    """First unpaced (fraction 1), then each fraction of that: settle, measure. `used` counts without end."""
+    """First unpaced (fraction 1), then each fraction of that: settle, measure."""
     slots, pacer = engine.capabilities.slots, Pacer()
     service = GenerationService(engine, *text, max_waiting=slots, on_failure=print, pacer=pacer)
     points: list[Point] = []
-    with Governed(pacer, used) as governed:
+    with Governed(pacer, meter.quick) as governed:
         async with anyio.create_task_group() as group:
             written = [0] * slots
             for slot in range(slots):
@@ -84,7 +133,7 @@ async def pacing_trial(
                 asked = fraction * points[0].use if points else 0.0
                 governed.limit = asked if fraction < 1 else 0.0
                 await anyio.sleep(seconds[0])
-                points.append(await _measure(fraction, asked, used, written, pacer, seconds[1]))
+                points.append(await _measure(fraction, asked, meter.exact, written, pacer, seconds[1]))
             group.cancel_scope.cancel()
     await service.drain(5.0)
     return points
