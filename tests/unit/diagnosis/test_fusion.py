@@ -22,7 +22,7 @@ from lineside.diagnosis.knowledge.vectors import Vectors
 from lineside.diagnosis.knowledge.writing import write_all
 
 WEIGHTS = Weights(threshold=0.5, bias=-8.0, words=8.0, vector=9.0, margin=2.0, unknown_code=-9.0)
-CALIBRATION = Calibration(short=WEIGHTS, long=WEIGHTS, foreign=WEIGHTS)
+CALIBRATION = Calibration(format=1, short=WEIGHTS, long=WEIGHTS, foreign=WEIGHTS)
 HOT = entry("1", "", source="plant", zh=text("电机过热"))
 STUCK = entry("2", "", source="plant", zh=text("抱闸卡住"))
 LOW = entry("3", "Pressure low in the tank", source="plant")
@@ -79,7 +79,7 @@ def test_a_known_code_needs_no_vectors(find):
 
 def test_what_the_words_alone_are_sure_of_is_answered(find):
     never = msgspec.structs.replace(WEIGHTS, bias=-99.0)
-    calibration = Calibration(short=never, long=never, foreign=never)
+    calibration = Calibration(format=1, short=never, long=never, foreign=never)
     assert find([LOW, HOT], text="Pressure low in the tank", calibration=calibration).verdict == "hit"
     assert find([LOW, HOT], text="the motor is hot", calibration=calibration).verdict == "none"
 
