@@ -17,7 +17,7 @@ from lineside import __version__
 from lineside.cli_backup import add_backup
 from lineside.cli_certs import add_certs
 from lineside.cli_devices import add_devices
-from lineside.cli_doctor import add_doctor
+from lineside.cli_doctor import add_doctor, add_wear
 from lineside.cli_eval import add_eval
 from lineside.cli_feedback import add_feedback
 from lineside.cli_kb import add_kb
@@ -184,4 +184,5 @@ def _parser() -> argparse.ArgumentParser:
     add_feedback(commands, common)
     add_backup(commands, common)
     add_doctor(commands, common)
+    add_wear(commands)
     return parser

@@ -31,6 +31,28 @@ def add_doctor(commands: Any, common: argparse.ArgumentParser) -> None:
     doctor.set_defaults(run=_doctor)
 
 
+def add_wear(commands: Any) -> None:
+    """Add the command that root runs for the doctor."""
+    wear = commands.add_parser(
+        "wear", help="as root: how worn drives are and the clock's battery is, for lineside doctor"
+    )
+    wear.add_argument("--out", type=Path, help="write it there, whole or not at all; else print it")
+    wear.set_defaults(run=_wear)
+
+
+def _wear(arguments: argparse.Namespace) -> int:
+    from lineside.doctor.machine import Machine  # noqa: PLC0415
+    from lineside.doctor.measure import measure  # noqa: PLC0415
+    from lineside.doctor.measured import write_measured  # noqa: PLC0415
+
+    measured = measure(Machine(Config()))
+    if arguments.out is None:
+        print(msgspec.json.format(msgspec.json.encode(measured)).decode())
+    else:
+        write_measured(arguments.out, measured)
+    return 0
+
+
 def _doctor(arguments: argparse.Namespace) -> int:
     from lineside.doctor.checks import all_checks  # noqa: PLC0415
     from lineside.doctor.examine import examine  # noqa: PLC0415
