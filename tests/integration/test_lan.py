@@ -117,6 +117,26 @@ def test_the_command_on_the_board_needs_no_more_than_the_configuration(plant):
     assert done.returncode == 0, done.stderr
 
 
+def test_the_doctor_asks_the_daemon_and_looks_at_its_certificates(plant):
+    def states():
+        done = lineside("doctor", "--json", "--config", plant[1].config)
+        return {each["name"]: each["state"] for each in json.loads(done.stdout)["findings"]}
+
+    found = states()
+    names = ("certificates.grpc_ca", "certificates.grpc_certificate", "certificates.grpc_key")
+    names += ("certificates.grpc_chain", "permissions.server_key", "permissions.ca_key")
+    assert [found[name] for name in (*names, "daemon.state", "ports.grpc")] == ["ok"] * 8
+    key = plant[1].files.server_key
+    key.chmod(0o644)
+    key.rename(key.with_suffix(".away"))
+    found = states()
+    key.with_suffix(".away").rename(key)
+    assert found["certificates.grpc_key"] == found["permissions.server_key"] == "problem"
+    assert found["daemon.state"] == found["ports.grpc"] == "unknown", "the daemon that runs is not denied"
+    assert states()["permissions.server_key"] == "warning"
+    key.chmod(0o600)
+
+
 def test_without_tls_it_does_not_start(tmp_path):
     daemon = Daemon(tmp_path / "d", tmp_path, grpc={"host": "0.0.0.0"}, diagnosis={"mode": "rules"})
     done = lineside("serve", "--config", daemon.config)

@@ -8,6 +8,7 @@ from lineside.doctor.finding import Finding, finding
 from lineside.doctor.machine import Machine
 from lineside.doctor.ports import ask_daemon
 from lineside.errors import LinesideError
+from lineside.ports import StatusFacts
 from lineside.transport.mqtt.hello import say_hello
 from lineside.transport.mqtt.mosquitto import find_mosquitto
 
@@ -23,7 +24,7 @@ def look(machine: Machine) -> Iterator[Finding]:
             yield finding("broker.program", "ok", find_mosquitto(config.mosquitto))
         except LinesideError as error:
             yield finding("broker.program", "problem", error.message, error.hint)
-        if not config.port or ask_daemon(machine.config.grpc) is None:
+        if not config.port or not isinstance(ask_daemon(machine.config), StatusFacts):
             seen = "the daemon starts it, and does not run or has chosen a port of its own"
             yield finding("broker.answers", "not_applicable", seen)
             return

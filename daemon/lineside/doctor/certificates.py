@@ -20,6 +20,7 @@ from cryptography.utils import CryptographyDeprecationWarning
 from lineside.config import Config
 from lineside.doctor.finding import Finding, State, finding
 from lineside.doctor.machine import Machine, read_bytes
+from lineside.security.files import CertificateFiles
 
 # Old authorities in the system's list are no business of whoever reads findings.
 warnings.filterwarnings("ignore", category=CryptographyDeprecationWarning, module=__name__)
@@ -75,6 +76,12 @@ def identities(config: Config) -> Iterator[Identity]:
         )
         renew = "have whoever looks after the broker issue another"
         yield Identity("mqtt", certificate, key, ca, renew, one_authority=False)
+    if config.grpc.enabled and config.grpc.tls:
+        files = CertificateFiles(config.certs_path)
+        renew = (
+            "lineside certs renew lineside; where that does not do: lineside certs server NAME... --replace"
+        )
+        yield Identity("grpc", files.server, files.server_key, files.ca, renew, one_authority=True)
 
 
 def look(machine: Machine) -> Iterator[Finding]:

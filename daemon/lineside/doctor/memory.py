@@ -9,6 +9,7 @@ from lineside.doctor.bundle import memory_needed
 from lineside.doctor.finding import Finding, finding
 from lineside.doctor.machine import Machine
 from lineside.doctor.ports import ask_daemon
+from lineside.ports import StatusFacts
 
 GIB = 1 << 30
 MIB = 1 << 20
@@ -68,7 +69,7 @@ def _for_the_bundle(machine: Machine, total: int, available: int) -> Finding:
     smaller = "take a smaller model or precision, or fewer [engine] slots"
     if needed > total:
         return finding(name, "problem", f"{seen}, there are {total / GIB:.1f} GiB", smaller)
-    if ask_daemon(machine.config.grpc) is not None:
+    if isinstance(ask_daemon(machine.config), StatusFacts):
         return finding(name, "ok", f"{seen}; a daemon is running")
     if needed > available:
         seen = f"{seen}, {available / GIB:.1f} GiB are available"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from lineside.config import Config
 from lineside.doctor.disk import state_directory
 from lineside.doctor.finding import Finding, finding
 from lineside.doctor.machine import Machine
+from lineside.security.files import CertificateFiles
 
 
 def look(machine: Machine) -> Iterator[Finding]:
@@ -25,6 +27,11 @@ def _secrets(config: Config) -> Iterator[tuple[str, Path]]:
     for name in ("password_file", "key_file"):
         if path := getattr(config.mqtt, name):
             yield name, Path(path)
+    if config.grpc.tls:
+        files = CertificateFiles(config.certs_path)
+        yield "server_key", files.server_key
+        if os.access(files.ca_key, os.F_OK):  # it may be kept elsewhere
+            yield "ca_key", files.ca_key
 
 
 def _secret(name: str, path: Path) -> Finding:
