@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Iterator
 
 from lineside.config import Config
@@ -100,4 +101,17 @@ def _plans(bundle: Bundle) -> Finding:
     if not fitting:
         return finding(name, "warning", f"none of its {len(plans)} plans is for {gpu.identity}", command)
     versions = ", ".join(sorted({f"{plan.builder} {plan.tensorrt_version}" for plan in fitting}))
-    return finding(name, "ok", f"{len(fitting)} plans for {gpu.identity}, of {versions}")
+    seen = f"{len(fitting)} plans for {gpu.identity}, of {versions}"
+    here = {plan.builder: tensorrt_version(plan.builder) for plan in fitting}
+    if any(here[plan.builder] in ("", plan.tensorrt_version) for plan in fitting):
+        return finding(name, "ok", seen)
+    return finding(name, "warning", f"{seen}; here is {', '.join(sorted(set(here.values())))}", command)
+
+
+def tensorrt_version(module: str) -> str:
+    """The installed one's, without importing it; empty where no package tells."""
+    packages = importlib.metadata.packages_distributions().get(module, (module,))
+    try:
+        return importlib.metadata.version(packages[0])
+    except importlib.metadata.PackageNotFoundError:
+        return ""

@@ -16,6 +16,7 @@ from lineside.doctor import (
     ports,
     power,
     units,
+    users,
     wear,
 )
 from lineside.doctor.examine import Check
@@ -38,6 +39,7 @@ def all_checks(deep: bool = False) -> tuple[Check, ...]:
         Check("broker", broker.look, BROKER_S),
         Check("certificates", certificates.look),
         Check("permissions", permissions.look),
+        Check("users", users.look),
         Check("power", power.look),
         Check("bundle", bundle.look, DEEP_S) if deep else Check("bundle", bundle.look),
         Check("knowledge", data.look_at_knowledge, 60.0),

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 from collections.abc import Iterator
 
 from lineside.doctor.board import is_jetson
-from lineside.doctor.bundle import manifest_of
+from lineside.doctor.bundle import manifest_of, tensorrt_version
 from lineside.doctor.finding import Finding, State, finding
 from lineside.doctor.machine import Machine
-from lineside.engine.device import find_gpu
+from lineside.engine.device import cuda_version, find_gpu
 from lineside.engine.tensorrt_module import MODULES
 
 SYSTEM = "make the environment with --system-site-packages: on a Jetson TensorRT comes with JetPack"
@@ -21,7 +20,7 @@ def look(machine: Machine) -> Iterator[Finding]:
     missing = _missing(machine)
     found = [name for name in MODULES if importlib.util.find_spec(name) is not None]
     if found:
-        seen = ", ".join(f"{name} {_version(name)}".strip() for name in found)
+        seen = ", ".join(f"{name} {tensorrt_version(name)}".strip() for name in found)
         yield finding("tensorrt.module", "ok", seen)
     else:
         yield finding("tensorrt.module", missing, "no TensorRT can be imported", SYSTEM)
@@ -30,8 +29,11 @@ def look(machine: Machine) -> Iterator[Finding]:
         todo = "lineside.service needs its drop-in jetson.conf; a PC needs NVIDIA's driver"
         yield finding("cuda.driver", missing, "the CUDA driver shows no GPU to this process", todo)
     else:
-        seen = f"{gpu.identity}, compute capability {gpu.sm[:-1]}.{gpu.sm[-1:]}"
-        yield finding("cuda.driver", "ok", seen)
+        cuda, driver = cuda_version(), (machine.read("sys/module/nvidia/version") or "")[:32]
+        seen = f"{gpu.identity}, compute capability {gpu.sm[:-1]}.{gpu.sm[-1:]}, CUDA {cuda or 'unknown'}"
+        values = {name: value for name, value in (("cuda", cuda), ("driver", driver)) if value}
+        seen = f"{seen}, driver {driver}" if driver else seen  # on an Orin it has none of its own
+        yield finding("cuda.driver", "ok", seen, "", **values)
 
 
 def _missing(machine: Machine) -> State:
@@ -42,10 +44,3 @@ def _missing(machine: Machine) -> State:
     if manifest is not None and manifest.plan:
         return "warning"
     return "note" if is_jetson(machine) else "not_applicable"
-
-
-def _version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return ""

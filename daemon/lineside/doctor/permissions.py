@@ -21,6 +21,8 @@ def look(machine: Machine) -> Iterator[Finding]:
     state = state_directory(machine.config)
     if state.is_dir():
         yield _state(state)
+    yield from _socket("power_helper", Path(machine.config.power.helper_socket), 0o600)
+    yield from _socket("power_control", machine.config.power_control_path, 0o666)
 
 
 def _secrets(config: Config) -> Iterator[tuple[str, Path]]:
@@ -46,6 +48,26 @@ def _secret(name: str, path: Path) -> Finding:
     if found.st_mode & 0o007:
         return finding(name, "warning", f"{path} is open to everybody", f"chmod o= {path}")
     return finding(name, "ok", f"{path} is closed to others")
+
+
+def _socket(name: str, path: Path, wanted: int) -> Iterator[Finding]:
+    """Who may speak to it, where it is there. Both ask the kernel who does, too."""
+    try:
+        found = path.stat().st_mode
+    except FileNotFoundError:
+        return
+    except PermissionError:
+        yield finding(
+            f"permissions.{name}", "unknown", f"{path} may not be seen", "run it as root to see this"
+        )
+        return
+    if not stat.S_ISSOCK(found):
+        yield finding(f"permissions.{name}", "problem", f"{path} is no socket", f"remove it: rm {path}")
+    elif stat.S_IMODE(found) != wanted:
+        seen = f"{path} has mode {stat.S_IMODE(found):o}, not {wanted:o}"
+        yield finding(f"permissions.{name}", "warning", seen, f"chmod {wanted:o} {path}")
+    else:
+        yield finding(f"permissions.{name}", "ok", f"{path} has mode {wanted:o}")
 
 
 def _state(state: Path) -> Finding:

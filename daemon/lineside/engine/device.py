@@ -40,6 +40,17 @@ def find_gpu(driver: str = _DRIVER) -> Gpu | None:
         return None
 
 
+def cuda_version(driver: str = _DRIVER) -> str:
+    """The newest CUDA that the driver knows, such as 12.6; empty where there is no driver."""
+    try:
+        version = ctypes.c_int()
+        if ctypes.CDLL(driver).cuDriverGetVersion(ctypes.byref(version)):
+            return ""
+    except (OSError, AttributeError):
+        return ""
+    return f"{version.value // 1000}.{version.value % 1000 // 10}"
+
+
 def _describe(cuda: ctypes.CDLL, device: ctypes.c_int) -> Gpu:
     name, memory = ctypes.create_string_buffer(_NAME_BYTES), ctypes.c_size_t()
     cuda.cuDeviceGetName(name, _NAME_BYTES, device)
