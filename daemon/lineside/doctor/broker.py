@@ -32,6 +32,14 @@ def look(machine: Machine) -> Iterator[Finding]:
     try:
         say_hello(config)
     except LinesideError as error:
-        yield finding("broker.answers", "problem", error.message, error.hint, broker="away")
+        yield _away(error)
         return
     yield finding("broker.answers", "ok", f"{where} takes us", broker="ok")
+
+
+def _away(error: LinesideError) -> Finding:
+    """Why it does not take us; what only this user may not read says nothing of the daemon."""
+    name = "broker.answers"
+    if isinstance(error.__cause__, PermissionError):
+        return finding(name, "unknown", error.message, "run it as the daemon's user or as root")
+    return finding(name, "problem", error.message, error.hint, broker="away")

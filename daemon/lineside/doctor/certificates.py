@@ -128,9 +128,9 @@ def _certificates(path: Path) -> list[x509.Certificate]:
         found = x509.load_pem_x509_certificates(raw)
         for certificate in found:  # taken apart where it is asked for, and not before
             _end(certificate), certificate.not_valid_before_utc
-    except ValueError as error:
-        todo = f"put a certificate in PEM there: {path}"
-        raise UnusableError(f"{path} holds no certificate that can be read: {error}", todo) from None
+    except ValueError:
+        todo = "put one in PEM there; one in DER: openssl x509 -inform der -in OLD -out NEW"
+        raise UnusableError(f"{path} holds no certificate that can be read", todo) from None
     return found
 
 

@@ -56,9 +56,8 @@ def _daemon(config: Config, asked: StatusFacts | LinesideError | None) -> Findin
     if _is_shy(config):
         return finding(name, "unknown", SHY, SEE)
     if isinstance(asked, LinesideError):
-        seen = f"no daemon answers: {asked.message}"
         todo = "systemctl start lineside, or lineside serve"
-        return finding(name, "note", seen, todo, daemon="absent")
+        return finding(name, "note", asked.message, todo, daemon="absent")
     seen = f"{asked.state}{': ' if asked.detail else ''}{asked.detail}"
     if asked.state == "ready":
         return finding(name, "ok", seen, daemon=asked.state)

@@ -6,8 +6,9 @@ import pytest
 from tests.support.daemon import free_port
 
 from lineside.config import Config, GrpcConfig, MqttConfig, SecurityConfig
-from lineside.doctor import ports
+from lineside.doctor import broker, ports
 from lineside.doctor.machine import Machine
+from lineside.errors import LinesideError
 
 
 def look(grpc=None, mqtt=None, **more):
@@ -43,6 +44,16 @@ def test_an_address_that_is_not_ours(host):
     found = look({"host": host})["ports.grpc"]
     assert found.state == "problem"
     assert "[grpc] port" in found.todo
+
+
+@pytest.mark.parametrize(("cause", "state"), [(PermissionError(), "unknown"), (OSError(), "problem")])
+def test_a_secret_that_this_user_may_not_read_says_nothing_of_the_broker(monkeypatch, cause, state):
+    def refuse(_):
+        raise LinesideError("read the broker's credentials", "closed") from cause
+
+    monkeypatch.setattr(broker, "say_hello", refuse)
+    (found,) = broker.look(Machine(Config(mqtt=MqttConfig(broker="external"))))
+    assert (found.name, found.state) == ("broker.answers", state)
 
 
 def test_what_cannot_be_asked(tmp_path):
