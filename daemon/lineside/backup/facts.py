@@ -28,6 +28,7 @@ UNITS = (
     "lineside-power.service",
     "lineside-doctor.service",
     "lineside-doctor.timer",
+    "lineside-wear.service",
 )
 COMMAND_S = 20.0
 LOG_LINES = 5000

@@ -24,7 +24,9 @@ CRITICAL = (
     "read-only",
     "its backup power failed",
 )
-FAILING = 0b11101
+FAILING, HOT = 0b11101, 0b00010
+COOL = "bring it back between the temperatures of its data sheet: air, a heat sink"
+REPLACE_DRIVE = "make a backup and plan to replace the drive: lineside backup"
 REPLACE = "make a backup and plan to replace the module or move the state to an NVMe"
 
 
@@ -63,7 +65,8 @@ def _nvme(drive: str, smart: Nvme, age: str) -> Finding:
         f"{drive}_media_errors": smart.media_errors,
         f"{drive}_written_bytes": smart.written_bytes,
     }
-    return Finding(name, state, seen, "" if state == "ok" else REPLACE, dict(values))
+    todo = COOL if smart.critical == HOT else REPLACE_DRIVE
+    return Finding(name, state, seen, "" if state == "ok" else todo, dict(values))
 
 
 def _told(critical: int) -> Iterator[str]:

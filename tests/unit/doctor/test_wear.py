@@ -129,6 +129,13 @@ def test_a_drive_is_judged(machine, smart, state, told):
     assert bool(found.todo) == (state != "ok")
 
 
+def test_a_hot_drive_is_to_be_cooled_and_not_replaced(machine):
+    leave(machine, Nvme(critical=2))
+    assert drive(machine).todo == wear.COOL
+    leave(machine, Nvme(critical=3))
+    assert drive(machine).todo == wear.REPLACE_DRIVE
+
+
 def test_a_drives_values_are_published(machine):
     leave(machine)
     assert drive(machine).values == {
