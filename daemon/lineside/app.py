@@ -38,7 +38,9 @@ from lineside.loading import Loaded, load, load_calibration, load_embedder
 from lineside.once import Once, OnceDiagnoser, OnceGenerator
 from lineside.ports import Diagnoser, EngineFacts, ModelFacts
 from lineside.power.pacer import Pacer
+from lineside.power.settings import Settings
 from lineside.power.start import start_governor
+from lineside.power_desk import PowerDesk
 from lineside.security.files import CertificateFiles
 from lineside.security.roles import Roles
 from lineside.serving.no_model import NoModel
@@ -116,8 +118,11 @@ class App:
             log.warning(
                 "no manual has been imported: every report will be abstained from; lineside kb import"
             )
-        self._governor = start_governor(config, self._pacer)
+        settings = Settings(config.power, config.power_setting_path)
+        self._governor = start_governor(config, self._pacer, settings)
         stack.callback(self._governor.stop)
+        self._power_desk = PowerDesk(settings, self._status.count)
+        stack.callback(self._power_desk.close)
         self._gateways = load_gateways(config.mqtt.mappings, config.plant.timezone)
         self._broker, mqtt = await self._start_broker()
         self._model = await self._load_model()
@@ -291,7 +296,12 @@ class App:
         )
         server = GrpcServer(
             config.grpc,
-            Served(OnceGenerator(generator, once), OnceDiagnoser(diagnoser, once), self._feedback),
+            Served(
+                OnceGenerator(generator, once),
+                OnceDiagnoser(diagnoser, once),
+                self._feedback,
+                self._power_desk,
+            ),
             self._status,
             CallDefaults(
                 config.engine.default_timeout_ms,

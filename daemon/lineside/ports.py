@@ -12,6 +12,7 @@ from lineside.diagnosis.report import Report
 from lineside.errors import RejectedError
 from lineside.feedback.verdict import Receipt
 from lineside.power.facts import PowerFacts
+from lineside.power.settings import Wish
 from lineside.serving.request import Event, Principal, Priority, Sampling
 
 
@@ -101,6 +102,19 @@ class FeedbackTaker(Protocol):
 
         The future completes once the verdict is on the disk, or raises RejectedError.
         """
+
+
+class PowerSetter(Protocol):
+    """Takes operators' settings of power and heat."""
+
+    def set(self, values: Mapping[str, object], principal: Principal) -> Future[Wish]:
+        """Set limit_w, temperature_max_c or mode, or clear them all; from any thread, never blocks.
+
+        The future completes with what then holds, or raises RejectedError: FORBIDDEN for who is no operator.
+        """
+
+    def wish(self) -> Wish:
+        """What holds now; never blocks."""
 
 
 Verb = Literal["fault", "feedback"]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime
 import json
 import shutil
+import time
 
+import grpc
 import pytest
 from tests.support.daemon import LINESIDE, Daemon, lineside
 from tests.support.lan import BOARD, lan
@@ -14,6 +16,7 @@ from lineside.security import authority
 from lineside.security.files import CertificateFiles
 from lineside.transport.grpc import client
 from lineside.transport.grpc.tls import Identity
+from lineside.v1 import admin_pb2, admin_pb2_grpc
 
 REPORT = json.dumps({"dev": {"id": "L1/CD-07"}, "alarm": {"code": "F012"}}).encode()
 
@@ -38,6 +41,7 @@ def plant(tmp_path_factory):
             directory,
             grpc={"host": BOARD, "tls": True},
             diagnosis={"mode": "rules"},
+            security={"operators": ["anna"]},
         )
         daemon.import_demo()
         for arguments in (["init"], ["server", BOARD], ["client", "L1/CD-07"], ["client", "anna"]):
@@ -115,6 +119,33 @@ def test_a_renewed_certificate_serves_from_the_next_handshake_on(plant):
 def test_the_command_on_the_board_needs_no_more_than_the_configuration(plant):
     done = lineside("status", "--config", plant[1].config)
     assert done.returncode == 0, done.stderr
+
+
+def set_power(plant, name, **values):
+    """As who has that certificate; what then holds."""
+    daemon = plant[1]
+    place = client.Secured(daemon.address.address, Identity(daemon.files.ca, *daemon.files.client(name)))
+    with client.open_channel(place) as channel:
+        return admin_pb2_grpc.AdminServiceStub(channel).SetPower(
+            admin_pb2.SetPowerRequest(**values), timeout=5
+        )
+
+
+def test_an_operators_certificate_sets_the_limit_and_anothers_does_not(plant):
+    with pytest.raises(grpc.RpcError, match=r"grpc:L1/CD-07 has not .* \[security\] operators") as refused:
+        set_power(plant, "L1/CD-07", limit_w=9)
+    assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert plant[1].status().power.limit_w == 0
+    assert set_power(plant, "anna", limit_w=9.5, temperature_max_c=70) == admin_pb2.SetPowerResponse(
+        limit_w=9.5, limit_source="operator: grpc:anna", temperature_max_c=70
+    )
+    end_s = time.monotonic() + 5
+    while plant[1].status().power.limit_w != 9.5:
+        assert time.monotonic() < end_s, "the governor takes it"
+        time.sleep(0.05)
+    assert set_power(plant, "anna", clear=True) == admin_pb2.SetPowerResponse(
+        limit_source="configuration", temperature_max_c=85
+    )
 
 
 def test_the_doctor_asks_the_daemon_and_looks_at_its_certificates(plant):

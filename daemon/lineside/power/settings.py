@@ -6,6 +6,7 @@ A setting outlives the daemon: a limit that somebody set for a weak supply must 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,12 +44,13 @@ class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
 @dataclass(slots=True)
 class Settings:
-    """Changed by one thread, read by another."""
+    """Changed and read by any thread."""
 
     config: PowerConfig
     path: Path
     _change: Change = field(init=False)
     _mode_asked: int = field(default=0, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def __post_init__(self) -> None:
         self._change = _read(self.path)
@@ -73,10 +75,15 @@ class Settings:
 
         Raises LinesideError for a mode that the board cannot take, OSError where the change cannot be kept.
         """
-        if change.reset:
-            self.path.unlink(missing_ok=True)
-            self._change = Change()
-            return "the configuration counts again"
+        with self._lock:
+            return self._reset() if change.reset else self._merge(change)
+
+    def _reset(self) -> str:
+        self.path.unlink(missing_ok=True)
+        self._change = Change()
+        return "the configuration counts again"
+
+    def _merge(self, change: Change) -> str:
         if change.mode not in {None, ""}:
             check_mode(Path(self.config.root), str(change.mode))
         merged = Change(

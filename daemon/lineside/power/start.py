@@ -24,7 +24,7 @@ from lineside.power.settings import Settings
 log = logging.getLogger(__name__)
 
 
-def start_governor(config: Config, pacer: Pacer) -> Governor:
+def start_governor(config: Config, pacer: Pacer, settings: Settings) -> Governor:
     """Discover, put back what a crash left, begin to sample."""
     power = config.power
     board = discover(Path(power.root), jtop=power.jtop)
@@ -32,7 +32,6 @@ def start_governor(config: Config, pacer: Pacer) -> Governor:
     file = OriginalsFile(config.power_originals_path)
     cap = None if board.gpu is None else GpuCap(board.gpu, file, setter_of(board.gpu, power.helper_socket))
     mode = PowerMode(board.root, board.gpu, file, mode_setter(board.root, power.helper_socket))
-    settings = Settings(power, config.power_setting_path)
     governor = Governor(board, pacer, settings.wish, Actuators(cap, mode), config.engine.slots)
     governor.control = start_control(settings, config.power_control_path, power.operators)
     governor.start()

@@ -111,6 +111,30 @@ class PowerSensor(_message.Message):
     detail: str
     def __init__(self, name: _Optional[str] = ..., value: _Optional[float] = ..., state: _Optional[str] = ..., detail: _Optional[str] = ...) -> None: ...
 
+class SetPowerRequest(_message.Message):
+    __slots__ = ("limit_w", "temperature_max_c", "mode", "clear")
+    LIMIT_W_FIELD_NUMBER: _ClassVar[int]
+    TEMPERATURE_MAX_C_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    CLEAR_FIELD_NUMBER: _ClassVar[int]
+    limit_w: float
+    temperature_max_c: float
+    mode: str
+    clear: bool
+    def __init__(self, limit_w: _Optional[float] = ..., temperature_max_c: _Optional[float] = ..., mode: _Optional[str] = ..., clear: bool = ...) -> None: ...
+
+class SetPowerResponse(_message.Message):
+    __slots__ = ("limit_w", "limit_source", "temperature_max_c", "mode")
+    LIMIT_W_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_SOURCE_FIELD_NUMBER: _ClassVar[int]
+    TEMPERATURE_MAX_C_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    limit_w: float
+    limit_source: str
+    temperature_max_c: float
+    mode: str
+    def __init__(self, limit_w: _Optional[float] = ..., limit_source: _Optional[str] = ..., temperature_max_c: _Optional[float] = ..., mode: _Optional[str] = ...) -> None: ...
+
 class EngineStatus(_message.Message):
     __slots__ = ("name", "device", "model", "precision", "slots", "max_seq_len", "cache_bytes", "running", "waiting", "step_ms", "prefill_tokens_per_s")
     NAME_FIELD_NUMBER: _ClassVar[int]

@@ -44,6 +44,11 @@ class AdminServiceStub(object):
                 request_serializer=lineside_dot_v1_dot_admin__pb2.ListModelsRequest.SerializeToString,
                 response_deserializer=lineside_dot_v1_dot_admin__pb2.ListModelsResponse.FromString,
                 _registered_method=True)
+        self.SetPower = channel.unary_unary(
+                '/lineside.v1.AdminService/SetPower',
+                request_serializer=lineside_dot_v1_dot_admin__pb2.SetPowerRequest.SerializeToString,
+                response_deserializer=lineside_dot_v1_dot_admin__pb2.SetPowerResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer(object):
@@ -61,6 +66,13 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetPower(self, request, context):
+        """For operators: a client certificate that [security] operators lists.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -73,6 +85,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ListModels,
                     request_deserializer=lineside_dot_v1_dot_admin__pb2.ListModelsRequest.FromString,
                     response_serializer=lineside_dot_v1_dot_admin__pb2.ListModelsResponse.SerializeToString,
+            ),
+            'SetPower': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetPower,
+                    request_deserializer=lineside_dot_v1_dot_admin__pb2.SetPowerRequest.FromString,
+                    response_serializer=lineside_dot_v1_dot_admin__pb2.SetPowerResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -129,6 +146,33 @@ class AdminService(object):
             '/lineside.v1.AdminService/ListModels',
             lineside_dot_v1_dot_admin__pb2.ListModelsRequest.SerializeToString,
             lineside_dot_v1_dot_admin__pb2.ListModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetPower(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lineside.v1.AdminService/SetPower',
+            lineside_dot_v1_dot_admin__pb2.SetPowerRequest.SerializeToString,
+            lineside_dot_v1_dot_admin__pb2.SetPowerResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -516,3 +516,14 @@ async def test_bytes_that_are_no_message_are_refused():
         async with await anyio.connect_tcp("127.0.0.1", served.port) as stream:
             await stream.send(b"GET / HTTP/1.1\r\n\r\n" + bytes(range(256)) * 8)
         assert (await diagnose(served)).severity == "high"
+
+
+async def test_on_loopback_without_a_certificate_nobody_sets_the_power():
+    async with serving() as served:
+        stub = admin_pb2_grpc.AdminServiceStub(served.channel)
+        for request in (admin_pb2.SetPowerRequest(limit_w=9), admin_pb2.SetPowerRequest(clear=True)):
+            code, message, metadata = await failure(stub.SetPower(request))
+            assert code is grpc.StatusCode.PERMISSION_DENIED
+            assert "[security] operators" in message
+            assert metadata["lineside-reason"] == "forbidden"
+        assert served.admin.counters["grpc_rejected_forbidden"] == 2

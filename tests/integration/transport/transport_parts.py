@@ -13,7 +13,7 @@ from pathlib import Path
 import anyio
 import grpc.aio
 
-from lineside.config import GrpcConfig
+from lineside.config import GrpcConfig, PowerConfig
 from lineside.diagnosis.diagnosis import AlarmRef, DeviceRef, Diagnosis
 from lineside.diagnosis.report import Report
 from lineside.errors import Reason, RejectedError
@@ -30,6 +30,8 @@ from lineside.ports import (
     StatusFacts,
     Written,
 )
+from lineside.power.settings import Settings
+from lineside.power_desk import PowerDesk
 from lineside.serving.request import EndEvent, Event, FinishReason, Timings, TokenEvent, Usage
 from lineside.transport.grpc.calls import CallDefaults
 from lineside.transport.grpc.server import GrpcServer
@@ -211,7 +213,8 @@ async def serving(
     directory = tempfile.TemporaryDirectory()
     verdicts = FeedbackStore(Path(directory.name) / "feedback.db")
     feedback = FeedbackDesk(verdicts, admin.count)
-    parts = ServedParts(generator, diagnoser, feedback)
+    power = PowerDesk(Settings(PowerConfig(), Path(directory.name) / "power-setting.json"), admin.count)
+    parts = ServedParts(generator, diagnoser, feedback, power)
     server = GrpcServer(config or GrpcConfig(port=0), parts, admin, defaults)
     port = await server.start()
     await server.set_serving(True)
@@ -220,6 +223,7 @@ async def serving(
             yield Served(server, port, channel, generator, diagnoser, admin, verdicts)
     finally:
         await server.stop(0)
+        power.close()
         feedback.close()
         verdicts.close()
         directory.cleanup()

@@ -6,7 +6,7 @@ from lineside.errors import Reason, RejectedError
 from lineside.ports import Call, ChatMessage, GenerateJob
 from lineside.serving.request import Priority, Sampling
 from lineside.transport.grpc.calls import MAX_TIMEOUT_MS, CallOptions
-from lineside.v1 import common_pb2, generation_pb2
+from lineside.v1 import admin_pb2, common_pb2, generation_pb2
 
 MAX_KEY_CHARACTERS = 128
 MAX_SCHEMA_BYTES = 16_384
@@ -48,6 +48,11 @@ def read_generate(request: generation_pb2.GenerateRequest, call: Call, default_t
         thinking_tokens=request.thinking_tokens if request.HasField("thinking_tokens") else None,
         show_thinking=request.show_thinking,
     )
+
+
+def read_power(request: admin_pb2.SetPowerRequest) -> dict[str, object]:
+    """The values that are set."""
+    return {descriptor.name: value for descriptor, value in request.ListFields()}
 
 
 def read_messages(request: generation_pb2.GenerateRequest) -> tuple[ChatMessage, ...]:

@@ -7,6 +7,7 @@ from lineside.errors import Reason
 from lineside.ports import EngineFacts, ModelFacts, Retrieved, StatusFacts
 from lineside.power.facts import PowerFacts
 from lineside.power.readings import Reading
+from lineside.power.settings import Wish
 from lineside.serving.request import EndEvent, TokenEvent
 from lineside.v1 import admin_pb2, common_pb2, diagnosis_pb2, generation_pb2
 
@@ -103,6 +104,16 @@ def power_message(facts: PowerFacts) -> admin_pb2.PowerStatus:
     fields["rails_w"] = [sensor_message(reading) for reading in facts.rails_w]
     fields["temperatures_c"] = [sensor_message(reading) for reading in facts.temperatures_c]
     return admin_pb2.PowerStatus(**fields)
+
+
+def power_setting_message(wish: Wish) -> admin_pb2.SetPowerResponse:
+    """What operators, configuration and schedule ask for together."""
+    return admin_pb2.SetPowerResponse(
+        limit_w=wish.limit_w,
+        limit_source=wish.source,
+        temperature_max_c=wish.temperature_max_c,
+        mode=wish.mode,
+    )
 
 
 def sensor_message(reading: Reading) -> admin_pb2.PowerSensor:

@@ -16,7 +16,7 @@ from grpc_reflection.v1alpha import reflection
 from lineside.config import GrpcConfig
 from lineside.errors import LinesideError
 from lineside.open_inference import open_inference_pb2, open_inference_pb2_grpc
-from lineside.ports import Admin, Diagnoser, FeedbackTaker, Generator
+from lineside.ports import Admin, Diagnoser, FeedbackTaker, Generator, PowerSetter
 from lineside.security.files import CertificateFiles
 from lineside.transport.grpc.calls import CallDefaults, Calls
 from lineside.transport.grpc.malformed import MalformedInterceptor
@@ -64,6 +64,7 @@ class Served:
     generator: Generator
     diagnoser: Diagnoser
     feedback: FeedbackTaker
+    power: PowerSetter
 
 
 class GrpcServer:
@@ -80,11 +81,11 @@ class GrpcServer:
         self._config = config
         self._files = files
         self._probe = tempfile.TemporaryDirectory(prefix="lineside-grpc-")
-        self._admin = admin
         self._calls = Calls(admin, defaults.roles, config.max_in_flight, defaults.timeout_ms)
         self._generation = GenerationService(served.generator, admin, self._calls, defaults.max_tokens)
         self._diagnosis = DiagnosisService(served.diagnoser, self._calls)
         self._feedback = FeedbackService(served.feedback, self._calls)
+        self._admin_service = AdminService(admin, served.power, self._calls)
         self._open_inference = OpenInferenceService(served.generator, admin, self._calls, defaults.max_tokens)
         self._health = health.aio.HealthServicer()
         self._server: grpc.aio.Server | None = None
@@ -100,7 +101,7 @@ class GrpcServer:
         generation_pb2_grpc.add_GenerationServiceServicer_to_server(self._generation, server)
         diagnosis_pb2_grpc.add_DiagnosisServiceServicer_to_server(self._diagnosis, server)
         diagnosis_pb2_grpc.add_FeedbackServiceServicer_to_server(self._feedback, server)
-        admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(self._admin, self._calls), server)
+        admin_pb2_grpc.add_AdminServiceServicer_to_server(self._admin_service, server)
         open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self._open_inference, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)

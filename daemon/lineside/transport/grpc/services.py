@@ -16,16 +16,18 @@ from lineside.ports import (
     DiagnosisEvent,
     FeedbackTaker,
     Generator,
+    PowerSetter,
     Retrieved,
     Written,
 )
 from lineside.serving.request import TokenEvent
 from lineside.transport.grpc.calls import CallOptions, Calls, Rpc
-from lineside.transport.grpc.requests import read_generate, read_options
+from lineside.transport.grpc.requests import read_generate, read_options, read_power
 from lineside.transport.grpc.responses import (
     diagnosis_message,
     end_message,
     model_message,
+    power_setting_message,
     retrieved_message,
     status_message,
     token_message,
@@ -124,10 +126,11 @@ class FeedbackService:
 
 
 class AdminService:
-    """lineside.v1.AdminService. Answers under overload too: it takes no seat."""
+    """lineside.v1.AdminService. Tells under overload too: that takes no seat."""
 
-    def __init__(self, admin: Admin, calls: Calls) -> None:
+    def __init__(self, admin: Admin, power: PowerSetter, calls: Calls) -> None:
         self._admin = admin
+        self._power = power
         self._calls = calls
 
     async def GetStatus(self, _request: admin_pb2.GetStatusRequest, rpc: Rpc) -> admin_pb2.GetStatusResponse:
@@ -142,6 +145,13 @@ class AdminService:
         async with self._calls.edge(rpc):
             models = [model_message(facts) for facts in self._admin.models()]
             return admin_pb2.ListModelsResponse(models=models)
+
+    async def SetPower(self, request: admin_pb2.SetPowerRequest, rpc: Rpc) -> admin_pb2.SetPowerResponse:
+        """What then holds, once it is on the disk."""
+        async with self._calls.guard(rpc):
+            setting = self._power.set(read_power(request), self._calls.principal(rpc))
+            return power_setting_message(await asyncio.wrap_future(setting))
+        raise AssertionError("the guard ends a call that it does not let through")
 
 
 def event_message(event: DiagnosisEvent) -> diagnosis_pb2.DiagnoseEvent:
