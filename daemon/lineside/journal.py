@@ -183,6 +183,8 @@ class Journal:
 
     def _submit(self, operation: _Operation) -> Future[Any]:
         future: Future[Any] = Future()
+        # Who waits may give up, the operation is done all the same: a cancelled future would take no outcome.
+        future.set_running_or_notify_cancel()
         self._operations.put((operation, future))
         return future
 

@@ -333,3 +333,12 @@ def test_a_newer_schema_is_refused(path):
         connection.execute("PRAGMA user_version = 99")
     with pytest.raises(LinesideError, match="schema 99"):
         Journal(path, LIMITS)
+
+
+def test_who_gives_up_waiting_stops_neither_the_operation_nor_the_thread(journal):
+    """An asyncio task that is cancelled cancels the future that it awaits."""
+    given_up = journal.accept(new())
+    assert not given_up.cancel()
+    (report,) = journal.open_reports().result(5)
+    assert report.report == given_up.result(5).report
+    assert journal.accept(new("k2")).result(5).fresh
