@@ -256,7 +256,10 @@ class Desk:
 
     async def _diagnose(self, stored: OpenReport) -> Diagnosis:
         """By the rules where it is late; not at all where nobody waits any more, or it does only harm."""
-        report = read_report(stored.payload, stored.device, self.zone)
+        try:
+            report = read_report(stored.payload, stored.device, self.zone)
+        except RejectedError as unreadable:  # stored by a version that took it
+            return error_diagnosis(unreadable, device=stored.device)
         if stored.remaining_ms is not None and stored.remaining_ms <= 0:
             refusal = RejectedError(Reason.EXPIRED, "the message expired before its turn came")
             return error_diagnosis(refusal, device=stored.device, report=report)

@@ -553,3 +553,16 @@ async def test_a_stored_answer_of_another_shape_has_no_other_form(path):
         await anyio.sleep(0.05)
         assert [one.form for one in bench.answers] == ["full"]
         assert [one.form for one in bench.journal.unpublished().result(5)] == ["full"]
+
+
+async def test_a_stored_report_that_can_no_longer_be_read_is_answered_so(path):
+    """Taken by a version that read it otherwise; or read just so, where the stack was not as deep."""
+    journal = Journal(path, Limits(1000, 1 << 26))
+    journal.accept(NewReport(incoming(sev="none"), "k", 2, None)).result(5)
+    journal.close()
+    diagnoser = Diagnoser()
+    async with working(Bench(path, diagnoser)) as bench:
+        (answer,) = await bench.wait(1)
+        assert bench.desk.trouble == ""
+    assert (answer.status, answer.reason, answer.field) == ("error", "invalid", "alarm.sev")
+    assert diagnoser.asked == []
