@@ -37,10 +37,15 @@ def apply(mapping: Mapping, topic: Topic, payload: bytes, zone: tzinfo | None) -
     try:
         message = _message(mapping, payload)
         alarms = _alarms(mapping, message)
+        places = [Place(alarm, message, topic.levels) for alarm in alarms]
+        return [
+            _report(mapping, topic.device, place, zone) for place in places if not _ignored(mapping, place)
+        ]
     except RejectedError as refusal:
         return [Mapped(topic.device[:MAX_DEVICE_ID], payload, refusal=refusal)]
-    places = (Place(alarm, message, topic.levels) for alarm in alarms)
-    return [_report(mapping, topic.device, place, zone) for place in places if not _ignored(mapping, place)]
+    except RecursionError:  # what could just be read cannot just so be written
+        deep = RejectedError(Reason.INVALID, "the payload is nested too deeply")
+        return [Mapped(topic.device[:MAX_DEVICE_ID], payload, refusal=deep)]
 
 
 def _message(mapping: Mapping, payload: bytes) -> Any:

@@ -1,6 +1,7 @@
 """What comes out of a message, and what its sender hears where it does not fit."""
 
 import json
+import sys
 
 import pytest
 from hypothesis import given
@@ -253,3 +254,12 @@ def test_whatever_comes_is_a_report_or_a_refusal(everything, payload, topic):
                 assert parse_report(mapped.payload).dev.id == mapped.device
             except RejectedError as refusal:
                 assert refusal.field or refusal.message
+
+
+@pytest.mark.parametrize("payload", ['{"code": %s}', '{"code": 1, "sev": %s}', '{"code": 1, "x": %s}'])
+def test_every_nesting_is_a_report_or_a_refusal(tmp_path, payload):
+    mapping = gateways(tmp_path, simple(f'{CODE}\nalarm.text = {{ at = "/sev", map = {{ "*" = "x" }} }}'))
+    for depth in range(sys.getrecursionlimit() - 150, sys.getrecursionlimit() + 10):
+        nested = payload % ("[" * depth + "]" * depth)
+        (report,) = mapping.read("g/L1/M1", nested.encode())
+        assert report.refusal is None or report.refusal.reason.value == "invalid"
