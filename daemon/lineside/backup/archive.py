@@ -157,6 +157,8 @@ class Reader:
             _damaged(f"where {name} should be: {error}")
         if header.type != tarfile.REGTYPE or header.name != name:
             _damaged(f"{header.name!r} stands where the file {name} should be")
+        if header.size < 0:
+            _damaged(f"{name} has {header.size} bytes")
         return header.size
 
     def _content(self, size: int) -> Iterator[bytes]:

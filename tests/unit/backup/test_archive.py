@@ -141,3 +141,13 @@ def test_a_journal_that_is_not_ours(here, tmp_path, change, match):
     with sqlite3.connect(there.journal) as db:
         db.execute(change)
     refused(here, saved(there, tmp_path / "backup"), match)
+
+
+def test_a_size_below_zero(here, tmp_path):
+    """Read as a size, it would be all that follows."""
+    block = bytearray(header("manifest.json").tobuf(tarfile.GNU_FORMAT))
+    block[124:136] = b"\xff" * 11 + b"\xfe"
+    block[148:156] = b"%06o\0 " % (sum(block[:148]) + 8 * 32 + sum(block[156:]))
+    path = tmp_path / "bad.backup"
+    path.write_bytes(gzip.compress(bytes(block) + bytes(4096)))
+    refused(here, path, "has -2 bytes")
