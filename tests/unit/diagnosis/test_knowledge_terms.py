@@ -7,7 +7,7 @@ from lineside.diagnosis.knowledge.terms import query_terms, sayings, signs, stem
 
 
 def test_joined_words_are_taken_apart():
-    assert words("MoveJParamError Joint2") == ["move", "j", "param", "err", "joint", "2"]
+    assert words("MoveJParamError Joint2") == ("move", "j", "param", "err", "joint", "2")
 
 
 @pytest.mark.parametrize(

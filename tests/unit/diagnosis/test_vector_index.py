@@ -49,9 +49,8 @@ def test_few_are_compared_exactly(facets, monkeypatch):
     ordered, best = by_row(index, floats @ query, facets)
     cosines = index.cosines(query, facets)
     assert cosines.nearest(99) == ordered
-    for row in ordered:
-        assert cosines.of(row) == pytest.approx(max(best[row], 0.0), abs=1e-4)
-    assert cosines.of(999) == 0.0
+    assert cosines.of(ordered) == pytest.approx([max(best[row], 0.0) for row in ordered], abs=1e-4)
+    assert cosines.of([999, ordered[0], 0]) == [0.0, cosines.of(ordered[:1])[0], 0.0]
 
 
 @pytest.mark.parametrize("facets", [None, [0, 1, 2]])
@@ -89,4 +88,4 @@ def test_nothing_is_near_where_there_is_nothing():
     none = np.zeros(0, np.int64)
     index = VectorIndex.of("1", none, none, np.zeros((0, WIDTH), np.int8), np.zeros(0, np.float32))
     cosines = index.cosines(np.ones(WIDTH, np.float32), None)
-    assert (cosines.nearest(5), cosines.of(1)) == ([], 0.0)
+    assert (cosines.nearest(5), cosines.of([1]), cosines.of([])) == ([], [0.0], [])

@@ -6,6 +6,7 @@ back in the entry in the same order, rare words weighing more, and how much of t
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -107,8 +108,9 @@ class Probe:
             return 0.0, 0.0
         matched, used = 0.0, 0
         for word, weight in zip(self.words, self.weights, strict=True):
-            meant = self.meant.get(word, {})
-            fits = [max(likeness(word, one), meant.get(one, 0.0)) for one in other]
+            fits = [likeness(word, one) for one in other]
+            if meant := self.meant.get(word):
+                fits = [max(fit, meant.get(one, 0.0)) for fit, one in zip(fits, other, strict=True)]
             fit = max(fits)
             if fit and fit in fits[used:]:
                 used = fits.index(fit, used) + 1
@@ -123,6 +125,8 @@ def rarity(count: int, entries: int) -> float:
     return math.log(1 + (entries + 1) / (count + 0.5))
 
 
+# A search compares the same few words in entry after entry.
+@functools.lru_cache(maxsize=8192)
 def likeness(one: str, other: str) -> float:
     """1 for the same word, nearly that for its abbreviation (temp, temperature), else 0."""
     if one == other:

@@ -42,7 +42,7 @@ class Reading:
     @classmethod
     def plain(cls, text: str) -> Reading:
         """As it stands."""
-        return cls(text, tuple(words(text)), tuple(query_terms(text)))
+        return cls(text, words(text), tuple(query_terms(text)))
 
 
 class Spelling:

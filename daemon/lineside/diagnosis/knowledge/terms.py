@@ -83,12 +83,15 @@ def has_cjk(text: str) -> bool:
     return _CJK.search(text) is not None
 
 
-def words(text: str) -> list[str]:
+# A search reads each part of an entry several times.
+@functools.lru_cache(maxsize=1024)
+def words(text: str) -> tuple[str, ...]:
     """Words in order, in lower case, endings dropped, joined words taken apart."""
     plain = _INNER.sub(" ", unicodedata.normalize("NFKC", text))
-    return [_CANONICAL.get(base, base) for base in map(stem, _WORD.findall(plain.casefold()))]
+    return tuple(_CANONICAL.get(base, base) for base in map(stem, _WORD.findall(plain.casefold())))
 
 
+@functools.lru_cache(maxsize=1024)
 def signs(text: str) -> str:
     """Letters, digits and characters alone, in lower case: what is left when spacing is not trusted."""
     return "".join(_SIGN.findall(unicodedata.normalize("NFKC", text).casefold()))[:MAX_SIGNS]
@@ -96,12 +99,12 @@ def signs(text: str) -> str:
 
 def title_terms(text: str) -> list[str]:
     """What an entry's title or cause is found by."""
-    return [*words(text), *_pairs(signs(text), MAX_GAP)] if has_cjk(text) else words(text)
+    return [*words(text), *_pairs(signs(text), MAX_GAP)] if has_cjk(text) else list(words(text))
 
 
 def query_terms(text: str) -> list[str]:
     """What a report's text is looked up by, without repeats."""
-    found = [*words(text), *_pairs(signs(text), 1)] if has_cjk(text) else words(text)
+    found = (*words(text), *_pairs(signs(text), 1)) if has_cjk(text) else words(text)
     return list(dict.fromkeys(found))
 
 

@@ -32,6 +32,7 @@ class TextSearch:
         self._snapshot = snapshot
         self._scope = scope
         self._text = text
+        self._similarities: dict[str, float] = {}
 
     @cached_property
     def _readings(self) -> tuple[Reading, ...]:
@@ -55,7 +56,11 @@ class TextSearch:
 
     def similarity(self, entry: Entry) -> float:
         """How well the text fits the entry in any of its languages."""
-        return max(probe.similarity(text) for probe in self._probes for text in entry.texts)
+        known = self._similarities.get(entry.id)
+        if known is None:
+            known = max(probe.similarity(text) for probe in self._probes for text in entry.texts)
+            self._similarities[entry.id] = known
+        return known
 
     def ranked(self) -> list[tuple[float, Found]]:
         """Entries with their similarity, best first; of equals the one that full-text search puts first."""
@@ -68,7 +73,8 @@ class TextSearch:
         rows = cosines.nearest(MAX_NEAREST)
         for one in self._snapshot.by_rows([row for row in rows if row not in found]):
             found[one.row] = one
-        fused = [Fused(one, self._words_in(one.entry), cosines.of(one.row)) for one in found.values()]
+        near = zip(found.values(), cosines.of(list(found)), strict=True)
+        fused = [Fused(one, self._words_in(one.entry), cosine) for one, cosine in near]
         return sorted(fused, key=lambda one: (-one.score, one.found.row))
 
     def _words_in(self, entry: Entry) -> float:

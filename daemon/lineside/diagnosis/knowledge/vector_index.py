@@ -88,11 +88,16 @@ class Cosines:
         self._query = query
         self._facets = facets
 
-    def of(self, row: int) -> float:
-        """Of one entry; 0 where it has no vector."""
-        first, last = np.searchsorted(self._index.rows, (row, row + 1))
-        values = self._index.exact(self._query, np.arange(first, last))
-        return max(float(values.max(initial=0.0)), 0.0)
+    def of(self, rows: Sequence[int]) -> list[float]:
+        """Of these entries, in their order; 0 where one has no vector."""
+        wanted = np.asarray(rows, np.int64)
+        first, last = (np.searchsorted(self._index.rows, wanted + one) for one in (0, 1))
+        places = np.concatenate([first[:0], *map(np.arange, first, last)])
+        best = np.zeros(len(wanted), np.float32)
+        owners = np.repeat(np.arange(len(wanted)), last - first)
+        np.maximum.at(best, owners, self._index.exact(self._query, places))
+        found: list[float] = best.tolist()
+        return found
 
     def nearest(self, count: int) -> list[int]:
         """Rows of the nearest entries, the nearest first."""
