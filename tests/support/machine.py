@@ -80,15 +80,20 @@ class Machine:
         return self.run("systemctl", "is-system-running").stdout.strip()
 
     def run(self, *command: str, stdin: str | None = None, timeout: float = 120):
-        """In the booted root, as root."""
+        """In the booted root, as root.
+
+        It is ended in there, too: what outlives its nsenter has its parent outside, where the booted
+        root's init cannot wait for it, and the root would not power off.
+        """
         inside = ["nsenter", "-t", str(self._init), "-m", "-u", "-i", "-n", "-p", "--", "env", "-i"]
         path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        bounded = ["timeout", "--kill-after=2", str(timeout), *command]
         return subprocess.run(
-            [*inside, path, *command],
+            [*inside, path, *bounded],
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=timeout,
+            timeout=timeout + 10,
             check=False,
         )
 
