@@ -31,18 +31,18 @@ MAKE = "systemd-sysusers lineside.conf; scripts/install does it"
 
 
 def look(machine: Machine) -> Iterator[Finding]:
-    """Users, owners and groups."""
+    """Users, groups and owners."""
     if not any((machine.root / place / "lineside.service").exists() for place in UNIT_PLACES):
         yield finding("users.daemon", "not_applicable", "lineside.service is not installed")
         return
     users = user_ids(machine)
     for name, user in (("daemon", DAEMON), ("broker", BROKER)):
         yield _user(f"users.{name}", user, users.get(user))
+    if is_jetson(machine):
+        yield _groups(machine)
     state = state_directory(machine.config)
     if DAEMON in users and state.is_dir():
         yield _owners(state, users[DAEMON])
-    if is_jetson(machine):
-        yield _groups(machine)
 
 
 def user_ids(machine: Machine) -> dict[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from lineside.doctor.finding import Finding, State, finding
 from lineside.doctor.machine import Machine, read_plain
@@ -53,20 +54,22 @@ def _nvme(drive: str, smart: Nvme, age: str) -> Finding:
         f" {smart.media_errors} media errors ({age})"
     )
     state: State = "ok"
+    todo = REPLACE_DRIVE
     if smart.critical & FAILING or smart.used_percent > OVER_PERCENT:
         state = "problem"
-    elif smart.critical or smart.media_errors or smart.used_percent >= WORN_PERCENT:
+    elif smart.media_errors or smart.used_percent >= WORN_PERCENT:
         state = "warning"
+    elif smart.critical:
+        state, todo = "warning", COOL if smart.critical == HOT else REPLACE_DRIVE
     if smart.critical:
         seen = f"{', '.join(_told(smart.critical))}; {seen}"
-    values = {
+    values: dict[str, Any] = {
         f"{drive}_used_percent": smart.used_percent,
         f"{drive}_spare_percent": smart.spare_percent,
         f"{drive}_media_errors": smart.media_errors,
         f"{drive}_written_bytes": smart.written_bytes,
     }
-    todo = COOL if smart.critical == HOT else REPLACE_DRIVE
-    return Finding(name, state, seen, "" if state == "ok" else todo, dict(values))
+    return finding(name, state, seen, "" if state == "ok" else todo, **values)
 
 
 def _told(critical: int) -> Iterator[str]:

@@ -132,8 +132,9 @@ def test_a_drive_is_judged(machine, smart, state, told):
 def test_a_hot_drive_is_to_be_cooled_and_not_replaced(machine):
     leave(machine, Nvme(critical=2))
     assert drive(machine).todo == wear.COOL
-    leave(machine, Nvme(critical=3))
-    assert drive(machine).todo == wear.REPLACE_DRIVE
+    for worse in (Nvme(critical=3), Nvme(critical=2, used_percent=90), Nvme(critical=2, media_errors=1)):
+        leave(machine, worse)
+        assert drive(machine).todo == wear.REPLACE_DRIVE
 
 
 def test_a_drives_values_are_published(machine):
