@@ -50,7 +50,9 @@ class Measured(msgspec.Struct, frozen=True):
 
 
 def write_measured(path: Path, measured: Measured) -> None:
-    """The whole of it, readable by all, or what was there before."""
+    """The whole of it, readable by all, or what was there before. A device's node is left alone."""
+    if path.exists() and not path.is_file():
+        raise LinesideError("write what was measured", f"{path} is no plain file", "name a file")
     scratch = path.with_name(f"{path.name}.new")
     try:
         scratch.unlink(missing_ok=True)

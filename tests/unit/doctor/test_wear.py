@@ -200,6 +200,10 @@ def test_the_file_is_there_whole_or_not(machine, monkeypatch):
         with pytest.raises(LinesideError, match="No space left"):
             leave(machine, up_s=1.0)
     assert path.read_bytes() == before
+    os.mkfifo(machine.root / "fifo")
+    with pytest.raises(LinesideError, match="is no plain file"):
+        write_measured(machine.root / "fifo", Measured(1, 0.0))
+    assert (machine.root / "fifo").is_fifo()
     (machine.root / "elsewhere").write_text("kept")
     scratch = path.with_name("wear.json.new")
     scratch.unlink(missing_ok=True)
