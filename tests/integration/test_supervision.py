@@ -4,17 +4,23 @@ import signal
 import subprocess
 import time
 
+import grpc
 import pytest
 from tests.support.bundles import SMOLLM2, recipe_bundle
 from tests.support.daemon import DEMO, LINESIDE, Daemon
 from tests.support.manager import listening
 
+from lineside.transport.grpc import client
+from lineside.v1 import admin_pb2, admin_pb2_grpc
+
 WATCHDOG_S = 2.0
-# Makes a step of the real engine, or a round of the MQTT client's thread, wait while a file is there.
+# Makes a step of the real engine, a round of the MQTT client's thread, or a gRPC call on the event loop wait
+# while a file is there.
 HANG = """\
 import os, time
 import paho.mqtt.client
 from lineside.engine import onnxruntime
+from lineside.telemetry import status
 
 def hanging(place, name):
     real = getattr(place, name)
@@ -26,6 +32,7 @@ def hanging(place, name):
 
 hanging(onnxruntime.OnnxRuntimeEngine, "forward")
 hanging(paho.mqtt.client.Client, "loop_misc")
+hanging(status.Status, "status")
 """
 
 
@@ -34,7 +41,7 @@ def watched(tmp_path, monkeypatch):
     """A daemon that a manager has just heard to be ready; the manager, and the files that make it hang."""
     (tmp_path / "hook").mkdir()
     (tmp_path / "hook" / "sitecustomize.py").write_text(HANG)
-    hangs = {name: tmp_path / f"hang-{name}" for name in ("forward", "loop_misc")}
+    hangs = {name: tmp_path / f"hang-{name}" for name in ("forward", "loop_misc", "status")}
     with listening(tmp_path) as manager:
         for name, value in {
             "NOTIFY_SOCKET": manager.address,
@@ -88,6 +95,25 @@ def test_a_stuck_mqtt_thread_starves_the_watchdog(watched):
     manager.drop()
     assert not manager.hears("WATCHDOG", 2 * WATCHDOG_S)
     assert "of=MQTT" in daemon.log.read_text()
+
+
+def test_a_call_that_blocks_the_event_loop_starves_the_watchdog_whose_signal_ends_the_daemon(watched):
+    daemon, manager, hangs = watched
+    assert manager.hears("WATCHDOG", 2 * WATCHDOG_S)
+    hangs["status"].touch()
+    with (
+        client.open_channel(daemon.address) as channel,
+        pytest.raises(grpc.RpcError, match="DEADLINE_EXCEEDED"),
+    ):
+        admin_pb2_grpc.AdminServiceStub(channel).GetStatus(admin_pb2.GetStatusRequest(), timeout=0.5)
+    manager.drop()
+    assert not manager.hears("WATCHDOG", WATCHDOG_S), "nothing is proven, and nothing is said"
+    daemon.process.send_signal(signal.SIGTERM)
+    with pytest.raises(subprocess.TimeoutExpired):
+        daemon.process.wait(0.5)
+    daemon.process.send_signal(signal.SIGABRT)
+    assert daemon.process.wait(10) == -signal.SIGABRT
+    assert "in GetStatus" in daemon.log.read_text(), "where it was stuck is in the log"
 
 
 def test_a_reload_changes_the_log_level_and_a_stop_is_told(watched):
