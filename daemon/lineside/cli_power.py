@@ -70,7 +70,7 @@ def _sensors(arguments: argparse.Namespace) -> None:
 
 
 def _set(arguments: argparse.Namespace) -> None:
-    from lineside.power.helper_client import ask  # noqa: PLC0415
+    from lineside.power.helper_client import RefusedError, ask  # noqa: PLC0415
 
     wanted = {name: getattr(arguments, name) for name in ("limit_w", "temperature_max_c", "mode")}
     given = {name: value for name, value in wanted.items() if value is not None}
@@ -80,8 +80,10 @@ def _set(arguments: argparse.Namespace) -> None:
     path = str(load_config(arguments.config).power_control_path)
     try:
         print(ask(path, {"reset": True} if arguments.reset else given))
+    except RefusedError as error:  # the daemon's own words, with what to do where there is something
+        raise LinesideError("set power", str(error)) from None
     except OSError as error:
-        hint = "is the daemon running, and are you root, its user, or one of [power] operators?"
+        hint = "is the daemon running, and may you enter its state directory?"
         raise LinesideError("set power", str(error), hint) from None
 
 

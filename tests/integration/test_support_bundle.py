@@ -65,3 +65,11 @@ def test_what_is_broken_is_said_and_the_rest_is_there(daemon):
     assert "prt" in json.loads(files["configuration.json"])["failed"]
     assert "is the daemon running" in json.loads(files["status.json"])["failed"]
     assert json.loads(files["versions.json"])["lineside"]
+
+
+def test_a_machine_that_has_nothing_yet_is_left_as_it_was(tmp_path):
+    empty = Daemon(tmp_path, tmp_path / "none", diagnosis={"mode": "rules"})
+    empty.log.touch()
+    before = set(tmp_path.rglob("*"))
+    assert "No such file" in json.loads(bundle(empty)["knowledge.json"])["failed"]
+    assert set(tmp_path.rglob("*")) - before == {tmp_path / "support.tar.gz"}

@@ -113,6 +113,7 @@ def feedback(here: Place) -> dict[str, Any]:
 
 def knowledge(here: Place) -> dict[str, Any]:
     """Sizes; no source is named, no text is shown."""
+    size = here.config.knowledge_path.stat().st_size
     snapshot = Snapshot(here.config.knowledge_path)
     with contextlib.closing(snapshot):
         facets = snapshot.facets
@@ -123,7 +124,7 @@ def knowledge(here: Place) -> dict[str, Any]:
             "scopes": len(facets),
             "approvals": len(snapshot.ledger.approvals),
             "drafts": sum(1 for _ in drafts(here.config.knowledge_path)),
-            "bytes": here.config.knowledge_path.stat().st_size,
+            "bytes": size,
         }
 
 

@@ -13,6 +13,10 @@ MODE_TIMEOUT_S = 25.0
 MAX_ANSWER = 4096
 
 
+class RefusedError(OSError):
+    """The one who was asked said no, and why."""
+
+
 def set_through_helper(path: str, hz: int) -> None:
     """Have the GPU's clock capped. Raises OSError with the helper's own reason, or that there is none."""
     try:
@@ -30,7 +34,7 @@ def set_mode_through_helper(path: str, mode_id: int) -> None:
 
 
 def ask(path: str, request: Mapping[str, object], timeout_s: float = TIMEOUT_S) -> str:
-    """One request, one answer: what was done. Raises OSError with the reason."""
+    """One request, one answer: what was done. Raises OSError; RefusedError with the reason."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(timeout_s)
@@ -44,5 +48,5 @@ def ask(path: str, request: Mapping[str, object], timeout_s: float = TIMEOUT_S) 
     except msgspec.DecodeError:
         raise OSError(f"the answer from {path} cannot be read") from None
     if error_text := told.get("error"):
-        raise OSError(f"refused: {error_text}")
+        raise RefusedError(f"refused: {error_text}")
     return told.get("done", "")

@@ -44,7 +44,7 @@ class Peers:
         line = connection.makefile("rb").readline(MAX_REQUEST)
         try:
             if not self.may_ask(uid):
-                raise PermissionError(f"user {uid} may not ask")
+                raise PermissionError(f"user {uid} may not ask; docs/power.md says who may")
             done = self.carry_out(line, uid)
         except (OSError, ValueError, LinesideError, msgspec.DecodeError) as error:
             log.warning("refused", extra={"uid": uid, "error": str(error)})

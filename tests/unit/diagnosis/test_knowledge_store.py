@@ -22,6 +22,12 @@ def test_a_missing_file_is_empty_and_may_appear_later(path):
     assert store.entries == 1
 
 
+def test_looking_at_a_missing_file_leaves_none(path):
+    with pytest.raises(LinesideError, match="unable to open"):
+        Snapshot(path)
+    assert not path.exists()
+
+
 def test_an_import_is_seen_by_an_open_store(path):
     write_all(path, [entry("F001")])
     store = Store(path)

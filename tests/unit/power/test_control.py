@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from lineside.cli import main
 from lineside.config import PowerConfig
 from lineside.power.control import is_operator, start_control
-from lineside.power.helper_client import ask
+from lineside.power.helper_client import RefusedError, ask
 from lineside.power.settings import Change, Settings
 
 NOBODY = 65534
@@ -60,9 +61,23 @@ def test_the_name_is_the_kernels_not_the_peers(control, settings):
 
 def test_who_is_no_operator_is_refused(control, settings, monkeypatch):
     monkeypatch.setattr("lineside.power.control.is_operator", lambda *_: False)
-    with pytest.raises(OSError, match=f"refused: user {os.getuid()} may not ask"):
+    with pytest.raises(RefusedError, match=f"refused: user {os.getuid()} may not ask"):
         ask(str(control.path), {"limit_w": 9})
     assert settings.wish().limit_w == 15.0
+
+
+def test_the_command_says_why_it_was_refused_and_whether_anybody_was_there(directory, capsys):
+    config = directory / "lineside.toml"
+    config.write_text(f'state_dir = "{directory}"\n')
+    command = ["power", "set", "--config", str(config), "--temperature-max-c", "200"]
+    settings = Settings(PowerConfig(), directory / "power-setting.json")
+    control = start_control(settings, directory / "power-control.sock", ())
+    assert main(command) == 1
+    refused = capsys.readouterr().err
+    assert "refused: " in refused and "is the daemon running" not in refused
+    control.stop()
+    assert main(command) == 1
+    assert "is the daemon running" in capsys.readouterr().err
 
 
 def test_operators_are_root_the_daemons_user_and_who_is_named():

@@ -87,7 +87,8 @@ class Snapshot:
 
     def __init__(self, path: Path) -> None:
         # immutable: SQLite then takes no lock and makes no file beside it; the file is never written again.
-        uri = f"{path.absolute().as_uri()}?immutable=1"
+        # ro: where there is none, it would else leave an empty one.
+        uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
         try:
             self._db = sqlite3.connect(uri, uri=True, check_same_thread=False)
         except sqlite3.Error as error:
