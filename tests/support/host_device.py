@@ -95,14 +95,16 @@ class HostDevice:
         fresh, cache, past_lens, counts, *sizes = arguments
         kv_heads, tokens, _, slots, first_slot, max_seq_len, stride = sizes
         parts, sequences = grid[2], grid[1] // kv_heads
-        new = view(fresh, (parts, stride, 16), np.uint8)[:, : grid[1] * tokens * vectors]
-        new = new.reshape(parts, sequences, kv_heads, tokens, vectors * 16)
-        old = view(cache, (parts, slots, kv_heads, max_seq_len, vectors * 16), np.uint8)
+        new = view(fresh, (parts, stride * 8), np.float16)[:, : grid[1] * tokens * vectors * 8]
+        new = new.reshape(parts, sequences, kv_heads, tokens, vectors * 8)
+        all_keys = view(cache, (parts, slots, kv_heads, vectors * 8, max_seq_len), np.float16)
+        all_values = view(cache, (parts, slots, kv_heads, max_seq_len, vectors * 8), np.float16)
         past, count = (view(place, (sequences,), np.int32) for place in (past_lens, counts))
         for sequence in range(sequences):
             taken = min(count[sequence], max_seq_len - past[sequence])
-            span = slice(past[sequence], past[sequence] + taken)
-            old[:, first_slot + sequence, :, span] = new[:, sequence, :, :taken]
+            span, slot = slice(past[sequence], past[sequence] + taken), first_slot + sequence
+            all_keys[::2, slot, :, :, span] = new[::2, sequence, :, :taken].swapaxes(2, 3)
+            all_values[1::2, slot, :, span] = new[1::2, sequence, :, :taken]
 
     def gather(self, logits, ids, found, count):
         chosen = view(ids, (count,), np.int32)

@@ -31,7 +31,10 @@ def aligned(size: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """All keys and values in one allocation, FP16 [2 * layers, slots, kv_heads, max_seq_len, head_dim]."""
+    """All keys and values in one allocation, FP16 [2 * layers, slots, kv_heads, max_seq_len, head_dim].
+
+    For plans in the plain form, a slot's keys are [kv_heads, head_dim, max_seq_len].
+    """
 
     address: int
     geometry: Geometry

@@ -31,7 +31,7 @@ class PlainRunner:
         inputs = self._session.get_inputs()
         self.chunk: int = next(entry.shape[1] for entry in inputs if entry.name == "input_ids")
         self._cache = {e.name: np.zeros(e.shape, np.float16) for e in inputs if e.name.startswith("cache.")}
-        self.max_seq_len: int = next(iter(self._cache.values())).shape[2]
+        self.max_seq_len: int = self._cache["cache.0.value"].shape[2]
         self._outputs = [entry.name for entry in self._session.get_outputs()]
 
     def forward(self, tokens: list[int], past_len: int) -> Outputs:
@@ -46,7 +46,8 @@ class PlainRunner:
         found = dict(zip(self._outputs, self._session.run(None, inputs), strict=True))
         for name, cache in self._cache.items():
             new = found.pop(name.replace("cache.", "new.", 1))
-            cache[0, :, past_len : past_len + count] = new[0, :, :count]
+            by_position = cache.swapaxes(2, 3) if name.endswith(".key") else cache
+            by_position[0, :, past_len : past_len + count] = new[0, :, :count]
         found["logits"] = found["logits"][:count]
         return found
 

@@ -2,7 +2,9 @@
 
 The cache is only read: each call gives its own keys and values as outputs, `new.{layer}.key` and `.value`,
 and whoever runs the graph appends them. Nothing is scattered, so a decoder layer can become one fused region.
-Cached positions at `past_lens` and beyond count for nothing, but must hold finite numbers.
+Cached positions at `past_lens` and beyond count for nothing, but must hold finite numbers. Cached keys stand
+head_dim first, [batch, kv_heads, head_dim, max_seq_len], as the product with queries wants them: otherwise
+every step turns the whole cache over.
 """
 
 from __future__ import annotations
@@ -71,25 +73,24 @@ class TrtPlainDialect(TrtDialect):
             node("Mul", [query, self._scale]),
             *(shape.batch, g.kv_heads, g.heads // g.kv_heads * shape.tokens, g.head_dim),
         )
-        on_cache = node("Add", [self._scores(query, cached_keys), self._cached_mask])
-        on_new = self._scores(query, key)
-        if self._new_mask:
-            on_new = node("Add", [on_new, self._new_mask])
+        on_cache = node("Add", [node("MatMul", [query, cached_keys]), self._cached_mask])
+        on_new = self._scores_of_new_tokens(query, key)
         weights = node("Softmax", [node("Concat", [on_cache, on_new], axis=3)], axis=3)
         past, new = self._split(weights, 3, shape.max_seq_len, shape.tokens)
-        products = [node("MatMul", [past, cached_values]), node("MatMul", [new, value])]
-        attended = node("Add", products)
+        # One token's weight and value multiply by element, which fuses; a product would be a kernel.
+        new_product = node("Mul" if shape.tokens == 1 else "MatMul", [new, value])
+        attended = node("Add", [node("MatMul", [past, cached_values]), new_product])
         if shape.tokens > 1:
             attended = self._reshape(attended, shape.batch, g.heads, shape.tokens, g.head_dim)
         return self._heads_last(attended)
 
     def _cache_inputs(self, layer: int) -> list[Value]:
         g, shape = self._geometry, self._shape
-        names = [f"cache.{layer}.{part}" for part in ("key", "value")]
-        for name in names:
-            sizes = (shape.batch, g.kv_heads, shape.max_seq_len, g.head_dim)
-            self._graph.input(name, TensorProto.FLOAT16, sizes)
-        return names
+        sizes = {"key": (g.head_dim, shape.max_seq_len), "value": (shape.max_seq_len, g.head_dim)}
+        return [
+            self._graph.input(f"cache.{layer}.{part}", TensorProto.FLOAT16, (shape.batch, g.kv_heads, *last))
+            for part, last in sizes.items()
+        ]
 
     def _rotated(self, qkv: Value, layer: int) -> tuple[Value, Value, Value]:
         """Queries, and the new keys and values, which are outputs too; queries and keys turn together."""
@@ -109,8 +110,13 @@ class TrtPlainDialect(TrtDialect):
         node("Split", [turned, self._sizes(g.heads, g.kv_heads)], [query, key], axis=1)
         return query, key, value
 
-    def _scores(self, query: Value, keys: Value) -> Value:
-        return self._graph.node("MatMul", [query, self._graph.node("Transpose", [keys], perm=[0, 1, 3, 2])])
+    def _scores_of_new_tokens(self, query: Value, key: Value) -> Value:
+        """What the call's own tokens see of each other; one token's score is a sum, which fuses."""
+        node = self._graph.node
+        if self._shape.tokens > 1:
+            turned = node("Transpose", [key], perm=[0, 1, 3, 2])
+            return node("Add", [node("MatMul", [query, turned]), self._new_mask])
+        return node("ReduceSum", [node("Mul", [query, key]), self._sizes(3)])
 
     def _mask_of_cache(self) -> Value:
         """0 where the cache holds a position of the sequence, [batch, 1, 1, max_seq_len]."""
@@ -121,10 +127,8 @@ class TrtPlainDialect(TrtDialect):
         return self._graph.node("Where", [held, kept, masked])
 
     def _mask_of_new_tokens(self) -> Value:
-        """What a token may see of its own call, [1, 1, queries, tokens]: a constant. None for one token."""
+        """What a token may see of its own call, [1, 1, queries, tokens]: a constant."""
         tokens = self._shape.tokens
-        if tokens == 1:
-            return ""
         mask = np.triu(np.full((tokens, tokens), _MASKED, np.float16), 1)
         group = self._geometry.heads // self._geometry.kv_heads
         return self._graph.constant("causal", np.tile(mask, (group, 1))[None, None])

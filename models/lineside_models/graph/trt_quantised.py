@@ -58,12 +58,15 @@ class Int8Products(QuantisedProducts):
         values = self._source.values(matrix)
         scales = _scales(np.abs(values).max(axis=1), "int8", kind)
         integers = np.clip(np.rint(values / scales[:, None].astype(np.float32)), -127, 127).astype(np.int8)
-        weight = self._dequantised(matrix, integers, scales, axis=0)
+        weight = self._weight(matrix, integers, scales)
         if self.weak:
             x = self._graph.node("Cast", [x], to=TensorProto.FLOAT)
         x = self._rounded_input(x, matrix, _scales(np.array(point.largest), "int8", kind), np.int8)
         y = self._gemm(x, matrix, weight, kind)
         return self._graph.node("Cast", [y], to=TensorProto.FLOAT16) if self.weak else y
+
+    def _weight(self, matrix: str, integers: NDArray[np.int8], scales: NDArray[np.floating]) -> Value:
+        return self._dequantised(matrix, integers, scales, axis=0)
 
     def _dequantised(
         self, matrix: str, stored: NDArray[np.generic], scales: NDArray[np.generic], axis: int = 1
@@ -72,8 +75,6 @@ class Int8Products(QuantisedProducts):
             self._graph.external(f"{matrix}.stored", stored),
             self._graph.constant(f"{matrix}.scale", scales),
         ]
-        if self.weak:  # TensorRT 8.6 wants the zero points, too
-            inputs.append(self._graph.constant(f"{matrix}.zero", np.zeros(scales.shape, np.int8)))
         return self._graph.node("DequantizeLinear", inputs, axis=axis)
 
     def _rounded_input(
@@ -93,9 +94,22 @@ class Int8Products(QuantisedProducts):
 
 
 class WeakInt8Products(Int8Products):
-    """INT8 for TensorRT 8.6."""
+    """INT8 for TensorRT 8.6, which builds nothing from integers: it rounds float32 values, to the same."""
 
     weak = True
+
+    @override
+    def _weight(self, matrix: str, integers: NDArray[np.int8], scales: NDArray[np.floating]) -> Value:
+        values = integers * scales[:, None].astype(np.float32)
+        zeros = np.zeros(scales.shape, np.int8)
+        rounding = [
+            self._graph.constant(f"{matrix}.scale", scales),
+            self._graph.constant(f"{matrix}.zero", zeros),
+        ]
+        rounded = self._graph.node(
+            "QuantizeLinear", [self._graph.external(f"{matrix}.values", values), *rounding], axis=0
+        )
+        return self._graph.node("DequantizeLinear", [rounded, *rounding], axis=0)
 
 
 class Fp8Products(Int8Products):

@@ -90,6 +90,9 @@ def build(trt: TensorRt, job: Job) -> None:
     Path(job.plan).write_bytes(plan)
     if timings is not None:
         cache.write_bytes(timings.serialize())
+    # TensorRT 8.6 ends in a segmentation fault where a builder goes before what was made with it.
+    del plan, config, timings, parser, network
+    del builder
 
 
 def _network(api: Any, builder: Any) -> Any:

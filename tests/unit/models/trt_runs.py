@@ -25,7 +25,10 @@ def run_exactly(model: Path, inputs) -> list[np.ndarray]:
 
 
 class Cache:
-    """Keys and values of several sequences by name, `{layer}.key`. What was not written is large."""
+    """Keys and values of several sequences by name, `{layer}.key`. What was not written is large.
+
+    They stand here by position; a plain graph's keys are turned over on their way in.
+    """
 
     def __init__(self, geometry, slots: int, max_seq_len: int) -> None:
         sizes = (slots, geometry.kv_heads, max_seq_len, geometry.head_dim)
@@ -55,7 +58,8 @@ class TrtRun:
             inputs["rows"] = np.array(rows, np.int32)
         part = slice(first, first + len(tokens))
         for name, values in self.cache.values.items():
-            inputs[f"cache.{name}"] = values[part]
+            plain_key = name.endswith(".key") and f"new.{name}" in self.outputs
+            inputs[f"cache.{name}"] = values[part].swapaxes(2, 3) if plain_key else values[part]
         outputs = dict(zip(self.outputs, self.session.run(None, inputs), strict=True))
         for name, values in self.cache.values.items():
             self._keep(name, values[part], outputs, past_lens)

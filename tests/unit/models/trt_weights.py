@@ -21,6 +21,12 @@ class GraphWeights:
             for node in graph.node
             if node.op_type == "DequantizeLinear" and node.input[0].endswith(".stored")
         }
+        # TensorRT 8.6's are given as the values that rounding returns unchanged.
+        self._dequantised |= {
+            name.removesuffix(".values"): found.astype(np.float64)
+            for name, found in self._constants.items()
+            if name.endswith(".values")
+        }
         self.steps = {
             name.removesuffix(".input.scale"): (float(scale), self._constants[name[:-5] + "zero"].dtype)
             for name, scale in self._constants.items()
