@@ -2,8 +2,9 @@
 
     python tests/gpu/measure.py BUNDLE SECTION... --json FILE --commit HASH [--reference R.npz]
 
-Sections: build (compiles the plans), logits and speed (need --reference, from torch_reference.py), daemon
-(guided diagnoses through gRPC, with power and energy read by NVML). The power limit is never touched.
+Sections: build (compiles the plans), logits and speed (need --reference, from torch_reference.py), text
+(greedy answers, to be read), daemon (guided diagnoses through gRPC, with power and energy read by NVML). The
+power limit is never touched.
 """
 
 from __future__ import annotations
@@ -28,11 +29,17 @@ import numpy as np
 from lineside.engine.base import Extension
 from lineside.engine.bundle import open_bundle
 from lineside.engine.tensorrt import Parts, TensorRtEngine, find_parts
+from lineside.serving.tokenizer import Tokenizer
 
 ROOT = Path(__file__).parents[2]
 BATCHES = (1, 2, 4, 8)
 SLOTS = 8
 RUNS = 200
+ANSWER_TOKENS = 60
+QUESTIONS = (
+    "Name three likely causes of overheating in an electric motor.",
+    "电机过热的三个常见原因是什么?",
+)
 GOALS = (  # of the demo's model and of the tests': what no run has measured reads "not run"
     "qwen1_5b_fp16_speedup_over_eager_b1",
     "qwen1_5b_fp16_step_over_bandwidth_b1",
@@ -192,12 +199,39 @@ def speed(options: argparse.Namespace) -> tuple[dict, dict]:
     floor_ms = weights / times["copy_bandwidth_gb_per_s"] / 1e6
     metrics[f"{name}_speedup_over_eager_b1"] = times["eager_decode_ms_b1"] / step
     metrics[f"{name}_step_over_bandwidth_b1"] = step / floor_ms
+    for batch in (1, 8):
+        if f"compiled_decode_ms_b{batch}" in times:
+            ratio = times[f"compiled_decode_ms_b{batch}"] / metrics[f"{name}_step_ms_b{batch}"]
+            metrics[f"{name}_speedup_over_torch_compile_b{batch}"] = ratio
     metrics[f"{name}_throughput_b8_over_b1"] = 8 * step / metrics[f"{name}_step_ms_b8"]
     metrics[f"{name}_prefill_512_over_eager"] = (
         metrics[f"{name}_prefill_ms_512"] / times["eager_prefill_ms_512"]
     )
     metrics[f"{name}_graphs_gain_b1"] = metrics[f"{name}_step_ms_b1_without_graphs"] / step
     return metrics, samples
+
+
+def text(options: argparse.Namespace) -> tuple[dict, dict]:
+    """Greedy answers to a question in each language; whether they make sense is for people to say."""
+    bundle = open_bundle(options.bundle)
+    tokenizer = Tokenizer(bundle)
+    stops = bundle.manifest.tokens.eos
+    answers = {}
+    with engine_of(options) as engine:
+        for question in QUESTIONS:
+            tokens = tokenizer.encode(tokenizer.chat([("user", question)]))
+            chunk = engine.capabilities.max_chunk_tokens
+            for start in range(0, len(tokens), chunk):
+                piece = tokens[start : start + chunk]
+                ((row,),) = engine.forward([Extension(0, start, piece, (len(piece) - 1,))])
+            written: list[int] = []
+            while len(written) < ANSWER_TOKENS and row.best()[0] not in stops:
+                written.append(row.best()[0])
+                place = len(tokens) + len(written) - 1
+                ((row,),) = engine.forward([Extension(0, place, written[-1:], (0,))])
+            answers[question] = tokenizer.stream().push(written)
+            print(f"{question}\n    {answers[question]}")
+    return {}, {"answers": answers}
 
 
 def _memory(engine: TensorRtEngine, options: argparse.Namespace) -> dict[str, float]:
@@ -338,6 +372,7 @@ SECTIONS: dict[str, Callable[[argparse.Namespace], tuple[dict, dict]]] = {
     "build": build,
     "logits": logits,
     "speed": speed,
+    "text": text,
     "daemon": daemon,
 }
 

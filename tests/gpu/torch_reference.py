@@ -1,9 +1,10 @@
 """Logits and times of the same weights in Hugging Face's own decoder, for measure.py to compare with.
 
-    python3 tests/gpu/torch_reference.py BUNDLE OUTPUT.npz
+    python3 tests/gpu/torch_reference.py BUNDLE OUTPUT.npz [compiled]
 
 Needs torch and transformers, and nothing of this project but `daemon` on PYTHONPATH. Sequences are ragged;
-each is fed its own greedy tokens. Logits are computed in float32 from the FP16 weights, times in FP16, eager.
+each is fed its own greedy tokens. Logits are computed in float32 from the FP16 weights, times in FP16, eager;
+with `compiled` also those of a decode step with a static cache under torch.compile.
 """
 
 import os
@@ -124,6 +125,28 @@ def times(model) -> dict[str, float]:
     return found
 
 
+@torch.inference_mode()
+def compiled_times(model) -> dict[str, float]:
+    """A decode step after 128 tokens with a static cache, compiled, its launches captured by torch."""
+    from transformers import StaticCache
+
+    found = {}
+    for batch in (1, 8):
+        cache = StaticCache(
+            config=model.config, max_batch_size=batch, max_cache_len=1024, device="cuda", dtype=model.dtype
+        )
+        ids = torch.randint(10, 1000, (batch, 128), device="cuda")
+        model(ids, past_key_values=cache, cache_position=torch.arange(128, device="cuda"), use_cache=True)
+        forward = torch.compile(model.forward, mode="reduce-overhead")
+        token, place = torch.full((batch, 1), 7, device="cuda"), torch.tensor([128], device="cuda")
+
+        def step(forward=forward, cache=cache, token=token, place=place) -> None:
+            forward(input_ids=token, past_key_values=cache, cache_position=place, use_cache=True)
+
+        found[f"compiled_decode_ms_b{batch}"] = median_ms(step)
+    return found
+
+
 def main() -> None:
     """Write prompts, tokens, logits and times."""
     bundle, output = Path(sys.argv[1]), sys.argv[2]
@@ -135,6 +158,8 @@ def main() -> None:
         tokens, logits = forced(model, prompt)
         arrays |= {f"prompt{index}": prompt, f"tokens{index}": tokens, f"logits{index}": logits}
     measured = times(model)
+    if sys.argv[3:] == ["compiled"]:
+        measured |= compiled_times(model)
     measured["device"] = torch.cuda.get_device_name(0)
     np.savez(output, times=json.dumps(measured), **arrays)
     print(json.dumps(measured))

@@ -55,6 +55,8 @@ class EngineContract:
         assert [len(rows) for rows in (one, none, many)] == [1, 0, 3]
         assert {np.asarray(row).shape for rows in (one, many) for row in rows} == {(vocab,)}
         assert np.asarray(one[0]).dtype == np.float32
+        assert np.ptp(np.asarray(one[0])) > 0
+        assert not self.close(one[0], many[2])
 
     def test_a_ragged_batch_gives_what_each_gives_alone(self, engine, prompts):
         expected = [self.alone(engine, 0, prompt) for prompt in prompts]

@@ -76,7 +76,7 @@ def build(trt: TensorRt, job: Job) -> None:
         raise BuildError(_OPERATION, f"{trt.name} {trt.version} cannot read the graph: {errors}", _OTHER)
     config = builder.create_builder_config()
     _set_target(api, config, job.sm)
-    _set_precision(api, config, job.precision)
+    _set_precision(api, config, network, job.precision)
     _use_own_kernels(api, config)
     if job.workspace_mb:
         config.set_memory_pool_limit(api.MemoryPoolType.WORKSPACE, job.workspace_mb << 20)
@@ -110,13 +110,24 @@ def _set_target(api: Any, config: Any, sm: str) -> None:
         config.set_compute_capability(getattr(api.ComputeCapability, f"SM{sm}"), 0)
 
 
-def _set_precision(api: Any, config: Any, precision: str) -> None:
-    """Types are the graph's own, but where networks have none: there, flags allow them."""
+def _set_precision(api: Any, config: Any, network: Any, precision: str) -> None:
+    """Types are the graph's own, but where networks have none: there, flags allow others.
+
+    What the graph computes in float32 (the residual stream, norms, probabilities) must then be held to it:
+    squares of a residual stream overflow in FP16, and norms of infinite length are zero.
+    """
     if hasattr(api.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"):
         return
     config.set_flag(api.BuilderFlag.FP16)
     if precision == "int8":
         config.set_flag(api.BuilderFlag.INT8)
+    config.set_flag(api.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
+    held = [getattr(api.LayerType, name) for name in ("ELEMENTWISE", "REDUCE", "UNARY")]
+    for index in range(network.num_layers):
+        layer = network.get_layer(index)
+        if layer.type in held and layer.get_output(0).dtype == api.float32:
+            layer.precision = api.float32
+            layer.set_output_type(0, api.float32)
 
 
 def _use_own_kernels(api: Any, config: Any) -> None:
