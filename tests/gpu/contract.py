@@ -1,9 +1,11 @@
 """The engine contract on a real GPU: LINESIDE_GPU_BUNDLE=BUNDLE python -m pytest tests/gpu/contract.py
 
-And a real fault: a kernel that writes where nothing is.
+And faults: one that the context survives, and a kernel that writes where nothing is.
 """
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -41,13 +43,36 @@ def test_rows_answer_what_they_are_asked(gpu_engine):
     assert some.tolist() == whole[[7, token, 2]].tolist()
 
 
-def test_the_engine_comes_back_from_a_cuda_error_once(gpu_engine):
+def test_the_engine_comes_back_from_a_fault_once(gpu_engine, monkeypatch):
     before = np.array(gpu_engine.forward([Extension(0, 0, [300, 400, 500], (2,))])[0][0])
-    device = gpu_engine._device
-    with device.active():
-        device.gather(8, 8, 8, 64)  # an address that is nobody's
+    monkeypatch.setattr(gpu_engine._device.stream, "synchronize", refuse, raising=False)
     with pytest.raises(EngineFaultError) as caught:
         gpu_engine.forward([Extension(0, 3, [600], (0,))])
     assert caught.value.caches_lost
     again = np.array(gpu_engine.forward([Extension(0, 0, [300, 400, 500], (2,))])[0][0])
     assert np.linalg.norm(again - before) < 1e-3 * np.linalg.norm(before)
+
+
+def test_an_error_that_ends_the_context_is_raised_as_it_is():
+    """In a process of its own: nothing there can use the device again."""
+    code = """
+import os
+from pathlib import Path
+from lineside.engine.base import Extension
+from lineside.engine.bundle import open_bundle
+from lineside.engine.tensorrt import TensorRtEngine
+engine = TensorRtEngine(open_bundle(Path(os.environ["LINESIDE_GPU_BUNDLE"])), slots=8, max_chunk_tokens=32)
+with engine._device.active():
+    engine._device.gather(8, 8, 8, 64)  # an address that is nobody's
+try:
+    engine.forward([Extension(0, 0, [600], (0,))])
+except Exception as error:
+    print(type(error).__name__, error, flush=True)
+os._exit(0)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, timeout=60)
+    assert b"LogicError" in ended.stdout and b"illegal memory access" in ended.stdout, ended
+
+
+def refuse() -> None:
+    raise RuntimeError("no")

@@ -46,13 +46,14 @@ class Stream:
 
 
 class HostDevice:
-    """engine.cuda.Device on host memory; `fail_next` makes that many waits fail."""
+    """engine.cuda.Device on host memory; `fail_next` makes that many waits fail, `broken` for good."""
 
     faults = (CudaFaultError, RuntimeError)
     out_of_memory = OutOfMemoryError
     stream = Stream()
     capacity = 1 << 30
     fail_next = 0
+    broken = False
     opened = 0
 
     def __init__(self):
@@ -113,8 +114,8 @@ class HostDevice:
     def captured(self, work):
         return work
 
-    def reset(self):
-        pass
+    def works(self):
+        return not type(self).broken
 
 
 def view(address, shape, kind):

@@ -131,11 +131,14 @@ class Device:
 
         return launch
 
-    def reset(self) -> None:
-        """Throw the context away, with all that lives in it: after an error that it does not survive."""
-        self._context.detach()
-        if bindings is not None:
-            bindings.cuDevicePrimaryCtxReset(bindings.cuDeviceGet(0)[1])
+    def works(self) -> bool:
+        """Whether the context still takes orders. After some errors it never does again in this process."""
+        try:
+            with self.active():
+                driver.Context.synchronize()
+        except driver.Error:
+            return False
+        return True
 
 
 def _checked(result: tuple[Any, ...]) -> Any:

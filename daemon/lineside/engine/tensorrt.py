@@ -48,8 +48,8 @@ class Parts:
 class TensorRtEngine:
     """Serves a bundle's plans. Raises BundleError where it cannot: no TensorRT, no GPU, no plan, no room.
 
-    After a CUDA error everything is loaded anew, once; what the caches held is lost. A second error is raised
-    as it is: whoever supervises the process starts it again.
+    After a CUDA error everything is loaded anew, once; what the caches held is lost. A second error, or one
+    that the context does not survive, is raised as it is: whoever supervises the process starts it again.
     """
 
     def __init__(
@@ -277,13 +277,15 @@ class TensorRtEngine:
         ]
 
     def _after_fault(self, error: Exception) -> Exception:
-        """Load everything anew at the first fault; the second one is the daemon's end."""
-        if self._rebuilt:
+        """Load everything anew at the first fault; a second one is the daemon's end.
+
+        So is one that ends the context: TensorRT's own hold of it cannot be let go within a process.
+        """
+        if self._rebuilt or not self._device.works():
             return error
         self._rebuilt = True
         log.error("CUDA failed: %s; loading the plans again", error)
         self.close()
-        self._device.reset()
         self._load()
         self.warm_up()
         return EngineFaultError("run plan", str(error), "see the log; the daemon goes on", caches_lost=True)

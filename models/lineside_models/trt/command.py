@@ -52,6 +52,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--device", default="", metavar="SM", help="such as sm89; default: the one at hand")
     group.add_argument("--builder", choices=MODULES, help="default: the first one that is installed")
+    group.add_argument("--no-verify", action="store_true", help="do not run the plans beside ONNX Runtime")
     group.add_argument("--ignore-memory", action="store_true", help="compile on where memory looks too small")
 
 
@@ -108,6 +109,7 @@ def decided(bundle: Bundle, options: argparse.Namespace) -> tuple[Decision, Comp
         max_batch=options.max_batch,
         workspace_mb=options.workspace,
         level=options.opt_level,
+        verify=not options.no_verify,
     )
     gpu = find_gpu()
     available = _host_available()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import shutil
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from lineside_models.toml import to_toml
 from lineside_models.trt.builder import Job
 from lineside_models.trt.child import Task, run_apart
 from lineside_models.trt.decide import CompileOptions, Decision, shares_weights
+from lineside_models.trt.verify import verify
 
 _GRAPH, _CACHE = "plan.onnx", "timing"
 
@@ -30,6 +32,7 @@ def compile_plans(
     """Build every plan and put them into the bundle. Returns its manifest, and the builders' peak memory.
 
     Plans for other devices stay; those for this compute capability are replaced. `advance` hears of each one.
+    Those for the device at hand are compared with ONNX Runtime first, unless that is not wanted.
     """
     sm, peak = decision.capability.sm, 0
     kept = tuple(plan for plan in bundle.manifest.plan if plan.sm != sm)
@@ -47,8 +50,17 @@ def compile_plans(
             peak = max(peak, used)
             advance(1)
         manifest = msgspec.structs.replace(bundle.manifest, files=files, plan=(*kept, *plans))
-        (directory / MANIFEST).write_text(to_toml(msgspec.to_builtins(manifest)), "utf-8")
+        _write(manifest, directory)
+        if decision.gpu and options.verify:
+            ran_on = f"{datetime.date.today()} {verify(directory, sm).device}"
+            ran = [msgspec.structs.replace(plan, verified_on=ran_on) for plan in plans]
+            manifest = msgspec.structs.replace(manifest, plan=(*kept, *ran))
+            _write(manifest, directory)
     return manifest, peak
+
+
+def _write(manifest: Manifest, directory: Path) -> None:
+    (directory / MANIFEST).write_text(to_toml(msgspec.to_builtins(manifest)), "utf-8")
 
 
 def kept_calibration(bundle: Bundle, precision: str) -> Calibration | None:

@@ -33,6 +33,7 @@ class CompileOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_batch: int = 8
     workspace_mb: int = 0
     level: int = -1
+    verify: bool = True
     calibration: Calibration | None = None  # once it has been made
 
 

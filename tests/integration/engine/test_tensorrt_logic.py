@@ -14,6 +14,7 @@ from lineside.engine.tensorrt import TensorRtEngine
 from lineside_models.graph import TrtShape, lower_trt_native, lower_trt_plain
 from lineside_models.graph.store import WeightStore, stored_architecture
 from lineside_models.safetensors_file import read_safetensors
+from lineside_models.trt.verify import difference
 
 SEQ_LEN = 64
 CHUNKS = (8, 32)
@@ -136,6 +137,25 @@ def test_a_fault_loses_every_cache_once_and_is_the_end_twice(buckets):
     HostDevice.fail_next = 1
     with pytest.raises(HostDevice.faults[0]):
         engine.forward([Extension(0, 3, [6], (0,))])
+
+
+def test_a_fault_that_the_context_does_not_survive_is_the_end(buckets, monkeypatch):
+    engine = open_engine(buckets)
+    opened = HostDevice.opened
+    monkeypatch.setattr(HostDevice, "broken", True)
+    HostDevice.fail_next = 1
+    with pytest.raises(HostDevice.faults[0]):
+        engine.forward([Extension(0, 0, [3], (0,))])
+    assert HostDevice.opened == opened
+
+
+def test_plans_are_compared_with_another_engine(buckets):
+    engine, same = open_engine(buckets), open_engine(buckets)
+    tokens = [3, 4, 5, 6, 7, 8, 9, 10]
+    assert difference(engine, same, tokens) == 0
+    forward = same.forward
+    same.forward = lambda batch: [[np.zeros_like(np.asarray(row)) for row in rows] for rows in forward(batch)]
+    assert difference(same, engine, tokens) == pytest.approx(1)
 
 
 def test_more_slots_than_the_plans_hold_is_refused(buckets):
