@@ -40,7 +40,7 @@ QUESTIONS = (
     "Name three likely causes of overheating in an electric motor.",
     "电机过热的三个常见原因是什么?",
 )
-GOALS = (  # of the demo's model and of the tests': what no run has measured reads "not run"
+GOALS = {  # of the demo's model and of the tests': what no run has measured reads "not run"
     "qwen1_5b_fp16_speedup_over_eager_b1",
     "qwen1_5b_fp16_step_over_bandwidth_b1",
     "qwen1_5b_fp16_throughput_b8_over_b1",
@@ -48,7 +48,7 @@ GOALS = (  # of the demo's model and of the tests': what no run has measured rea
     "logits_relative_error_max",
     "device_memory_over_weights_and_cache",
     "smollm2_build_s",
-)
+}
 
 
 def main() -> None:
@@ -83,10 +83,11 @@ def merge(options: argparse.Namespace, section: str, metrics: dict, samples: dic
         "metrics": metrics,
         "samples": samples,
     }
-    found: dict[str, object] = {}
+    found: dict[str, float] = {}
     for part in content["sections"].values():
-        found |= part["metrics"]
-    content["metrics"] = {name: found.get(name, "not run") for name in GOALS}
+        for name in GOALS & part["metrics"].keys():  # of two models', the larger one is the worse
+            found[name] = max(found.get(name, 0.0), part["metrics"][name])
+    content["metrics"] = {name: found.get(name, "not run") for name in sorted(GOALS)}
     options.json.write_text(json.dumps(content, indent=1) + "\n")
 
 
