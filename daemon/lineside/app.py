@@ -53,6 +53,7 @@ from lineside.telemetry.status import Sources, Status
 from lineside.transport.grpc.calls import CallDefaults
 from lineside.transport.grpc.server import GrpcServer, Served
 from lineside.transport.mqtt.copies import MqttCopies
+from lineside.transport.mqtt.lan import lan_of
 from lineside.transport.mqtt.link import MqttLink
 from lineside.transport.mqtt.managed import ManagedBroker
 from lineside.writer import writer_of
@@ -197,7 +198,8 @@ class App:
             return None, None
         if mqtt.broker == "external":
             return None, mqtt
-        broker = ManagedBroker(mqtt, self._config.managed_broker_path)
+        lan = lan_of(self._config, self._config.certs_path)
+        broker = ManagedBroker(mqtt, self._config.managed_broker_path, lan)
         port = await broker.start()
         self._stack.push_async_callback(broker.stop)
         return broker, msgspec.structs.replace(mqtt, host="127.0.0.1", port=port)

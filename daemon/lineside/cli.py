@@ -62,9 +62,11 @@ def _serve(arguments: argparse.Namespace) -> None:
 
 
 def _broker(arguments: argparse.Namespace) -> None:
+    from lineside.transport.mqtt.lan import lan_of  # noqa: PLC0415
     from lineside.transport.mqtt.mosquitto import run_broker  # noqa: PLC0415
 
-    run_broker(load_config(arguments.config).mqtt, arguments.directory)
+    config = load_config(arguments.config)
+    run_broker(config.mqtt, arguments.directory, lan_of(config, arguments.certs or config.certs_path))
 
 
 def _diagnose(arguments: argparse.Namespace) -> None:
@@ -159,6 +161,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     broker.add_argument(
         "--directory", type=Path, required=True, metavar="DIR", help="where it keeps its queues"
+    )
+    broker.add_argument(
+        "--certs", type=Path, metavar="DIR", help="certificates; default: [security] certs_dir"
     )
     broker.set_defaults(run=_broker)
 

@@ -66,6 +66,7 @@ class MqttConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[mqtt]. `broker`: managed (a Mosquitto of the daemon's own), external, or off.
 
     `mappings`: files, relative to the configuration's directory. `forms`: how answers are published, too.
+    `interface`: where the managed broker listens with TLS beside loopback, by its name or address.
     """
 
     broker: Literal["managed", "external", "off"] = "managed"
@@ -77,6 +78,8 @@ class MqttConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ca_file: str = ""
     cert_file: str = ""
     key_file: str = ""
+    interface: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    interface_port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 8883
     keepalive_s: Annotated[int, msgspec.Meta(ge=5, le=3600)] = 30
     session_expiry_s: Annotated[int, msgspec.Meta(ge=60, le=4_294_967_294)] = 604_800
     receive_maximum: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 16
@@ -84,7 +87,7 @@ class MqttConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mappings: Annotated[tuple[str, ...], msgspec.Meta(max_length=64)] = ()
     forms: tuple[Literal["brief", "text", "alarm"], ...] = ()
     alarm_expiry_s: Annotated[int, msgspec.Meta(ge=60, le=4_294_967_294)] = 604_800
-    reply_topics: tuple[str, ...] = ("lineside/v1/diagnosis/#", "lineside/reply/#", "response/#")
+    reply_topics: tuple[str, ...] = ("lineside/reply/#", "response/#")
     managed_dir: str = ""
     mosquitto: str = ""
 

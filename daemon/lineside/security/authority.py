@@ -82,6 +82,7 @@ def issue_server(files: CertificateFiles, names: Sequence[str], *, replace: bool
 def issue_client(files: CertificateFiles, name: str, *, replace: bool = False) -> tuple[Path, Path]:
     """A client's or a device's. A device's name is its id, as in its topic. Returns certificate and key."""
     check_client_name(name)
+    check_apart(name, files.client_names())
     paths = files.client(name)
     _issue(files, paths, name, (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]),), replace)
     return paths
@@ -138,12 +139,23 @@ def load_key(path: Path) -> ec.EllipticCurvePrivateKey:
 
 def check_client_name(name: str) -> None:
     """Raises LinesideError for a name that no certificate or topic can hold."""
-    bad = not name.isprintable() or any(sign in name for sign in "+#") or name.strip() != name
+    bad = not name.isprintable() or any(sign in name for sign in "+#%") or name.strip() != name
     if bad or not 0 < len(name) <= MAX_NAME_CHARACTERS or name == SERVER_NAME:
         hint = (
-            f"at most {MAX_NAME_CHARACTERS} printable characters, without + and #, other than {SERVER_NAME}"
+            f"at most {MAX_NAME_CHARACTERS} printable characters without +, # and %, other than {SERVER_NAME}"
         )
         raise LinesideError(OPERATION, f"{name!r} is no name for a client", hint)
+
+
+def check_apart(name: str, others: Sequence[str]) -> None:
+    """Raises LinesideError for a device one level above or below another's.
+
+    The answers to a device's alarms stand one level below its own: it would read the other's.
+    """
+    for other in others:
+        if name in (other.rpartition("/")[0], f"{other}/{name.rpartition('/')[2]}"):
+            message = f"{name!r} and {other!r}: the upper one would read the lower one's answers"
+            raise LinesideError(OPERATION, message, "give one of them another name, such as L1-gateway")
 
 
 def _issue(

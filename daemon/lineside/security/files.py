@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from lineside.errors import LinesideError
 
@@ -26,6 +26,10 @@ class CertificateFiles:
         """A client's certificate and key. A device's id has slashes, which a file's name cannot have."""
         stem = quote(name, safe=" ")
         return self.clients / f"{stem}.pem", self.clients / f"{stem}.key"
+
+    def client_names(self) -> list[str]:
+        """Of the clients that have a certificate here."""
+        return [unquote(path.stem) for path in sorted(self.clients.glob("*.pem"))]
 
 
 def read_pem(path: Path) -> bytes:

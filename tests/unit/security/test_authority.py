@@ -16,7 +16,7 @@ from lineside.security.authority import (
     renew,
 )
 from lineside.security.files import CertificateFiles, read_pem
-from lineside.transport.grpc.tls import check_life, check_pair
+from lineside.security.pair import check_life, check_pair
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_a_renewal_keeps_the_key_and_what_it_is_for(files):
     check_pair(files.server, files.server_key, files.ca)
 
 
-@pytest.mark.parametrize("name", ["", "a" * 65, "a+b", "a/#", " a", "a\nb", "lineside"])
+@pytest.mark.parametrize("name", ["", "a" * 65, "a+b", "a%41", "a/#", " a", "a\nb", "lineside"])
 def test_names_that_no_topic_could_hold_are_refused(files, name):
     with pytest.raises(LinesideError, match="no name for a client"):
         issue_client(files, name)
@@ -110,3 +110,13 @@ def test_what_cannot_be_used_is_named(files, tmp_path, monkeypatch):
     renew(files, "lineside")
     with pytest.raises(LinesideError, match=r"server\.pem has expired.*\n.*certs renew lineside"):
         check_life(files.server)
+
+
+@pytest.mark.parametrize("other", ["L1/CD-07/x", "L1"])
+def test_a_device_right_above_or_below_another_is_refused(files, other):
+    authority.issue_client(files, "L1/CD-07")
+    with pytest.raises(LinesideError, match="would read"):
+        authority.issue_client(files, other)
+    authority.issue_client(files, "L1/CD-08")
+    authority.issue_client(files, "L2")
+    authority.issue_client(files, "L1/CD-07", replace=True)

@@ -90,7 +90,10 @@ def test_the_id_is_read_where_there_is_one(payload: bytes, request_id: str):
     assert report.payload == payload
 
 
-@pytest.mark.parametrize("reply_to", [b'"elsewhere"', b"7", b'"lineside/v1/fault/x"', b'"response/+"'])
+@pytest.mark.parametrize(
+    "reply_to",
+    [b'"elsewhere"', b"7", b'"lineside/v1/fault/x"', b'"response/+"', b'"lineside/v1/diagnosis/b"'],
+)
 def test_a_reply_topic_that_is_none_leads_to_the_default(reply_to: bytes):
     report = taken(message(b'{"reply_to":' + reply_to + b"}"))
     assert report.reply_topic == "lineside/v1/diagnosis/a/b"

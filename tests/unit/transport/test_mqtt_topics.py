@@ -58,7 +58,7 @@ def test_the_status_topic_is_safe():
 @pytest.mark.parametrize(
     ("topic", "allowed"),
     [
-        ("lineside/v1/diagnosis/x", True),
+        ("lineside/v1/diagnosis/x", False),
         ("lineside/reply/a/b", True),
         ("response", True),
         ("response/a", True),
@@ -77,7 +77,15 @@ def test_answers_go_only_where_the_configuration_allows(topic: str, allowed: boo
 
 
 @pytest.mark.parametrize(
-    "topic", ["lineside/v1/fault", "lineside/v1/fault/a", "lineside/v1/status/lineside", "$SYS/x"]
+    "topic",
+    [
+        "lineside/v1/fault",
+        "lineside/v1/fault/a",
+        "lineside/v1/status/lineside",
+        "lineside/v1/diagnosis/x",
+        "lineside/v1/brief/x",
+        "$SYS/x",
+    ],
 )
 def test_no_configuration_lets_answers_into_our_own_trees(topic: str):
     assert not may_reply_to(topic, ("#",))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,8 @@ from typing import Any
 import grpc
 
 from lineside.errors import LinesideError
-from lineside.security.authority import listed
 from lineside.security.files import CertificateFiles, read_pem
-
-OPERATION = "start gRPC with TLS"
+from lineside.security.pair import check_life, check_pair
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,33 +52,6 @@ class ServerCertificates:
         files = self._files
         check_pair(files.server, files.server_key, files.ca)
         return read_pem(files.server_key), read_pem(files.server), read_pem(files.ca)
-
-
-def check_pair(certificate: Path, key: Path, ca: Path) -> None:
-    """Raises LinesideError for a certificate and a key that do not belong together, or cannot be read."""
-    for path in (certificate, key, ca):
-        read_pem(path)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(certificate, key, password="")
-    except (ssl.SSLError, ValueError) as error:
-        hint = "lineside certs server NAME... --replace makes both anew"
-        message = f"{key} is not the key of {certificate}: {error}"
-        raise LinesideError(OPERATION, message, hint) from error
-    try:
-        context.load_verify_locations(ca)
-    except ssl.SSLError as error:
-        raise LinesideError(
-            OPERATION, f"{ca} holds no certificate: {error}", "put the authority's there"
-        ) from error
-
-
-def check_life(certificate: Path) -> None:
-    """Raises LinesideError for one that has expired: every client would refuse it."""
-    entry = listed(certificate)
-    if entry.days_left < 0:
-        hint = "is the clock right? else: lineside certs renew lineside"
-        raise LinesideError(OPERATION, f"{certificate} has expired on {entry.expires:%Y-%m-%d}", hint)
 
 
 def channel_credentials(identity: Identity) -> grpc.ChannelCredentials:

@@ -151,6 +151,8 @@ class Intake:
         return self._incoming(message, report, reply_topic)
 
     def _reply_topic(self, wish: str, default: str) -> str:
+        if wish == default:
+            return default
         if wish and may_reply_to(wish, self._reply_filters, self._gateways.filters):
             return wish
         if wish:

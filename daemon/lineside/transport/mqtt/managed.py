@@ -14,6 +14,7 @@ import anyio.abc
 from lineside.config import MqttConfig
 from lineside.errors import LinesideError
 from lineside.transport.mqtt.backoff import Backoff
+from lineside.transport.mqtt.lan import Lan
 from lineside.transport.mqtt.leftover import forget, remember, stop_leftover
 from lineside.transport.mqtt.mosquitto import (
     CONFIG_NAME,
@@ -37,8 +38,9 @@ STABLE_S = 10.0
 class ManagedBroker:
     """One Mosquitto process that ends with the daemon. `directory` holds its configuration and its queues."""
 
-    def __init__(self, config: MqttConfig, directory: Path) -> None:
+    def __init__(self, config: MqttConfig, directory: Path, lan: Lan | None = None) -> None:
         self._config = config
+        self._lan = lan
         self._directory = directory
         self._port = 0
         self._process: anyio.abc.Process | None = None
@@ -56,7 +58,7 @@ class ManagedBroker:
         prepare_directory(self._directory)
         await stop_leftover(self._directory, CONFIG_NAME)
         self._port = choose_port(HOST, self._config.port)
-        write_config(self._directory, self._port, self._config.max_pending_reports)
+        write_config(self._directory, self._port, self._config.max_pending_reports, self._lan)
         self._process = await self._spawn()
         logger.info("the managed broker listens", extra={"port": self._port, "pid": self._process.pid})
         return self._port

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lineside.config import MqttConfig
 from lineside.errors import LinesideError
+from lineside.transport.mqtt.lan import Lan, prepare
 
 OPERATION = "start the managed broker"
 HOST = "127.0.0.1"
@@ -24,6 +25,7 @@ MAX_CONNECTIONS = 2000
 # it acknowledged within half an hour.
 CONFIG = """\
 # Written by lineside at each start: changes are lost.
+per_listener_settings true
 listener {port} {host}
 allow_anonymous true
 max_connections {connections}
@@ -44,6 +46,20 @@ log_type error
 log_type warning
 log_type notice
 log_type information
+"""
+# A client's id is the name in its certificate: it can take no other's session, nor the daemon's.
+LAN_CONFIG = """
+listener {port} {address}
+allow_anonymous false
+max_connections {connections}
+cafile lan/ca.pem
+certfile lan/server.pem
+keyfile lan/server.key
+tls_version tlsv1.3
+require_certificate true
+use_identity_as_username true
+use_username_as_clientid true
+acl_file lan/acl
 """
 
 
@@ -71,12 +87,12 @@ def command(program: str) -> list[str]:
     return [setpriv, *user, "--pdeathsig", "TERM", "--", program, "-c", CONFIG_NAME]
 
 
-def run_broker(config: MqttConfig, directory: Path) -> None:
+def run_broker(config: MqttConfig, directory: Path, lan: Lan | None) -> None:
     """Become a Mosquitto that outlives the daemon, configured as the daemon's own is."""
     program = find_mosquitto(config.mosquitto)
     prepare_directory(directory)
     try:
-        write_config(directory, config.port, config.max_pending_reports)
+        write_config(directory, config.port, config.max_pending_reports, lan)
         os.chdir(directory)
         os.execv(program, [program, "-c", CONFIG_NAME])  # noqa: S606 - no shell, and nothing of a client's
     except OSError as error:
@@ -115,8 +131,8 @@ def give_to_broker(data: Path) -> None:
             os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
 
 
-def write_config(directory: Path, port: int, max_queued: int) -> None:
-    """The configuration that `command` names."""
+def write_config(directory: Path, port: int, max_queued: int, lan: Lan | None = None) -> None:
+    """The configuration that `command` names, and what it names in its turn."""
     text = CONFIG.format(
         port=port,
         host=HOST,
@@ -125,4 +141,7 @@ def write_config(directory: Path, port: int, max_queued: int) -> None:
         queued=max_queued,
         queued_bytes=MAX_QUEUED_BYTES,
     )
+    if lan is not None:
+        address = prepare(lan, directory, pwd.getpwnam(USER).pw_gid if os.geteuid() == 0 else None)
+        text += LAN_CONFIG.format(port=lan.port, address=address, connections=MAX_CONNECTIONS)
     (directory / CONFIG_NAME).write_text(text, "utf-8")

@@ -109,13 +109,13 @@ def check_filters(filters: Iterable[str]) -> tuple[str, ...]:
 
 
 def may_reply_to(topic: str, filters: Iterable[str], heard: Iterable[str] = ()) -> bool:
-    """Whether a client may have its answer sent to `topic`: never where we listen or tell our status.
+    """Whether a client may have its answer sent to `topic`: never where we listen, nor to another's topics.
 
     `heard`: what we listen to beside our own topics.
     """
     if not topic or len(topic.encode(errors="replace")) > MAX_REPLY_BYTES or re.search("[+#\0]", topic):
         return False
-    if any(topic == tree or topic.startswith(f"{tree}/") for tree in (FAULT, FEEDBACK, STATUS, HEALTH)):
+    if topic == ROOT or topic.startswith(f"{ROOT}/"):
         return False
     if any(topic_matches_sub(topic_filter, topic) for topic_filter in heard):
         return False

@@ -1,0 +1,124 @@
+"""The managed broker's listener for the network: address, certificates, access. Knows no processes."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import ipaddress
+import os
+import socket
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from lineside.config import Config
+from lineside.errors import LinesideError
+from lineside.security.files import CertificateFiles, read_pem, write_private
+from lineside.security.pair import check_life, check_pair
+from lineside.transport.mqtt.topics import DIAGNOSIS, FAULT, FEEDBACK, HEALTH, RECEIPT, ROOT, STATUS
+
+OPERATION = "open the broker to the network"
+FOLDER = "lan"
+SIOCGIFADDR = 0x8915
+# The name in a certificate is a device's id: %u. What nothing here allows is refused.
+ACCESS = f"""\
+# Written by lineside at each start: changes are lost.
+pattern write {FAULT}/%u
+pattern write {FEEDBACK}/%u
+pattern read {DIAGNOSIS}/%u
+pattern read {DIAGNOSIS}/%u/+
+pattern read {ROOT}/brief/%u
+pattern read {ROOT}/text/%u
+pattern read {RECEIPT}/%u
+"""
+OPERATOR_ACCESS = f"""
+user {{name}}
+topic readwrite {ROOT}/power/#
+topic read {HEALTH}/#
+topic read {STATUS}/#
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Lan:
+    """What the configuration says of it."""
+
+    interface: str
+    port: int
+    files: CertificateFiles
+    operators: tuple[str, ...] = ()
+
+
+def lan_of(config: Config, certs: Path) -> Lan | None:
+    """The listener that is configured; None: loopback alone."""
+    mqtt = config.mqtt
+    if not mqtt.interface:
+        return None
+    return Lan(mqtt.interface, mqtt.interface_port, CertificateFiles(certs), config.security.operators)
+
+
+def prepare(lan: Lan, directory: Path, group: int | None) -> str:
+    """Write what the listener reads, for `group` where that is another's; returns the address."""
+    address = address_of(lan.interface)
+    check_free(address, lan.port)
+    files = lan.files
+    check_pair(files.server, files.server_key, files.ca)
+    check_life(files.server)
+    folder = directory / FOLDER
+    for path in (files.ca, files.server, files.server_key):
+        write_private(folder / path.name, read_pem(path))
+    write_private(folder / "acl", access_list(lan.operators).encode())
+    if group is not None:
+        for path in (folder, *folder.iterdir()):
+            os.chown(path, 0, group)
+            path.chmod(0o750 if path == folder else 0o640)
+    return address
+
+
+def access_list(operators: tuple[str, ...]) -> str:
+    """Who may what, in Mosquitto's words."""
+    for name in operators:
+        if not name.isprintable() or name.strip() != name:
+            hint = "write the name as it is in the certificate"
+            raise LinesideError(OPERATION, f"[security] operators: {name!r} is no name", hint)
+    return ACCESS + "".join(OPERATOR_ACCESS.format(name=name) for name in operators)
+
+
+def address_of(interface: str) -> str:
+    """`interface` itself where it is an address, else the first IPv4 address that it has."""
+    with contextlib.suppress(ValueError):
+        return str(ipaddress.ip_address(interface))
+    try:
+        socket.if_nametoindex(interface)
+        # Not by netlink, which a service's sandbox may forbid.
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+            found = fcntl.ioctl(asked, SIOCGIFADDR, struct.pack("256s", interface.encode()))
+    except (OSError, ValueError) as error:
+        if getattr(error, "errno", 0) == errno.EADDRNOTAVAIL:
+            message = f"[mqtt] interface: {interface} has no IPv4 address yet"
+            hint = "give it a fixed one, or start after network-online.target"
+        else:
+            message = f"[mqtt] interface: there is no {interface!r}"
+            hint = "name an interface, ip -br address lists them, or an address of this machine"
+        raise LinesideError(OPERATION, message, hint) from error
+    return socket.inet_ntoa(found[20:24])
+
+
+def check_free(address: str, port: int) -> None:
+    """Raises LinesideError where nobody can listen there."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((address, port))
+        except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                message, hint = (
+                    f"[mqtt] interface: this machine has no address {address}",
+                    "ip -br address lists them",
+                )
+            else:
+                message = f"[mqtt] interface_port: {port} of {address}: {error.strerror}"
+                hint = "stop what listens there, or set another"
+            raise LinesideError(OPERATION, message, hint) from error

@@ -1,0 +1,146 @@
+"""MQTT from another machine of the LAN: each device as itself, whoever shows no certificate not at all."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tests.support.daemon import Daemon
+from tests.support.lan import BOARD, lan
+
+from lineside.security import authority
+from lineside.security.files import CertificateFiles
+
+REPORT = '{"alarm": {"code": "F012"}}'
+ONE, OTHER, CHINESE = "L1/CD-07", "L1/CD-08", "一线/输送机"
+
+
+class Plant:
+    """A daemon whose broker listens on the LAN, and the LAN's clients."""
+
+    def __init__(self, directory, network):
+        self.network = network
+        mqtt = {"interface": network.interface, "forms": ["brief", "text", "alarm"]}
+        self.daemon = Daemon(
+            directory,
+            directory,
+            mqtt=mqtt,
+            diagnosis={"mode": "rules"},
+            security={"operators": ["anna"]},
+        )
+        self.files = CertificateFiles(directory / "state" / "certs")
+        self.daemon.import_demo()
+        authority.create_authority(self.files)
+        authority.issue_server(self.files, [BOARD])
+        for name in (ONE, OTHER, CHINESE, "anna"):
+            authority.issue_client(self.files, name)
+
+    def client(self, program, name, *arguments, files=None):
+        """One of mosquitto's, with that client's certificate."""
+        certificate, key = (files or self.files).client(name)
+        shown = ("--cafile", self.files.ca, "--cert", certificate, "--key", key)
+        return self.network.run(f"mosquitto_{program}", "-h", BOARD, "-p", 8883, *shown, *arguments)
+
+    def publish(self, name, topic, *arguments):
+        """What mosquitto_pub says where the broker refuses it."""
+        return self.client("pub", name, "-V", "5", "-q", "1", "-t", topic, "-m", REPORT, *arguments).stderr
+
+    def ask(self, name, report=REPORT):
+        """Its own report and the diagnosis of it, over one connection."""
+        topics = ("-t", f"lineside/v1/fault/{name}", "-e", f"lineside/v1/diagnosis/{name}")
+        done = self.client("rr", name, "-V", "5", "-W", "20", *topics, "-m", report)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def count(self, name):
+        return self.daemon.status().counters.get(name, 0)
+
+
+@pytest.fixture(scope="module")
+def plant(tmp_path_factory):
+    with lan() as network:
+        made = Plant(tmp_path_factory.mktemp("lan-mqtt") / "plant", network)
+        made.daemon.start()
+        yield made
+        made.daemon.end()
+
+
+@pytest.mark.parametrize("name", [ONE, CHINESE])
+def test_a_device_gets_its_own_diagnosis(plant, name):
+    answer = plant.ask(name)
+    assert (answer["status"], answer["dev"]["id"]) == ("ok", name)
+
+
+def test_it_is_no_other_device(plant):
+    before = plant.count("mqtt_reports"), plant.count("mqtt_feedback")
+    topics = [
+        f"fault/{OTHER}",
+        f"feedback/{OTHER}",
+        f"fault/{ONE}/x",
+        "fault/L1",
+        f"diagnosis/{ONE}",
+        "power/x",
+    ]
+    for topic in topics:
+        assert "Not authorized" in plant.publish(ONE, f"lineside/v1/{topic}"), topic
+    assert (plant.count("mqtt_reports"), plant.count("mqtt_feedback")) == before
+    assert plant.ask(ONE, json.dumps({"dev": {"id": OTHER}, "alarm": {"code": "F012"}}))["status"] == "error"
+
+
+def test_it_hears_only_what_is_its_own(plant):
+    listening = ("-t", "#", "-t", "$share/g/lineside/v1/#", "-q", "1", "-c", "-i", "x", "-F", "%t")
+    assert plant.client("sub", ONE, *listening, "-E").returncode == 0
+    with plant.daemon.subscribe(f"lineside/v1/+/{ONE}/#", 4) as own:  # the broker has then had all of them
+        plant.ask(OTHER)
+        plant.daemon.publish(REPORT.encode(), device=ONE)
+        own.wait()
+    heard = set(plant.client("sub", ONE, *listening, "-W", "1").stdout.split())
+    own_topics = {f"lineside/v1/{form}/{ONE}" for form in ("diagnosis", "brief", "text")}
+    assert own_topics <= heard
+    assert heard - own_topics == {f"lineside/v1/diagnosis/{ONE}/F012"}
+
+
+def test_it_takes_no_session_of_another_by_its_client_id(plant):
+    before = plant.count("mqtt_connections")
+    assert plant.publish(ONE, f"lineside/v1/fault/{ONE}", "-i", "lineside") == ""
+    assert plant.count("mqtt_connections") == before
+    assert plant.daemon.status().broker_connected
+
+
+def test_an_answer_goes_to_no_other_device(plant):
+    before = plant.count("mqtt_reply_topics_refused")
+    wish = ("-D", "publish", "response-topic", f"lineside/v1/diagnosis/{OTHER}")
+    with plant.daemon.subscribe(f"lineside/v1/diagnosis/{ONE}") as answers:
+        assert plant.publish(ONE, f"lineside/v1/fault/{ONE}", *wish) == ""
+        assert json.loads(answers.wait()[0])["dev"]["id"] == ONE
+    assert plant.count("mqtt_reply_topics_refused") == before + 1
+
+
+def test_an_operator_reads_the_status_and_has_the_power_topics(plant):
+    reading = ("-t", "lineside/v1/status/#", "-C", "1", "-W", "2")
+    assert json.loads(plant.client("sub", "anna", *reading).stdout)["status"] == "online"
+    assert plant.client("sub", ONE, *reading).stdout == ""
+    assert plant.publish("anna", "lineside/v1/power/x") == ""
+    assert "Not authorized" in plant.publish("anna", f"lineside/v1/fault/{ONE}")
+
+
+def test_who_shows_no_certificate_of_the_plant_gets_nowhere(plant, tmp_path):
+    other = CertificateFiles(tmp_path)
+    authority.create_authority(other)
+    authority.issue_client(other, ONE)
+    topic = f"lineside/v1/fault/{ONE}"
+    message = ("-q", "1", "-t", topic, "-m", REPORT)
+    before = plant.count("mqtt_reports")
+    assert plant.client("pub", ONE, *message, files=other).returncode
+    for port, *shown in ((8883, "--cafile", plant.files.ca), (8883,), (plant.daemon.mqtt_port,)):
+        done = plant.network.run("mosquitto_pub", "-h", BOARD, "-p", port, *shown, *message)
+        assert done.returncode, (port, shown)
+    assert plant.count("mqtt_reports") == before
+
+
+@pytest.mark.parametrize(("version", "works"), [("-tls1_2", False), ("-tls1_3", True)])
+def test_tls_1_3_is_the_least(plant, version, works):
+    certificate, key = plant.files.client(ONE)
+    shown = ("-CAfile", plant.files.ca, "-cert", certificate, "-key", key)
+    said = plant.network.run("openssl", "s_client", "-connect", f"{BOARD}:8883", version, "-brief", *shown)
+    assert ("Verification: OK" in said.stderr) is works, said.stderr

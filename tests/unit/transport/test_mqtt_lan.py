@@ -1,0 +1,86 @@
+"""The listener for the plant's network: what it is configured with, and what is said where that cannot be."""
+
+from __future__ import annotations
+
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from lineside.config import Config, MqttConfig, SecurityConfig
+from lineside.errors import LinesideError
+from lineside.security import authority
+from lineside.security.files import CertificateFiles
+from lineside.transport.mqtt.lan import Lan, access_list, address_of, check_free, lan_of, prepare
+from lineside.transport.mqtt.mosquitto import write_config
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def lan(tmp_path: Path) -> Lan:
+    files = CertificateFiles(tmp_path / "certs")
+    authority.create_authority(files)
+    authority.issue_server(files, ["127.0.0.1"])
+    return Lan("lo", free_port(), files, ("anna",))
+
+
+def test_without_an_interface_there_is_none():
+    assert lan_of(Config(), Path("certs")) is None
+    config = Config(mqtt=MqttConfig(interface="eth1"), security=SecurityConfig(operators=("anna",)))
+    made = lan_of(config, Path("certs"))
+    assert made is not None
+    assert (made.interface, made.port, made.operators) == ("eth1", 8883, ("anna",))
+
+
+def test_an_address_is_itself_and_an_interface_has_one():
+    assert address_of("lo") == address_of("127.0.0.1") == "127.0.0.1"
+    assert address_of("fe80::1") == "fe80::1"
+
+
+@pytest.mark.parametrize("interface", ["eth-none", "x" * 64, "lo\0", "网卡"])
+def test_an_unknown_interface_is_named(interface: str):
+    with pytest.raises(LinesideError) as caught:
+        address_of(interface)
+    assert "[mqtt] interface" in caught.value.message
+    assert repr(interface) in caught.value.message
+    assert "ip -br address" in caught.value.hint
+
+
+def test_an_address_of_another_machine_and_a_port_in_use_are_named():
+    with pytest.raises(LinesideError, match=r"\[mqtt\] interface: this machine has no address 203.0.113.9"):
+        check_free("203.0.113.9", 8883)
+    taken = socket.create_server(("127.0.0.1", 0))
+    with taken, pytest.raises(LinesideError, match=r"\[mqtt\] interface_port"):
+        check_free("127.0.0.1", taken.getsockname()[1])
+
+
+def test_what_the_broker_reads_is_written_for_it_alone(lan: Lan, tmp_path: Path):
+    write_config(tmp_path, 1883, 10, lan)
+    for name in ("ca.pem", "server.pem", "server.key", "acl"):
+        assert stat.S_IMODE((tmp_path / "lan" / name).stat().st_mode) & 0o037 == 0, name
+    text = (tmp_path / "mosquitto.conf").read_text()
+    assert text.index("per_listener_settings true") < text.index("listener 1883 127.0.0.1")
+    opened = text.partition(f"listener {lan.port} 127.0.0.1")[2]
+    assert "allow_anonymous false" in opened
+    assert "require_certificate true" in opened
+    assert "user anna\n" in (tmp_path / "lan" / "acl").read_text()
+
+
+def test_missing_certificates_are_named_with_what_makes_them(lan: Lan, tmp_path: Path):
+    lan.files.server_key.unlink()
+    with pytest.raises(LinesideError) as caught:
+        prepare(lan, tmp_path, None)
+    assert "server.key" in caught.value.message
+    assert "lineside certs" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["anna\ntopic readwrite #", " anna", "a\r"])
+def test_an_operator_is_one_line(name: str):
+    with pytest.raises(LinesideError, match=r"\[security\] operators"):
+        access_list((name,))
