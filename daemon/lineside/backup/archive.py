@@ -58,7 +58,12 @@ class _Format(msgspec.Struct):
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[IO[bytes]]:
-    """A stream that becomes `path` when all has gone well, for its owner's eyes alone."""
+    """A stream that becomes `path` when all has gone well, for its owner's eyes alone.
+
+    A device, a directory or a link is left as it is.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise LinesideError("write", f"{path} is no plain file", "name a file, or one that is not there yet")
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     scratch = Path(name)
     try:

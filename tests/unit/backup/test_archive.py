@@ -3,13 +3,14 @@
 import gzip
 import io
 import json
+import os
 import sqlite3
 import tarfile
 
 import pytest
 from tests.unit.backup.backup_parts import contents, installation, quiet, saved
 
-from lineside.backup.archive import FORMAT, MAX_MANIFEST_BYTES
+from lineside.backup.archive import FORMAT, MAX_MANIFEST_BYTES, written_whole
 from lineside.backup.restore import restore
 from lineside.errors import LinesideError
 
@@ -151,3 +152,18 @@ def test_a_size_below_zero(here, tmp_path):
     path = tmp_path / "bad.backup"
     path.write_bytes(gzip.compress(bytes(block) + bytes(4096)))
     refused(here, path, "has -2 bytes")
+
+
+@pytest.mark.parametrize("kind", ["device", "directory", "link"])
+def test_what_is_no_plain_file_is_not_replaced(kind, tmp_path):
+    target = tmp_path / kind
+    if kind == "device":
+        os.mkfifo(target)
+    elif kind == "directory":
+        target.mkdir()
+    else:
+        target.symlink_to(tmp_path / "elsewhere")
+    before = target.lstat()
+    with pytest.raises(LinesideError, match="no plain file"), written_whole(target) as stream:
+        stream.write(b"x")
+    assert target.lstat() == before
