@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import anyio
 
@@ -23,12 +22,10 @@ from lineside.cli_feedback import add_feedback
 from lineside.cli_kb import add_kb
 from lineside.cli_mapping import add_mapping
 from lineside.cli_power import add_power
+from lineside.cli_remote import place_of, remote_options
 from lineside.config import load_config
 from lineside.errors import LinesideError
 from lineside.telemetry import log
-
-if TYPE_CHECKING:
-    from lineside.transport.grpc.client import Place
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -78,7 +75,7 @@ def _diagnose(arguments: argparse.Namespace) -> None:
     from lineside.transport.grpc import client  # noqa: PLC0415
 
     report = _read(arguments.report)
-    payload = client.diagnose(_place(arguments), report, arguments.timeout)
+    payload = client.diagnose(place_of(arguments), report, arguments.timeout)
     if arguments.json:
         print(payload.decode())
     else:
@@ -94,7 +91,7 @@ def _status(arguments: argparse.Namespace) -> None:
 
     from lineside.transport.grpc import client  # noqa: PLC0415
 
-    status = msgspec.to_builtins(client.status(_place(arguments)))
+    status = msgspec.to_builtins(client.status(place_of(arguments)))
     status["uptime_s"] = round(status["uptime_s"], 1)
     if status["engine"]:
         # It does not travel.
@@ -118,20 +115,6 @@ def _read(name: str) -> bytes:
         raise LinesideError("read report", f"{name}: {error.strerror}", hint) from error
 
 
-def _place(arguments: argparse.Namespace) -> Place:
-    from lineside.transport.grpc import client  # noqa: PLC0415
-    from lineside.transport.grpc.tls import Identity  # noqa: PLC0415
-
-    given = (arguments.ca, arguments.cert, arguments.key)
-    if not any(given):
-        return arguments.address or client.place_of(load_config(arguments.config))
-    if not all(given):
-        hint = "name all three: the authority's certificate, and this client's with its key"
-        raise LinesideError("connect", "only some of --ca, --cert and --key are given", hint)
-    address = arguments.address or client.address_of(load_config(arguments.config).grpc)
-    return client.Secured(address, Identity(*given))
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lineside", description="Fault reports in, cited diagnoses out.")
     parser.add_argument("--version", action="version", version=f"lineside {__version__}")
@@ -147,11 +130,7 @@ def _parser() -> argparse.ArgumentParser:
         help="default: /etc/lineside/lineside.toml",
     )
     parser.set_defaults(config=None)
-    remote = argparse.ArgumentParser(add_help=False, parents=[common])
-    remote.add_argument("--address", metavar="HOST:PORT", help="a daemon; default: the configuration's")
-    remote.add_argument("--ca", type=Path, metavar="FILE", help="the authority's certificate: use TLS")
-    remote.add_argument("--cert", type=Path, metavar="FILE", help="this client's certificate")
-    remote.add_argument("--key", type=Path, metavar="FILE", help="the key of it")
+    remote = remote_options(common, "a daemon; default: the configuration's")
 
     serve = commands.add_parser("serve", parents=[common], help="run the daemon")
     serve.set_defaults(run=_serve)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lineside.cli_remote import place_of, remote_options
 from lineside.config import load_config
 from lineside.errors import LinesideError, RejectedError
 
@@ -50,7 +51,8 @@ def add_feedback(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def _add_adding(actions: Any, common: argparse.ArgumentParser) -> None:
-    adding = actions.add_parser("add", parents=[common], help="say whether a diagnosis was right")
+    remote = remote_options(common, "a daemon elsewhere; default: this machine's file")
+    adding = actions.add_parser("add", parents=[remote], help="say whether a diagnosis was right")
     adding.add_argument("diagnosis", metavar="DIAGNOSIS_ID", help="the answer's diagnosis_id")
     adding.add_argument("verdict", choices=("right", "wrong"))
     adding.add_argument("--cause", default="", help="what it really was")
@@ -58,9 +60,6 @@ def _add_adding(actions: Any, common: argparse.ArgumentParser) -> None:
     adding.add_argument("--by", default="", metavar="NAME", help="who says so")
     adding.add_argument("--badge", default="", help="who says so, by number")
     adding.add_argument("--role", required=True, help="in which role")
-    adding.add_argument(
-        "--address", metavar="HOST:PORT", help="a daemon elsewhere; default: this machine's file"
-    )
     adding.set_defaults(run=_add)
 
 
@@ -80,10 +79,10 @@ def _add(arguments: argparse.Namespace) -> None:
     payload = msgspec.json.encode(said)
     with _refusals("give feedback"):
         feedback = parse_feedback(payload)
-        if arguments.address:
+        if arguments.address or arguments.ca or arguments.cert or arguments.key:
             from lineside.transport.grpc import client  # noqa: PLC0415
 
-            client.give_feedback(arguments.address, payload, ADD_TIMEOUT_S)
+            client.give_feedback(place_of(arguments), payload, ADD_TIMEOUT_S)
         else:
             from lineside.diagnosis.answers import Clock  # noqa: PLC0415
 

@@ -69,6 +69,18 @@ def test_a_client_with_a_certificate_gets_its_diagnosis(plant):
     assert json.loads(done.stdout)["status"] == "ok"
 
 
+def test_a_client_with_a_certificate_gives_a_verdict(plant):
+    network, daemon = plant
+    answer = json.loads(diagnose(plant, *of(daemon.files, "L1/CD-07")).stdout)
+    verdict = [answer["diagnosis_id"], "right", "--badge", "4711", "--role", "fitter"]
+    place = ["--address", f"{BOARD}:{daemon.grpc_port}", *of(daemon.files, "L1/CD-07")]
+    done = network.run(LINESIDE, "feedback", "add", *verdict, *place)
+    assert done.returncode == 0, done.stderr
+    assert b"right" in lineside("feedback", "list", "--config", daemon.config).stdout
+    done = network.run(LINESIDE, "feedback", "add", *verdict, *place[2:4])
+    assert "only some of --ca, --cert and --key" in done.stderr
+
+
 def test_who_shows_none_gets_nowhere(plant):
     done = diagnose(plant)
     assert done.returncode == 1
