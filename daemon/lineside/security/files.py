@@ -38,7 +38,8 @@ def read_pem(path: Path) -> bytes:
         raw = path.read_bytes()
     except OSError as error:
         hint = (
-            "lineside certs init, then server NAME... makes it; the daemon's user has to be able to read it"
+            "lineside certs init, then server NAME... makes it where [security] certs_dir says; "
+            "the daemon's user has to be able to read it"
         )
         raise LinesideError("read certificates", f"{path}: {error.strerror}", hint) from error
     if len(raw) > MAX_PEM_BYTES or b"-----BEGIN" not in raw:

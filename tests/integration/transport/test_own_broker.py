@@ -3,9 +3,13 @@
 import json
 import signal
 import subprocess
+import time
 
 import pytest
-from tests.support.daemon import LINESIDE, Daemon, lineside
+from tests.support.daemon import LINESIDE, Daemon, free_port, lineside
+
+from lineside.security import authority
+from lineside.security.files import CertificateFiles
 
 REPORT = {"dev": {"id": "L1/CD-07"}, "alarm": {"code": "F012"}}
 
@@ -39,3 +43,39 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path):
     done = lineside("broker", "--directory", tmp_path / "file" / "broker")
     assert done.returncode == 1
     assert str(tmp_path / "file" / "broker") in done.stderr.decode()
+
+
+def test_it_listens_on_the_interface_with_certificates_of_elsewhere(tmp_path):
+    files = CertificateFiles(tmp_path / "credentials")
+    authority.create_authority(files)
+    authority.issue_server(files, ["127.0.0.1"])
+    certificate, key = authority.issue_client(files, "L1/CD-07")
+    port = free_port()
+    mqtt = {"broker": "external", "interface": "lo", "interface_port": port}
+    daemon = Daemon(tmp_path / "plant", tmp_path, mqtt=mqtt)
+    arguments = ["--config", daemon.config, "--directory", tmp_path / "plant" / "broker"]
+    done = lineside("broker", *arguments)
+    assert done.returncode == 1
+    assert b"server.pem" in done.stderr
+    assert b"[security] certs_dir" in done.stderr
+    publish = [
+        "mosquitto_pub",
+        "-h",
+        "127.0.0.1",
+        "-p",
+        str(port),
+        "--cafile",
+        files.ca,
+        "--cert",
+        certificate,
+    ]
+    publish += ["--key", key, "-q", "1", "-t", "lineside/v1/fault/L1/CD-07", "-m", "x"]
+    command = [LINESIDE, "broker", *arguments, "--certs", files.directory]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as broker:
+        end_s = time.monotonic() + 10
+        while (status := subprocess.run(publish, stderr=subprocess.DEVNULL, check=False).returncode) != 0:
+            assert broker.poll() is None
+            assert time.monotonic() < end_s
+            time.sleep(0.1)
+        broker.terminate()
+    assert status == 0

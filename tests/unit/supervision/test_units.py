@@ -31,6 +31,12 @@ def test_a_jetson_opens_little_more(tmp_path):
     assert exposure(unit) <= 1.6
 
 
+def test_the_lan_opens_little_more(tmp_path):
+    unit = tmp_path / "lineside-broker.service"
+    unit.write_text((UNITS / "lineside-broker.service").read_text() + (UNITS / "lan.conf").read_text())
+    assert exposure(unit) <= 1.2
+
+
 def test_systemd_has_nothing_to_say_about_them(tmp_path):
     """It exits with 0 after an unknown key, too: what counts is that it is silent."""
     program = Path(sys.executable).parent / "lineside"
@@ -40,6 +46,9 @@ def test_systemd_has_nothing_to_say_about_them(tmp_path):
     dropin = tmp_path / "lineside.service.d"
     dropin.mkdir()
     (dropin / "jetson.conf").write_text((UNITS / "jetson.conf").read_text())
+    dropin = tmp_path / "lineside-broker.service.d"
+    dropin.mkdir()
+    (dropin / "lan.conf").write_text((UNITS / "lan.conf").read_text().replace(PROGRAM, str(program)))
     units = [path for path in tmp_path.iterdir() if path.is_file()]
     assert len(units) >= 4
     done = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True, check=False)
