@@ -11,8 +11,7 @@ WIDTH = 96
 def few_at_a_time(monkeypatch):
     """As with a large base: a coarse look first, in several blocks."""
     monkeypatch.setattr(vector_index, "MAX_EXACT", 100)
-    monkeypatch.setattr(vector_index, "MIN_SHORTLIST", 120)
-    monkeypatch.setattr(vector_index, "COARSE_WIDTH", 32)
+    monkeypatch.setattr(vector_index, "MIN_SHORTLIST", 250)
     monkeypatch.setattr(vector_index, "BLOCK_ROWS", 37)
     monkeypatch.setattr(vector_index, "BLOCK_NUMBERS", 37 * WIDTH)
 
@@ -20,7 +19,7 @@ def few_at_a_time(monkeypatch):
 def made(count=1000, seed=5):
     """Vectors of texts: about one mean, and more apart in some directions than in others."""
     rng = np.random.default_rng(seed)
-    spread = 1 / (1 + np.arange(WIDTH))
+    spread = 1 / np.sqrt(1 + np.arange(WIDTH))
     floats = rng.normal(size=(count, WIDTH)) * spread @ np.linalg.qr(rng.normal(size=(WIDTH, WIDTH)))[0]
     floats = (floats + rng.normal(size=WIDTH)).astype(np.float32)
     floats /= np.linalg.norm(floats, axis=1, keepdims=True)
@@ -75,7 +74,7 @@ def test_other_facets_are_never_near(few_at_a_time):
 
 def test_the_coarse_look_is_small(few_at_a_time):
     index, _ = made()
-    assert (index.coarse.places.dtype, index.coarse.places.shape) == (np.int8, (1000, 32))
+    assert (index.coarse.sides.dtype, index.coarse.sides.shape) == (np.uint64, (12, 1000))
 
 
 def test_equal_vectors_are_no_trouble(few_at_a_time):

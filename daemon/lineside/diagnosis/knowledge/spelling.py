@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lineside.diagnosis.knowledge.bits import ones
 from lineside.diagnosis.knowledge.terms import query_terms, same_words, words
 
 MIN_LETTERS, MAX_LETTERS = 4, 40
@@ -27,7 +27,6 @@ NEAR_OTHER_BEGINNING = 0.85
 # Of shorter ones most words can be made.
 MIN_PART, MAX_PART, MIN_MEAN_PART = 2, 20, 3
 MAX_WRONG = 3
-_ONES = np.array([bin(byte).count("1") for byte in range(256)], np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +102,7 @@ class Spelling:
     def _possible(self, word: str) -> list[int]:
         """Places of known words, without those that have too few letters in common, whatever their order."""
         own = np.uint32(_mask(word))
-        lacking, other = _ones(own & ~self._letters), _ones(self._letters & ~own)
+        lacking, other = ones(own & ~self._letters), ones(self._letters & ~own)
         longer = self._lengths - len(word)
         near = (lacking <= MAX_WRONG) & (other <= MAX_WRONG) & (np.abs(longer) <= MAX_WRONG)
         short_form = (lacking == 0) & (longer > 0)
@@ -144,9 +143,3 @@ def longest_common(one: str, other: str) -> int:
 def _mask(word: str) -> int:
     """A bit for each letter that is in it."""
     return functools.reduce(lambda bits, sign: bits | 1 << (ord(sign) - ord("a") & 31), word, 0)
-
-
-def _ones(bits: NDArray[np.uint32]) -> NDArray[np.int64]:
-    """How many bits are set in each number."""
-    ones: NDArray[np.int64] = _ONES[bits.reshape(-1, 1).view(np.uint8)].sum(axis=1)
-    return ones
