@@ -11,7 +11,7 @@ WIDTH = 96
 def few_at_a_time(monkeypatch):
     """As with a large base: a coarse look first, in several blocks."""
     monkeypatch.setattr(vector_index, "MAX_EXACT", 100)
-    monkeypatch.setattr(vector_index, "MIN_SHORTLIST", 250)
+    monkeypatch.setattr(vector_index, "MIN_SHORTLIST", 400)
     monkeypatch.setattr(vector_index, "BLOCK_ROWS", 37)
     monkeypatch.setattr(vector_index, "BLOCK_NUMBERS", 37 * WIDTH)
 
@@ -19,7 +19,7 @@ def few_at_a_time(monkeypatch):
 def made(count=1000, seed=5):
     """Vectors of texts: about one mean, and more apart in some directions than in others."""
     rng = np.random.default_rng(seed)
-    spread = 1 / np.sqrt(1 + np.arange(WIDTH))
+    spread = (1 + np.arange(WIDTH)) ** -0.5
     floats = rng.normal(size=(count, WIDTH)) * spread @ np.linalg.qr(rng.normal(size=(WIDTH, WIDTH)))[0]
     floats = (floats + rng.normal(size=WIDTH)).astype(np.float32)
     floats /= np.linalg.norm(floats, axis=1, keepdims=True)

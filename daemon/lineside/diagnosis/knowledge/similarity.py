@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from lineside.diagnosis.knowledge.entry import Entry, Text
 from lineside.diagnosis.knowledge.spelling import Reading, longest_common
-from lineside.diagnosis.knowledge.terms import IDLE, has_cjk, signs, terms_in, words
+from lineside.diagnosis.knowledge.terms import IDLE, has_cjk, pairs_among, signs, terms_in, words
 
 # What the report says decides; what it leaves out of the title only ranks.
 COVER_WEIGHT = 0.75
@@ -46,6 +46,7 @@ class Probe:
     meant: Mapping[str, Mapping[str, float]]
     weights: tuple[float, ...]
     terms: Mapping[str, float]
+    pairs: tuple[str, ...]
     once: float
     cjk: bool
 
@@ -66,6 +67,7 @@ class Probe:
             reading.meant,
             weights,
             terms,
+            pairs_among(terms),
             rarity(1, entries),
             has_cjk(text),
         )
@@ -79,7 +81,7 @@ class Probe:
     def description(self, entry: Entry) -> Description:
         """How much of the text is in the entry, in whatever order: people describe, displays quote."""
         own = [part for text in entry.texts for part in (text.title, text.meaning, entry.unit, *text.causes)]
-        known = terms_in(own, self.terms)
+        known = terms_in(own, self.pairs)
         found = {term: 1.0 if term in known else self._meant_by(term, known) for term in self.terms}
         found = {term: fit for term, fit in found.items() if fit}
         weight = sum(self.terms[term] * fit for term, fit in found.items())

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 _CJK = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
 _WORD = re.compile(r"[^\W_\u3400-\u9fff\uf900-\ufaff]+")
@@ -108,16 +108,20 @@ def query_terms(text: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def terms_in(parts: Iterable[str], terms: Iterable[str]) -> set[str]:
-    """Words of the parts, and those terms that are a pair in one of them: as query_terms has them, sooner."""
+def pairs_among(terms: Iterable[str]) -> tuple[str, ...]:
+    """Those that are a pair of signs in a Chinese text."""
+    return tuple(term for term in terms if term[0] == "·" or (len(term) == 2 and _CJK.match(term)))
+
+
+def terms_in(parts: Iterable[str], pairs: Sequence[str]) -> set[str]:
+    """Words of the parts, and those pairs that are in one of them: as query_terms has them, sooner."""
     found: set[str] = set()
     chinese = []
     for part in parts:
         found.update(words(part))
-        if has_cjk(part):
+        if pairs and has_cjk(part):
             chinese.append(signs(part))
-    pairs = (term for term in terms if term[0] == "·" or (len(term) == 2 and _CJK.match(term)))
-    found.update(term for term in pairs if any(term.removeprefix("·") in text for text in chinese))
+    found.update(pair for pair in pairs if any(pair.removeprefix("·") in text for text in chinese))
     return found
 
 
