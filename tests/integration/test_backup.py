@@ -6,7 +6,9 @@ import subprocess
 import pytest
 from tests.support.daemon import Daemon, lineside
 
-WATCHED, LATER = 10, 80
+from lineside.cli import main
+
+WATCHED, LATER = 10, 40
 DEVICE, OTHER = "L1/CD-07", "L1/CD-08"
 
 
@@ -55,7 +57,13 @@ def command(*arguments):
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
-def test_under_load_and_onto_another_directory(daemons, tmp_path):
+def refusal(capsys, *arguments):
+    """Why the command does not; within this process, for it starts no other."""
+    assert main(list(map(str, arguments))) == 1
+    return capsys.readouterr().err
+
+
+def test_under_load_and_onto_another_directory(daemons, tmp_path, capsys):
     one, two = daemons
     archive = tmp_path / "backup"
     before = answered(one, range(WATCHED))
@@ -70,14 +78,10 @@ def test_under_load_and_onto_another_directory(daemons, tmp_path):
     assert code == 0, said
     assert {"journal.db", "knowledge.db"} <= {file["name"] for file in json.loads(shown)["manifest"]["files"]}
 
-    code, _, said = command("restore", archive, "--config", one.config)
-    assert code == 1
-    assert "another daemon is running" in said
+    assert "another daemon is running" in refusal(capsys, "restore", archive, "--config", one.config)
     one_knowledge = one.status().knowledge_version
     one.stop()
-    code, _, said = command("restore", archive, "--config", two.config)
-    assert code == 1
-    assert "--keep-configuration" in said
+    assert "--keep-configuration" in refusal(capsys, "restore", archive, "--config", two.config)
     code, shown, said = command("restore", archive, "--keep-configuration", "--config", two.config)
     assert code == 0, said
     assert "have to be there already" in shown

@@ -10,9 +10,10 @@ from tests.support.daemon import Daemon, lineside
 SECRET, PAYLOAD, TEXT = "correct-horse-battery", "spindle howls at dawn", "Clean or replace the fan filter"
 
 
-@pytest.fixture
-def daemon(tmp_path):
-    """By rules, at log level debug, with everything planted that may not come out."""
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory):
+    """By rules, at log level debug, with everything planted that may not come out, until a test stops it."""
+    tmp_path = tmp_path_factory.mktemp("support")
     daemon = Daemon(tmp_path, tmp_path / "none", diagnosis={"mode": "rules"})
     daemon.import_demo()
     daemon.start()
@@ -55,16 +56,16 @@ def test_what_helps_is_in_it_and_nothing_else(daemon):
     assert "ready" in files["log.txt"], "the rest of the log is readable"
     assert files["units.txt"]
     assert {one["name"] for one in json.loads(files["doctor.json"])["findings"]} > {"journal.file"}
-    assert os.uname().nodename in bundle(daemon, "--with-hosts")["log.txt"]
 
 
 def test_what_is_broken_is_said_and_the_rest_is_there(daemon):
     daemon.stop()
     daemon.config.write_text("[mqtt]\nprt = 1\n")
-    files = bundle(daemon)
+    files = bundle(daemon, "--with-hosts")
     assert "prt" in json.loads(files["configuration.json"])["failed"]
     assert "is the daemon running" in json.loads(files["status.json"])["failed"]
     assert json.loads(files["versions.json"])["lineside"]
+    assert f"the broker said (secret) at {os.uname().nodename}" in files["log.txt"]
 
 
 def test_a_machine_that_has_nothing_yet_is_left_as_it_was(tmp_path):

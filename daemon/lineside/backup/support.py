@@ -17,7 +17,7 @@ from lineside.backup import facts
 from lineside.backup.archive import written_whole
 from lineside.backup.parts import Place, place
 from lineside.backup.redact import Redactor, secrets_of
-from lineside.config import Config
+from lineside.config import SYSTEM_CONFIG, Config
 from lineside.errors import LinesideError
 
 # The status of the daemon, as a value for JSON; raises LinesideError where none runs.
@@ -28,7 +28,7 @@ def support_bundle(
     config_path: Path | None, target: Path, ask_status: AskStatus, *, log: Path | None, show_hosts: bool
 ) -> list[str]:
     """Write it; what is in it. A part that cannot be had says why, and so does a broken configuration."""
-    trouble, here = "", Place(Config(), Path("/etc/lineside/lineside.toml"))
+    trouble, here = "", Place(Config(), (config_path or SYSTEM_CONFIG).absolute())
     try:
         here = place(config_path)
     except LinesideError as error:

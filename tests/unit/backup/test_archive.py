@@ -18,9 +18,10 @@ MANIFEST = {"format": FORMAT, "version": "0", "created_at": "", "machine": "", "
 HUGE = 1 << 41
 
 
-@pytest.fixture
-def here(tmp_path):
-    return installation(tmp_path / "here")
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    """One for all: whatever is refused leaves it as it was."""
+    return installation(tmp_path_factory.mktemp("archive") / "here")
 
 
 def refused(here, path, match):

@@ -1,6 +1,7 @@
 """Whole or not at all: what is put back, what is kept, what is refused, and what a crash leaves."""
 
 import os
+import shutil
 import signal
 import sys
 
@@ -111,12 +112,15 @@ def killed_at(step, here, backup):
 
 
 def test_killed_anywhere_it_is_done_wholly_or_not_at_all(tmp_path, backup):
+    here = installation(tmp_path / "here", answers=1)
+    before = contents(here)
+    shutil.copytree(tmp_path / "here", tmp_path / "untouched")
     outcomes, step = [], 0
     killed = True
     while killed:
         step += 1
-        here = installation(tmp_path / f"here{step}", answers=1)
-        before = contents(here)
+        shutil.rmtree(tmp_path / "here")
+        shutil.copytree(tmp_path / "untouched", tmp_path / "here")
         killed = killed_at(step, here, backup)
         finish_begun(here)  # as the daemon does at its start
         now = contents(here)
