@@ -4,8 +4,10 @@ import json
 import shutil
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from tests.support import boards
 from tests.support.bundles import SMOLLM2, recipe_bundle
 from tests.support.daemon import DEMO
 from tests.support.machine import Machine, base_root, wheelhouse
@@ -40,6 +42,15 @@ SECURED_MQTT = """[mqtt]
 port = 1884
 user = "lineside"
 password_file = "/run/credentials/lineside.service/mqtt-password"
+"""
+ASK_HELPER = """\
+import sys
+from lineside.power.helper_client import ask
+for hz in map(int, sys.argv[1:]):
+    try:
+        print(ask("/run/lineside/power.sock", {"set": "gpu_max_freq", "value": hz}))
+    except OSError as error:
+        print(error)
 """
 DROPIN = """\
 [Service]
@@ -211,6 +222,63 @@ def test_a_password_comes_as_a_credential(machine):
     assert "1884" in json.loads(machine.do("lineside", "status"))["broker_address"]
     anonymous = machine.run("mosquitto_pub", "-h", "127.0.0.1", "-p", "1884", "-t", "x", "-m", "x")
     assert "not authorised" in anonymous.stderr, "it asks for the password"
+
+
+def test_a_stop_lets_what_runs_end(machine):
+    machine.do("touch", "/run/hang")
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(ask, machine, "in flight")
+        wait(lambda: json.loads(machine.do("lineside", "status"))["engine"]["running"] == 1)
+        machine.do("systemctl", "stop", "--no-block", "lineside.service")
+        wait(lambda: machine.show("lineside.service", "StatusText") == "draining")
+        assert not asked.done()
+        machine.do("rm", "/run/hang")
+        assert asked.result(60)["status"] == "ok"
+    wait(lambda: machine.show("lineside.service", "ActiveState") == "inactive")
+    assert machine.show("lineside.service", "Result") == "success"
+
+
+def cap_hz(machine):
+    return int((machine.root / "opt/board/sys/class/devfreq/17000000.gpu/max_freq").read_text())
+
+
+def ask_helper(machine, user, *clocks_hz):
+    """What the helper says to a user who asks for clocks."""
+    command = ["/opt/lineside/bin/python", "-c", ASK_HELPER, *map(str, clocks_hz)]
+    return machine.run("setpriv", f"--reuid={user}", "--clear-groups", *command).stdout
+
+
+def test_the_clock_is_set_by_the_helper_for_the_daemon_alone(machine):
+    boards.orin_nano(machine.root / "opt/board")
+    config = machine.root / "etc/lineside/lineside.toml"
+    config.write_text(config.read_text() + '\n[power]\nroot = "/opt/board"\nlimit_w = 5.0\n')
+    dropin = machine.root / "etc/systemd/system/lineside-power.service.d"
+    dropin.mkdir()
+    (dropin / "test.conf").write_text("[Service]\nReadWritePaths=/opt/board/sys\n")
+    machine.do("systemctl", "daemon-reload")
+    machine.do("systemctl", "stop", "lineside-power.service")
+    machine.do("systemctl", "start", "lineside.service")
+    wait(lambda: cap_hz(machine) == boards.NANO_HZ[0])
+    assert machine.show("lineside-power.service", "ActiveState") == "active", "its socket has started it"
+    taken, refused = ask_helper(machine, "lineside", boards.NANO_HZ[1], 408_000_001).splitlines()
+    assert taken == "gpu_max_freq is 408000000"
+    assert "408000001 Hz is not in 17000000.gpu's table" in refused
+    assert "Permission denied" in ask_helper(machine, "nobody", boards.NANO_HZ[0])
+    machine.do("chmod", "666", "/run/lineside/power.sock")
+    assert "may not ask" in ask_helper(machine, "nobody", boards.NANO_HZ[0])
+    assert cap_hz(machine) == boards.NANO_HZ[1]
+    machine.do("systemctl", "stop", "lineside.service")
+    assert cap_hz(machine) == boards.NANO_HZ[-1]
+
+
+def test_without_the_helper_pacing_alone_holds_the_limit(machine):
+    machine.do("systemctl", "stop", "lineside-power.socket", "lineside-power.service")
+    machine.do("systemctl", "start", "--job-mode=ignore-dependencies", "lineside.service")
+    power = json.loads(machine.do("lineside", "status"))["power"]
+    assert "pacing alone holds the limit" in power["detail"]
+    assert power["duty"] < 1
+    assert cap_hz(machine) == boards.NANO_HZ[-1]
+    assert machine.show("lineside-power.service", "ActiveState") == "inactive"
 
 
 def test_an_older_release_is_refused_and_an_uninstall_keeps_the_data(machine):
