@@ -60,8 +60,13 @@ def test_what_helps_is_in_it_and_nothing_else(daemon):
 
 def test_what_is_broken_is_said_and_the_rest_is_there(daemon):
     daemon.stop()
-    daemon.config.write_text("[mqtt]\nprt = 1\n")
+    elsewhere = daemon.directory / "password"
+    elsewhere.write_text("another-secret")
+    daemon.config.write_text(f"[mqtt]\nuser = 'press-user'\nprt = 1\npassword_file = \"{elsewhere}\"\n")
+    with daemon.log.open("a") as log:
+        log.write("press-user may not come in with another-secret\n")
     files = bundle(daemon, "--with-hosts")
+    assert "(secret) may not come in with (secret)" in files["log.txt"]
     assert "prt" in json.loads(files["configuration.json"])["failed"]
     assert "is the daemon running" in json.loads(files["status.json"])["failed"]
     assert json.loads(files["versions.json"])["lineside"]

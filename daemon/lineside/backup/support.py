@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import tarfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,22 +18,24 @@ from lineside.backup import facts
 from lineside.backup.archive import written_whole
 from lineside.backup.parts import Place, place
 from lineside.backup.redact import Redactor, secrets_of
-from lineside.config import SYSTEM_CONFIG, Config
+from lineside.config import SYSTEM_CONFIG, Config, MqttConfig
 from lineside.errors import LinesideError
 
 # The status of the daemon, as a value for JSON; raises LinesideError where none runs.
 AskStatus = Callable[[Config], Any]
+_TO_HIDE = re.compile(r"""^\s*(host|user|password_file|key_file)\s*=\s*["']([^"'\n]+)""", re.MULTILINE)
 
 
 def support_bundle(
     config_path: Path | None, target: Path, ask_status: AskStatus, *, log: Path | None, show_hosts: bool
 ) -> list[str]:
     """Write it; what is in it. A part that cannot be had says why, and so does a broken configuration."""
-    trouble, here = "", Place(Config(), (config_path or SYSTEM_CONFIG).absolute())
+    trouble = ""
     try:
         here = place(config_path)
     except LinesideError as error:
-        trouble = str(error)
+        trouble, path = str(error), (config_path or SYSTEM_CONFIG).absolute()
+        here = Place(Config(mqtt=_to_hide(path)), path)
     redactor = _redactor(here, show_hosts=show_hosts)
     contents = _contents(here, trouble, ask_status, redactor, log)
     contents["doctor.json"] = facts.collected(lambda: facts.doctor(config_path))
@@ -66,6 +69,16 @@ def _contents(
         "log.txt": lambda: facts.log(log),
     }
     return {"configuration.json": settings} | {name: facts.collected(part) for name, part in parts.items()}
+
+
+def _to_hide(broken: Path) -> MqttConfig:
+    """What a configuration that cannot be used says of the broker and is not to be shown."""
+    try:
+        text = broken.read_text("utf-8", "replace")
+    except OSError:
+        return MqttConfig()
+    section = text.partition("[mqtt]")[2].partition("\n[")[0]
+    return MqttConfig(**dict(_TO_HIDE.findall(section)))
 
 
 def _redactor(here: Place, *, show_hosts: bool) -> Redactor:
