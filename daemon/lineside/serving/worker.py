@@ -98,9 +98,10 @@ class Worker:
                 self._after_step()
         except Exception as error:
             log.exception("the engine thread ends")
+            # First of all, so that who hears of the end and asks again is refused, not left waiting.
+            self._on_failure(error)
             self._end_all(Reason.INTERNAL, "the engine thread failed")
             self._after_step()
-            self._on_failure(error)
 
     def _take_commands(self) -> bool:
         """Apply what was sent; wait while nothing runs, or until the next step may begin. False to stop."""

@@ -301,7 +301,14 @@ async def test_a_stop_string_in_what_is_forced_first_ends_at_once(bundle):
     assert engine.batches == []
 
 
-async def test_a_bug_in_the_thread_ends_every_request_and_is_reported(bundle):
+async def test_a_bug_in_the_thread_ends_every_request_and_is_reported(bundle, monkeypatch):
+    failed = GenerationService._worker_failed
+
+    def slowly(service, error):
+        time.sleep(0.1)  # whoever asks again at once is refused all the same
+        failed(service, error)
+
+    monkeypatch.setattr(GenerationService, "_worker_failed", slowly)
     engine = engine_of(bundle, choose=lambda _: 1 // 0)
     failures = []
     async with running(bundle, engine, failures=failures) as service:
