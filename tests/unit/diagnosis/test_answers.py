@@ -68,7 +68,7 @@ def test_a_synced_clock_says_so():
 
 def test_the_published_schemas_are_of_report_and_diagnosis():
     schemas = json_schemas()
-    assert set(schemas) == {"report", "diagnosis", "feedback", "receipt"}
+    assert set(schemas) == {"report", "diagnosis", "brief", "feedback", "receipt"}
     for name, kind in (("report", Report), ("diagnosis", Diagnosis)):
         assert schemas[name]["$schema"].endswith("2020-12/schema")
         definition = schemas[name]["$defs"][kind.__name__]
