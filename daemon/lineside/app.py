@@ -130,7 +130,9 @@ class App:
         self._vectors = await self._load_vectors()
         diagnoser = self._make_diagnoser()
         self._desk = self._make_desk(diagnoser)
-        self._link = None if mqtt is None else MqttLink(mqtt, self._desk, self._status, self._gateways)
+        self._link = None
+        if mqtt is not None:
+            self._link = MqttLink(mqtt, self._desk, self._status, self._gateways, self._power_desk)
         self._status.sources = self._sources()
         self._grpc = await self._start_grpc(diagnoser)
 

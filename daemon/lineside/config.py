@@ -67,6 +67,8 @@ class MqttConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `mappings`: files, relative to the configuration's directory. `forms`: how answers are published, too.
     `interface`: where the managed broker listens with TLS beside loopback, by its name or address.
+
+    `power`: whoever can publish on lineside/v1/power/set/<client_id> is an operator.
     """
 
     broker: Literal["managed", "external", "off"] = "managed"
@@ -90,6 +92,15 @@ class MqttConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reply_topics: tuple[str, ...] = ("lineside/reply/#", "response/#")
     managed_dir: str = ""
     mosquitto: str = ""
+    power: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuses what would make everybody an operator."""
+        if self.power and self.broker == "managed":
+            raise ValueError(
+                'power = true needs broker = "external", whose access list says who may publish on '
+                "lineside/v1/power/set: on the managed broker every user of this machine may"
+            )
 
 
 class PlantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -175,7 +186,7 @@ Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 
 
 class SecurityConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[security]. `operators`: names of client certificates, and users of the broker.
+    """[security]. `operators`: names of client certificates.
 
     `certs_dir` empty: `certs` in the state directory.
     """

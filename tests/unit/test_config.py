@@ -30,6 +30,7 @@ def test_values_are_read(tmp_path):
         ("[grpc]\nport = '50051'", r"\$.grpc.port"),
         ("[engine]\nslots = 0", r"\$.engine.slots"),
         ("[mqtt]\nbroker = 'both'", r"\$.mqtt.broker"),
+        ("[mqtt]\npower = true", "access list .* managed broker every user"),
         ("[plant]\nlocale = 'xx'", r"\$.plant.locale"),
         ("[diagnosis]\nmode = 'guess'", r"\$.diagnosis.mode"),
         ("[power]\nlimit_w = -1", r"\$.power.limit_w"),

@@ -12,7 +12,7 @@ OPERATOR = "operator"
 
 
 class Roles:
-    """Makes principals. `operators`: names of certificates, and users of the broker."""
+    """Makes principals. `operators`: names of certificates."""
 
     def __init__(self, operators: Iterable[str] = ()) -> None:
         self._operators = frozenset(operators)
@@ -25,6 +25,11 @@ class Roles:
         """Whoever has proved `name`, which is not empty."""
         roles = {CLIENT, OPERATOR} if name in self._operators else {CLIENT}
         return Principal(f"{transport}:{name}", transport, frozenset(roles))
+
+
+def operator_by_access_list(transport: str, topic: str) -> Principal:
+    """Whoever could publish on a topic that the broker's access list keeps for operators."""
+    return Principal(f"{transport}:{topic}", transport, frozenset({CLIENT, OPERATOR}))
 
 
 def require_operator(principal: Principal) -> None:

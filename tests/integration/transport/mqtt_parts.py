@@ -23,7 +23,7 @@ from paho.mqtt.properties import Properties
 from tests.integration.transport.transport_parts import CountingAdmin
 
 from lineside.config import MqttConfig
-from lineside.ports import IncomingReport, OutgoingAnswer
+from lineside.ports import IncomingReport, OutgoingAnswer, PowerSetter
 from lineside.transport.mqtt.link import MqttLink
 from lineside.transport.mqtt.probe import answers_mqtt
 
@@ -113,8 +113,10 @@ class EchoInbox:
 class Device:
     """A client of the broker, of either protocol, that waits for messages."""
 
-    def __init__(self, port: int, client_id: str = "", protocol: int = MQTTv5) -> None:
+    def __init__(self, port: int, client_id: str = "", protocol: int = MQTTv5, user: str = "") -> None:
         self._client = Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=protocol)
+        if user:
+            self._client.username_pw_set(user, user)
         self._messages: list[MQTTMessage] = []
         self._changed = threading.Condition()
         self._subscribed = threading.Event()
@@ -247,10 +249,13 @@ class Linked:
 
 @asynccontextmanager
 async def linked(
-    config: MqttConfig, inbox: EchoInbox | None = None, wait: bool = True
+    config: MqttConfig,
+    inbox: EchoInbox | None = None,
+    wait: bool = True,
+    power: PowerSetter | None = None,
 ) -> AsyncIterator[Linked]:
     inbox, admin = inbox or EchoInbox(), CountingAdmin()
-    link = MqttLink(config, inbox, admin)
+    link = MqttLink(config, inbox, admin, power=power)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(link.run)
         try:
@@ -272,6 +277,22 @@ async def until(condition: Callable[[], bool], seconds: float = 8) -> None:
 
 async def until_connected(link: MqttLink, seconds: float = 8) -> None:
     await until(lambda: link.connected, seconds)
+
+
+def cut(link: MqttLink) -> None:
+    """Break the connection as a cable does."""
+    connection = link._connection
+    assert connection is not None
+    sock = connection._client.socket()
+    assert sock is not None
+    sock.shutdown(socket.SHUT_RDWR)
+
+
+async def reconnected(linked_: Linked) -> None:
+    """Cut, and wait for the next connection."""
+    before = linked_.link._connection
+    cut(linked_.link)
+    await until(lambda: linked_.link._connection is not before and linked_.link.connected)
 
 
 def config(port: int, **changed: Any) -> MqttConfig:

@@ -21,13 +21,13 @@ from paho.mqtt.client import MQTTv311
 from tests.integration.transport.mqtt_parts import (
     Broker,
     EchoInbox,
-    Linked,
     broker,
     config,
     device,
     free_port,
     in_thread,
     linked,
+    reconnected,
     status_of,
     until,
     until_connected,
@@ -50,22 +50,6 @@ DIAGNOSES = "lineside/v1/diagnosis/#"
 async def plain(tmp_path: Path) -> AsyncIterator[Broker]:
     async with broker(tmp_path) as running:
         yield running
-
-
-def cut(link: MqttLink) -> None:
-    """Break the connection as a cable does."""
-    connection = link._connection
-    assert connection is not None
-    sock = connection._client.socket()
-    assert sock is not None
-    sock.shutdown(socket.SHUT_RDWR)
-
-
-async def reconnected(linked_: Linked) -> None:
-    """Cut, and wait for the next connection."""
-    before = linked_.link._connection
-    cut(linked_.link)
-    await until(lambda: linked_.link._connection is not before and linked_.link.connected)
 
 
 async def test_an_answer_carries_what_the_request_asked_for(plain: Broker):

@@ -84,6 +84,7 @@ def test_answers_go_only_where_the_configuration_allows(topic: str, allowed: boo
         "lineside/v1/status/lineside",
         "lineside/v1/diagnosis/x",
         "lineside/v1/brief/x",
+        "lineside/v1/power/set/a",
         "$SYS/x",
     ],
 )

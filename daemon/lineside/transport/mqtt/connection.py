@@ -185,8 +185,7 @@ class Connection:
     ) -> None:
         for topic_filter, reason in zip(self._filters[1:], reasons[1:], strict=False):
             if reason.is_failure:
-                what = "feedback" if topic_filter == FEEDBACK_FILTER else "reports of a gateway"
-                logger.warning("no %s: the broker refuses %s: %s", what, topic_filter, explain(reason))
+                logger.warning("the broker refuses to let us hear %s: %s", topic_filter, explain(reason))
         if reasons[0].is_failure:
             self._end = f"the broker refuses the subscription to {FAULT_FILTER}: {explain(reasons[0])}"
             client.disconnect()

@@ -101,6 +101,18 @@ class Intake:
             self._admin.count("mqtt_feedback" if incoming.verb == "feedback" else "mqtt_reports")
             self._inbox.accept(incoming, acknowledge)
 
+    def reply_topic(self, wish: str, default: str) -> str:
+        """Where an answer goes: as wished, where answers may go there."""
+        if wish == default:
+            return default
+        if wish and may_reply_to(wish, self._reply_filters, self._gateways.filters):
+            return wish
+        if wish:
+            self._admin.count("mqtt_reply_topics_refused")
+            hint = "add a filter to [mqtt] reply_topics if answers may go there"
+            logger.warning("refused a reply topic", extra={"topic": wish[:256], "hint": hint})
+        return default
+
     def _take_mapped(self, message: MQTTMessage, acknowledge: Callable[[], None]) -> None:
         """A gateway's message: as many reports as it holds, acknowledged once all of them are stored."""
         reports = self._gateways.read(message.topic, bytes(message.payload))
@@ -127,7 +139,7 @@ class Intake:
         wish = getattr(message.properties, "ResponseTopic", "") or text(envelope.reply_to, MAX_REPORT_BYTES)
         request_id = text(envelope.request_id, MAX_ID_CHARACTERS) or text(envelope.id, MAX_ID_CHARACTERS)
         report = Mapped(decode_device(levels), payload, request_id)
-        return self._incoming(message, report, self._reply_topic(wish, default_reply(message.topic)))
+        return self._incoming(message, report, self.reply_topic(wish, default_reply(message.topic)))
 
     def _incoming(self, message: MQTTMessage, report: Mapped, reply_topic: str) -> IncomingReport:
         properties = message.properties
@@ -147,19 +159,8 @@ class Intake:
 
     def _mapped(self, message: MQTTMessage, report: Mapped) -> IncomingReport:
         wish = getattr(message.properties, "ResponseTopic", "") or report.reply_to
-        reply_topic = self._reply_topic(wish, diagnosis_topic(report.device))
+        reply_topic = self.reply_topic(wish, diagnosis_topic(report.device))
         return self._incoming(message, report, reply_topic)
-
-    def _reply_topic(self, wish: str, default: str) -> str:
-        if wish == default:
-            return default
-        if wish and may_reply_to(wish, self._reply_filters, self._gateways.filters):
-            return wish
-        if wish:
-            self._admin.count("mqtt_reply_topics_refused")
-            hint = "add a filter to [mqtt] reply_topics if answers may go there"
-            logger.warning("refused a reply topic", extra={"topic": wish[:256], "hint": hint})
-        return default
 
 
 def read_envelope(payload: bytes) -> Envelope:

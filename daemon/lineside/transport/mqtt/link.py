@@ -1,18 +1,20 @@
-"""The daemon's link to the broker: one connection after another, for ever. Knows nothing of paho."""
+"""The daemon's link to the broker: one connection after another, for ever. Knows nothing of what is said."""
 
 from __future__ import annotations
 
 import logging
 
 import anyio
+from paho.mqtt.client import MQTTMessage
 
 from lineside.config import MqttConfig
 from lineside.errors import LinesideError
 from lineside.gateways.gateways import Gateways
-from lineside.ports import Admin, Inbox
+from lineside.ports import Admin, Inbox, PowerSetter
 from lineside.transport.mqtt.backoff import Backoff
-from lineside.transport.mqtt.connection import Connection
+from lineside.transport.mqtt.connection import Acknowledge, Connection
 from lineside.transport.mqtt.intake import Intake
+from lineside.transport.mqtt.power import PowerTopic
 from lineside.transport.mqtt.publisher import Publisher
 from lineside.transport.mqtt.session import make_client
 from lineside.transport.mqtt.topics import check_filters
@@ -27,14 +29,22 @@ class MqttLink:
     """Reports in, answers out, status beside them. Lives on when the broker does not."""
 
     def __init__(
-        self, config: MqttConfig, inbox: Inbox, admin: Admin, gateways: Gateways | None = None
+        self,
+        config: MqttConfig,
+        inbox: Inbox,
+        admin: Admin,
+        gateways: Gateways | None = None,
+        power: PowerSetter | None = None,
     ) -> None:
         self._config = config
         self._admin = admin
         self._version = admin.status().version
         gateways = gateways or Gateways()
-        self._filters = gateways.filters
         self._intake = Intake(inbox, admin, check_filters(config.reply_topics), gateways, config.forms)
+        self._power = None
+        if config.power and power is not None:
+            self._power = PowerTopic(config.client_id, power, admin, self._intake.reply_topic)
+        self._filters = (*gateways.filters, *((self._power.topic,) if self._power else ()))
         self._publisher = Publisher(inbox, admin)
         self._connection: Connection | None = None
         self._publishing = anyio.CancelScope()
@@ -82,7 +92,7 @@ class MqttLink:
     async def _connect_once(self) -> str:
         """One connection, whole; returns why it ended."""
         try:
-            connection = Connection(self._config, self._version, self._intake.take, self._filters)
+            connection = Connection(self._config, self._version, self._take, self._filters)
         except LinesideError as error:
             return str(error)
         self._connection = connection
@@ -96,4 +106,13 @@ class MqttLink:
 
     async def _publish(self, connection: Connection) -> None:
         with self._publishing:
-            await self._publisher.run(connection)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._publisher.run, connection)
+                if self._power is not None:
+                    tasks.start_soon(self._power.run, connection)
+
+    def _take(self, message: MQTTMessage, acknowledge: Acknowledge) -> None:
+        if self._power is not None and message.topic == self._power.topic:
+            self._power.take(message, acknowledge)
+        else:
+            self._intake.take(message, acknowledge)

@@ -28,7 +28,7 @@ HINTS = {
     0x84: "the daemon needs a broker that speaks MQTT 5",
     0x85: "set [mqtt] client_id to what the broker takes",
     0x86: "set [mqtt] user and password_file to what the broker knows",
-    0x87: "set [mqtt] user and password_file, and let that user read fault and feedback, write the rest",
+    0x87: "set [mqtt] user and password_file; that user reads fault, feedback, power/set and writes the rest",
     0x8C: "set [mqtt] user and password_file to what the broker knows",
     0x8E: "another client has the same [mqtt] client_id",
 }

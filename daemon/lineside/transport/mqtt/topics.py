@@ -19,6 +19,7 @@ STATUS = f"{ROOT}/status"
 HEALTH = f"{ROOT}/health"
 FEEDBACK = f"{ROOT}/feedback"
 RECEIPT = f"{ROOT}/receipt"
+POWER = f"{ROOT}/power"
 COPIES = {"brief": f"{ROOT}/brief", "text": f"{ROOT}/text"}
 FAULT_FILTER = f"{FAULT}/#"
 FEEDBACK_FILTER = f"{FEEDBACK}/#"
@@ -95,6 +96,21 @@ def status_topic(client_id: str) -> str:
 def health_topic(client_id: str) -> str:
     """Where `lineside doctor` leaves what it found."""
     return f"{HEALTH}/{encode_device(client_id)}"
+
+
+def power_topic(client_id: str) -> str:
+    """Where this daemon tells which power setting holds."""
+    return f"{POWER}/{encode_device(client_id)}"
+
+
+def power_set_topic(client_id: str) -> str:
+    """Where operators set it."""
+    return f"{POWER}/set/{encode_device(client_id)}"
+
+
+def power_receipt_topic(client_id: str) -> str:
+    """Where their receipts go that were asked for nowhere else."""
+    return f"{RECEIPT}/power/{encode_device(client_id)}"
 
 
 def check_filters(filters: Iterable[str]) -> tuple[str, ...]:
