@@ -70,6 +70,7 @@ def outcome_of(
         citations_right=sum(source in _sources(entries, wanted) for source in cited),
         citations_outside=sum(source not in by_citation for source in cited),
         statements=statements(diagnosis),
+        # Cases are asked one by one, of pipelines without devices and history: nothing else was known.
         unsupported=len(unsupported(diagnosis, entries, case.report)),
         conf=diagnosis.conf,
         score=next((one.score for one in found.candidates if cited and one.entry.citation == cited[0]), 0.0),
