@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lineside.diagnosis.knowledge import firmware
@@ -28,7 +27,9 @@ class Scope:
         return list(self.preference)
 
 
-def scope_of(facets: Sequence[Facet], vendor: str, model: str, unit: str, fw: str = "") -> Scope:
+# Devices are the same from report to report; a version has its facets.
+@functools.lru_cache(maxsize=64)
+def scope_of(facets: tuple[Facet, ...], vendor: str, model: str, unit: str, fw: str = "") -> Scope:
     """Drop other vendors' entries, and those of other firmware.
 
     And other models' and units', where the model or unit is known here.

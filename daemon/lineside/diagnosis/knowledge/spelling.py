@@ -129,15 +129,23 @@ def _is_opposite(one: str, other: str) -> bool:
 
 def longest_common(one: str, other: str) -> int:
     """Length of the longest common subsequence, by bit-parallel rows (Hyyrö 2004): a step a character."""
-    masks: dict[str, int] = {}
-    for position, sign in enumerate(one):
-        masks[sign] = masks.get(sign, 0) | 1 << position
+    masks = _places(one)
     full = (1 << len(one)) - 1
     row = full
     for sign in other:
         hit = row & masks.get(sign, 0)
         row = ((row + hit) | (row - hit)) & full
     return len(one) - bin(row).count("1")
+
+
+# One text is compared with many.
+@functools.lru_cache(maxsize=64)
+def _places(text: str) -> dict[str, int]:
+    """For each sign, a bit where it stands."""
+    places: dict[str, int] = {}
+    for position, sign in enumerate(text):
+        places[sign] = places.get(sign, 0) | 1 << position
+    return places
 
 
 def _mask(word: str) -> int:
