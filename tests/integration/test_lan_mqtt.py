@@ -79,7 +79,7 @@ def test_it_is_no_other_device(plant):
         f"fault/{ONE}/x",
         "fault/L1",
         f"diagnosis/{ONE}",
-        "power/x",
+        "power/set/x",
     ]
     for topic in topics:
         assert "Not authorized" in plant.publish(ONE, f"lineside/v1/{topic}"), topic
@@ -120,7 +120,10 @@ def test_an_operator_reads_the_status_and_has_the_power_topics(plant):
     reading = ("-t", "lineside/v1/status/#", "-C", "1", "-W", "2")
     assert json.loads(plant.client("sub", "anna", *reading).stdout)["status"] == "online"
     assert plant.client("sub", ONE, *reading).stdout == ""
-    assert plant.publish("anna", "lineside/v1/power/x") == ""
+    assert plant.publish("anna", "lineside/v1/power/set/x") == ""
+    assert "Not authorized" in plant.publish("anna", "lineside/v1/power/x"), (
+        "the state is the daemon's to tell"
+    )
     assert "Not authorized" in plant.publish("anna", f"lineside/v1/fault/{ONE}")
 
 

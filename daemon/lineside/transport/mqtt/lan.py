@@ -16,7 +16,7 @@ from lineside.config import Config
 from lineside.errors import LinesideError
 from lineside.security.files import CertificateFiles, read_pem, write_private
 from lineside.security.pair import check_life, check_pair
-from lineside.transport.mqtt.topics import DIAGNOSIS, FAULT, FEEDBACK, HEALTH, RECEIPT, ROOT, STATUS
+from lineside.transport.mqtt.topics import DIAGNOSIS, FAULT, FEEDBACK, HEALTH, POWER, RECEIPT, ROOT, STATUS
 
 OPERATION = "open the broker to the network"
 FOLDER = "lan"
@@ -34,7 +34,9 @@ pattern read {RECEIPT}/%u
 """
 OPERATOR_ACCESS = f"""
 user {{name}}
-topic readwrite {ROOT}/power/#
+topic write {POWER}/set/#
+topic read {POWER}/#
+topic read {RECEIPT}/power/#
 topic read {HEALTH}/#
 topic read {STATUS}/#
 """
