@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import itertools
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ from lineside.journal import Journal
 from lineside.ports import Call, Diagnoser, DiagnosisEvent, GenerateJob, Generator
 from lineside.serving.request import EndEvent, Event, FinishReason, TokenEvent
 
-_Finished = tuple[str, tuple[int, ...], EndEvent]
+_Finished = tuple[tuple[TokenEvent, ...], EndEvent]
 
 
 @dataclass(slots=True)
@@ -63,7 +64,7 @@ class Once:
 
 
 class OnceGenerator:
-    """A Generator that replays finished generations as one token event and their end."""
+    """A Generator that replays finished generations: thought and answer whole, and their end."""
 
     def __init__(self, inner: Generator, once: Once) -> None:
         self._inner = inner
@@ -76,20 +77,20 @@ class OnceGenerator:
                 async for event in events:
                     yield event
             return
-        request = msgspec.json.encode((job.prompt, job.messages, job.sampling, job.json_schema))
-        async with self._once.turn("generate", job.call, request) as turn:
+        async with self._once.turn("generate", job.call, _asked(job)) as turn:
             if turn.stored is not None:
-                text, tokens, end = msgspec.json.decode(turn.stored, type=_Finished)
-                yield TokenEvent(text, tokens)
+                pieces, end = msgspec.json.decode(turn.stored, type=_Finished)
+                for piece in pieces:
+                    yield piece
                 yield end
                 return
-            pieces: list[TokenEvent] = []
+            written: list[TokenEvent] = []
             async with Closing(self._inner.generate(job)) as events:
                 async for event in events:
                     if isinstance(event, TokenEvent):
-                        pieces.append(event)
+                        written.append(event)
                     elif event.finish is not FinishReason.ABORTED:
-                        await turn.remember(_encode(pieces, event))
+                        await turn.remember(_encode(written, event))
                     yield event
 
 
@@ -118,7 +119,18 @@ class OnceDiagnoser:
                     yield event
 
 
-def _encode(pieces: list[TokenEvent], end: EndEvent) -> bytes:
-    text = "".join(piece.text for piece in pieces)
-    tokens = tuple(token for piece in pieces for token in piece.tokens)
-    return msgspec.json.encode((text, tokens, end))
+def _asked(job: GenerateJob) -> bytes:
+    """Everything that decides what the answer is."""
+    thinking = (job.thinking_tokens, job.show_thinking)
+    return msgspec.json.encode((job.prompt, job.messages, job.sampling, job.json_schema, thinking))
+
+
+def _encode(written: list[TokenEvent], end: EndEvent) -> bytes:
+    """What was thought as one piece, and the answer as another."""
+    pieces = []
+    for thinking, group in itertools.groupby(written, lambda piece: piece.thinking):
+        together = list(group)
+        text = "".join(piece.text for piece in together)
+        tokens = tuple(token for piece in together for token in piece.tokens)
+        pieces.append(TokenEvent(text, tokens, thinking=thinking))
+    return msgspec.json.encode((pieces, end))

@@ -84,13 +84,35 @@ async def test_the_same_request_is_replayed(once):
     assert again == [TokenEvent("abc", (1, 2, 3)), first[-1]]
 
 
-@pytest.mark.parametrize("other", [{"prompt": "y"}, {"prompt": "x", "sampling": Sampling(max_tokens=9)}])
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"prompt": "y"},
+        {"prompt": "x", "sampling": Sampling(max_tokens=9)},
+        {"prompt": "x", "thinking_tokens": 9},
+        {"prompt": "x", "show_thinking": True},
+    ],
+)
 async def test_the_key_of_another_request_is_invalid(once, other):
     outer = OnceGenerator(Counting(), once)
     await collect(outer.generate(GenerateJob(call(), prompt="x")))
     with pytest.raises(RejectedError) as caught:
         await collect(outer.generate(GenerateJob(call(), **other)))
     assert caught.value.reason is Reason.INVALID
+
+
+async def test_a_thought_is_replayed_as_one(once):
+    class Thinking(Counting):
+        async def generate(self, job):
+            yield TokenEvent("h", (7,), thinking=True)
+            yield TokenEvent("m", (8,), thinking=True)
+            async for event in super().generate(job):
+                yield event
+
+    outer = OnceGenerator(Thinking(), once)
+    first = await collect(outer.generate(GenerateJob(call(), prompt="x", show_thinking=True)))
+    again = await collect(outer.generate(GenerateJob(call(), prompt="x", show_thinking=True)))
+    assert again == [TokenEvent("hm", (7, 8), thinking=True), TokenEvent("abc", (1, 2, 3)), first[-1]]
 
 
 async def test_keys_of_other_clients_are_other_keys(once):

@@ -62,7 +62,6 @@ class GenerationService:
         self._ids = itertools.count(1)
         self._draining = False
         self._idle = anyio.Event()
-        self._failed = False
         self._on_failure = on_failure
         self._worker = Worker(engine, self._after_step, self._worker_failed, pacer)
         self._worker.start()
@@ -103,13 +102,8 @@ class GenerationService:
             grammar = await anyio.to_thread.run_sync(self._grammars.compile, job.json_schema)
         if self._draining:
             raise RejectedError(Reason.DRAINING, "the daemon is stopping")
-        if self._failed:
-            raise RejectedError(Reason.NOT_READY, "the engine has failed; the daemon is about to restart")
         now_ns = time.monotonic_ns()
         self._admission.check(request, [waiter.live for waiter in self._waiters.values()], now_ns)
-        # Unbounded, and yet bounded: a request yields no more events than its sequence cap has tokens.
-        send, receive = anyio.create_memory_object_stream[Event](math.inf)
-        self._waiters[request.id] = _Waiter(Live(request), send)
         self._worker.send(
             Submit(
                 Generation(
@@ -122,6 +116,10 @@ class GenerationService:
                 )
             )
         )
+        # Unbounded, and yet bounded: a request yields no more events than its sequence cap has tokens.
+        send, receive = anyio.create_memory_object_stream[Event](math.inf)
+        # What it delivers already reaches this loop later: it is posted.
+        self._waiters[request.id] = _Waiter(Live(request), send)
         try:
             async for event in receive:
                 yield event
@@ -173,7 +171,6 @@ class GenerationService:
 
     def _worker_failed(self, error: Exception) -> None:
         """On the worker's thread."""
-        self._failed = True
         self._loop.call_soon_threadsafe(self._on_failure, error)
 
     def _after_step(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import threading
@@ -74,6 +75,8 @@ class Worker:
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._generations: dict[str, Generation] = {}
         self._scheduler = Scheduler(engine.capabilities)
+        self._lock = threading.Lock()
+        self._dead = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def start(self) -> None:
@@ -81,8 +84,12 @@ class Worker:
         self._thread.start()
 
     def send(self, command: Command) -> None:
-        """Hand a command over; never blocks."""
-        self._commands.put(command)
+        """Hand a command over; never blocks. Raises RejectedError(NOT_READY) for what will never run."""
+        with self._lock:
+            if self._dead and isinstance(command, Submit):
+                message = "the engine has failed; the daemon is about to restart"
+                raise RejectedError(Reason.NOT_READY, message)
+            self._commands.put(command)
 
     def stop(self, timeout_s: float) -> bool:
         """End every sequence, then the thread. False when a step is still running after `timeout_s`."""
@@ -99,9 +106,21 @@ class Worker:
         except Exception as error:
             log.exception("the engine thread ends")
             # First of all, so that who hears of the end and asks again is refused, not left waiting.
+            with self._lock:
+                self._dead = True
             self._on_failure(error)
             self._end_all(Reason.INTERNAL, "the engine thread failed")
+            self._refuse_sent()
             self._after_step()
+
+    def _refuse_sent(self) -> None:
+        """End what was handed over in time and never taken."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                command = self._commands.get_nowait()
+                if isinstance(command, Submit):
+                    message = "the engine thread failed"
+                    command.generation.abort(Reason.INTERNAL, message, time.monotonic_ns())
 
     def _take_commands(self) -> bool:
         """Apply what was sent; wait while nothing runs, or until the next step may begin. False to stop."""

@@ -320,6 +320,26 @@ async def test_a_bug_in_the_thread_ends_every_request_and_is_reported(bundle, mo
     assert [type(error) for error in failures] == [ZeroDivisionError]
 
 
+async def test_what_was_handed_over_as_the_thread_dies_is_ended_too(bundle):
+    engine = engine_of(bundle, choose=lambda _: 1 // 0)
+    engine.gate.clear()
+    ends = []
+
+    async def ask(service):
+        ends.append((await collect(service, job()))[-1])
+
+    async with running(bundle, engine, failures=[]) as service, anyio.create_task_group() as group:
+        group.start_soon(ask, service)
+        group.start_soon(ask, service)
+        with anyio.fail_after(5):
+            while service.live < 2:
+                await anyio.sleep(0.001)
+            engine.gate.set()
+            while len(ends) < 2:
+                await anyio.sleep(0.001)
+    assert [(end.finish, end.reason) for end in ends] == [(FinishReason.ABORTED, Reason.INTERNAL)] * 2
+
+
 async def test_draining_finishes_what_runs_and_refuses_what_comes(bundle):
     engine = engine_of(bundle)
     engine.gate.clear()
