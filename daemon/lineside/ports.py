@@ -51,6 +51,15 @@ class GenerateJob:
 
 
 @dataclass(frozen=True, slots=True)
+class ScoreJob:
+    """Asks how likely a text is behind a prompt. Both are taken as they are."""
+
+    call: Call
+    prompt: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class RetrievedEntry:
     """A manual entry that the diagnosis may cite. `source` is manual#code, `id` its key in the base."""
 

@@ -121,6 +121,16 @@ class EngineContract:
         for row, step in zip(rows, (1, 2, 4), strict=True):
             assert self.close(row, logits[step]), step
 
+    def test_every_row_of_the_longest_chunk_may_be_wanted(self, engine):
+        caps = engine.capabilities
+        count = min(caps.max_chunk_tokens, caps.max_seq_len)
+        tokens = np.random.default_rng(6).integers(10, 60, count).tolist()
+        (found,) = engine.forward([Extension(0, 0, tokens, tuple(range(count)))])
+        every = [np.array(row) for row in found]
+        assert len(every) == count
+        for row in (0, count // 2, count - 1):
+            assert self.close(every[row], self.prefill(engine, 1, tokens[: row + 1])), row
+
     def test_going_back_forgets_what_came_after(self, engine, prompts):
         written, logits = self.alone(engine, 0, prompts[0])
         engine.forward([Extension(0, len(prompts[0]), [30, 31, 32], ())])

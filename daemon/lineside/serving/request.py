@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from lineside.errors import Reason
 
+NS_PER_MS = 1e6
+
 
 class Priority(enum.IntEnum):
     """Smaller is served first. Alarm severity maps onto it."""
@@ -40,11 +42,12 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One generation.
+    """One generation, or, where `scored_tokens` is more than 0, one scoring.
 
     `deadline_ns` is an instant of time.monotonic_ns(). `json_schema` guides the output. `expected_tokens` is
     how many tokens the answer needs before it is of use: admission predicts with it. `thinking_tokens` bounds
     what a reasoning model thinks beside its answer; `show_thinking`: the client hears that, too.
+    `scored_tokens`: asked is how likely so many of the prompt's last tokens are; nothing is written.
     """
 
     id: str
@@ -57,6 +60,7 @@ class Request:
     expected_tokens: int = 1
     thinking_tokens: int = 0
     show_thinking: bool = False
+    scored_tokens: int = 0
 
 
 class FinishReason(str, enum.Enum):
@@ -88,6 +92,12 @@ class Timings:
     first_token_ms: float = 0.0
     total_ms: float = 0.0
 
+    @classmethod
+    def between(cls, admitted_ns: int, started_ns: int, first_token_ns: int, now_ns: int) -> Timings:
+        """Of these instants; one that is 0 has not come."""
+        ends = (started_ns or now_ns, first_token_ns or now_ns, now_ns)
+        return cls(*((end - admitted_ns) / NS_PER_MS for end in ends))
+
 
 @dataclass(frozen=True, slots=True)
 class TokenEvent:
@@ -107,7 +117,7 @@ class EndEvent:
     """The one terminal event. `reason` is set exactly when `finish` is ABORTED.
 
     `energy_j`: what the machine drew during this request's steps, shared with the others in the same steps;
-    None where power is not measured.
+    None where power is not measured. `logprobs`: of a scoring's tokens, each behind all before it.
     """
 
     finish: FinishReason
@@ -116,6 +126,7 @@ class EndEvent:
     reason: Reason | None = None
     message: str = ""
     energy_j: float | None = None
+    logprobs: tuple[float, ...] = ()
 
 
 Event = TokenEvent | EndEvent

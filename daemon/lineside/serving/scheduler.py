@@ -15,12 +15,16 @@ from lineside.serving.request import Priority
 
 @dataclass(slots=True, eq=False)
 class Sequence:
-    """A request's state here. `pending` tokens are known, not yet cached; the last one wants logits."""
+    """A request's state here. `pending` tokens are known, not yet cached.
+
+    `rows`: so many of the last of them want logits.
+    """
 
     id: str
     priority: Priority
     deadline_ns: int
     pending: list[int]
+    rows: int = 1
     arrival: int = 0
     slot: int | None = None
     past_len: int = 0
@@ -133,5 +137,6 @@ class Scheduler:
 
 def _extension(sequence: Sequence, count: int) -> Extension:
     assert sequence.slot is not None
-    rows = (count - 1,) if count == len(sequence.pending) else ()
+    first = max(len(sequence.pending) - sequence.rows, 0)
+    rows = tuple(range(first, count))
     return Extension(sequence.slot, sequence.past_len, tuple(sequence.pending[:count]), rows)

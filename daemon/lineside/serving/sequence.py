@@ -22,9 +22,7 @@ from lineside.serving.thinking import Thought
 from lineside.serving.tokenizer import StopStrings, TextStream, Tokenizer
 
 if TYPE_CHECKING:
-    from lineside.engine.base import Logits
-
-NS_PER_MS = 1e6
+    from lineside.engine.base import Rows
 
 
 @dataclass(slots=True)
@@ -64,8 +62,9 @@ class Generation:
             return self._finish(FinishReason.STOP, now_ns)
         return [*self.request.prompt, *forced] if self._goes_on(now_ns) else []
 
-    def take(self, logits: Logits, now_ns: int) -> list[int]:
-        """Pick from logits [vocab_size]; the tokens to go on with, empty when the sequence has ended."""
+    def take(self, rows: Rows, now_ns: int) -> list[int]:
+        """Pick from the last row's logits; the tokens to go on with, empty when the sequence has ended."""
+        logits = rows[-1]
         if self._thought and self._thought.inside:
             token, _ = self._sampler.pick(logits, None)
             return self._think(self._thought, token, now_ns)
@@ -151,9 +150,5 @@ class Generation:
     ) -> EndEvent:
         thought = self._thought.spent if self._thought else 0
         usage = Usage(len(self.request.prompt), self.completion_tokens, self.forced_tokens, thought)
-        timings = Timings(
-            queue_ms=((self.started_ns or now_ns) - self.admitted_ns) / NS_PER_MS,
-            first_token_ms=((self.first_token_ns or now_ns) - self.admitted_ns) / NS_PER_MS,
-            total_ms=(now_ns - self.admitted_ns) / NS_PER_MS,
-        )
+        timings = Timings.between(self.admitted_ns, self.started_ns, self.first_token_ns, now_ns)
         return EndEvent(finish, usage, timings, reason, message, self.energy_j)

@@ -11,8 +11,9 @@ import itertools
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import anyio
 import jinja2
@@ -20,14 +21,15 @@ from anyio.streams.memory import MemoryObjectSendStream
 
 from lineside.engine.base import Engine
 from lineside.errors import Reason, RejectedError
-from lineside.ports import GenerateJob
+from lineside.ports import GenerateJob, ScoreJob
 from lineside.power.pacer import Pacer
 from lineside.serving.admission import Admission, Live
 from lineside.serving.grammar import GrammarCompiler
-from lineside.serving.request import Event, Priority, Request, TokenEvent
+from lineside.serving.request import EndEvent, Event, Priority, Request, TokenEvent
+from lineside.serving.scoring import Scoring
 from lineside.serving.sequence import Generation
 from lineside.serving.tokenizer import Tokenizer
-from lineside.serving.worker import Abort, Ping, Submit, Worker
+from lineside.serving.worker import Abort, Ping, Submit, Work, Worker
 
 log = logging.getLogger(__name__)
 
@@ -100,22 +102,46 @@ class GenerationService:
         grammar = None
         if job.json_schema is not None:
             grammar = await anyio.to_thread.run_sync(self._grammars.compile, job.json_schema)
+
+        def begin(deliver: Callable[[Event], None], now_ns: int) -> Generation:
+            cap = self._capabilities.max_seq_len
+            return Generation(request, self._tokenizer, grammar, cap, deliver, now_ns)
+
+        async with contextlib.aclosing(self._admitted(request, begin)) as events:
+            async for event in events:
+                yield event
+
+    async def score(self, job: ScoreJob) -> EndEvent:
+        """How likely `job.text` is behind its prompt: the end's `logprobs`. Raises RejectedError at first."""
+        prompt = await anyio.to_thread.run_sync(self._tokenizer.encode, job.prompt)
+        text = await anyio.to_thread.run_sync(self._tokenizer.encode_more, job.text)
+        for field, tokens in (("prompt", prompt), ("text", text)):
+            if not tokens:
+                raise RejectedError(Reason.INVALID, f"the {field} is empty", field=field)
+        request = Request(
+            id=str(next(self._ids)),
+            prompt=(*prompt, *text),
+            deadline_ns=job.call.deadline_ns,
+            principal=job.call.principal,
+            priority=Priority.NORMAL if job.call.priority is None else job.call.priority,
+            expected_tokens=0,
+            scored_tokens=len(text),
+        )
+        async with contextlib.aclosing(self._admitted(request, partial(Scoring, request))) as events:
+            async for event in events:
+                if isinstance(event, EndEvent):
+                    return event
+        raise AssertionError("every admitted request ends")
+
+    async def _admitted(
+        self, request: Request, begin: Callable[[Callable[[Event], None], int], Work]
+    ) -> AsyncGenerator[Event, None]:
+        """What a request hears once it is admitted. Raises RejectedError where it is not."""
         if self._draining:
             raise RejectedError(Reason.DRAINING, "the daemon is stopping")
         now_ns = time.monotonic_ns()
         self._admission.check(request, [waiter.live for waiter in self._waiters.values()], now_ns)
-        self._worker.send(
-            Submit(
-                Generation(
-                    request,
-                    self._tokenizer,
-                    grammar,
-                    self._capabilities.max_seq_len,
-                    lambda event: self._delivered.append((request.id, event)),
-                    now_ns,
-                )
-            )
-        )
+        self._worker.send(Submit(begin(lambda event: self._delivered.append((request.id, event)), now_ns)))
         # Unbounded, and yet bounded: a request yields no more events than its sequence cap has tokens.
         send, receive = anyio.create_memory_object_stream[Event](math.inf)
         # What it delivers already reaches this loop later: it is posted.

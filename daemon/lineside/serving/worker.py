@@ -15,6 +15,7 @@ from lineside.engine.base import Engine, EngineFaultError, Extension
 from lineside.errors import Reason, RejectedError
 from lineside.power.pacer import Pacer
 from lineside.serving.scheduler import Scheduler, Sequence
+from lineside.serving.scoring import Scoring
 from lineside.serving.sequence import Generation
 
 if TYPE_CHECKING:
@@ -22,12 +23,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Work = Generation | Scoring
+
 
 @dataclass(frozen=True, slots=True)
 class Submit:
     """A request to run."""
 
-    generation: Generation
+    work: Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ class Worker:
         self._after_step = after_step
         self._on_failure = on_failure
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
-        self._generations: dict[str, Generation] = {}
+        self._works: dict[str, Work] = {}
         self._scheduler = Scheduler(engine.capabilities)
         self._lock = threading.Lock()
         self._dead = False
@@ -120,7 +123,7 @@ class Worker:
                 command = self._commands.get_nowait()
                 if isinstance(command, Submit):
                     message = "the engine thread failed"
-                    command.generation.abort(Reason.INTERNAL, message, time.monotonic_ns())
+                    command.work.abort(Reason.INTERNAL, message, time.monotonic_ns())
 
     def _take_commands(self) -> bool:
         """Apply what was sent; wait while nothing runs, or until the next step may begin. False to stop."""
@@ -132,32 +135,33 @@ class Worker:
                     self._after_step()
                     return False
                 self._apply(command)
-                if not self._generations:
+                if not self._works:
                     return True  # what it ended is delivered before the next is waited for
         except queue.Empty:
             return True
 
     def _patience_s(self) -> float | None:
         """How long to wait for a command: for ever where there is nothing else to do."""
-        if self._generations:
+        if self._works:
             return self._pacer.pause_s()
         self._pacer.rest()
         return None
 
     def _apply(self, command: Submit | Abort | Ping) -> None:
         if isinstance(command, Submit):
-            self._begin(command.generation)
+            self._begin(command.work)
         elif isinstance(command, Ping):
             command.answer()
-        elif command.request_id in self._generations:
+        elif command.request_id in self._works:
             self._end(command.request_id, command.reason, command.message)
 
-    def _begin(self, generation: Generation) -> None:
-        request = generation.request
-        sequence = Sequence(request.id, request.priority, request.deadline_ns, [])
-        self._generations[request.id] = generation
+    def _begin(self, work: Work) -> None:
+        request = work.request
+        rows = request.scored_tokens or 1
+        sequence = Sequence(request.id, request.priority, request.deadline_ns, [], rows)
+        self._works[request.id] = work
         self._scheduler.add(sequence)
-        self._extend(sequence, lambda: generation.open(time.monotonic_ns()))
+        self._extend(sequence, lambda: work.open(time.monotonic_ns()))
 
     def _expire(self) -> None:
         for request_id in self._scheduler.expired(time.monotonic_ns()):
@@ -170,8 +174,8 @@ class Worker:
         by_slot = self._scheduler.by_slot()
         begun_ns = self._pacer.begin()
         for extension in batch:
-            generation = self._generations[by_slot[extension.slot].id]
-            generation.started_ns = generation.started_ns or begun_ns
+            work = self._works[by_slot[extension.slot].id]
+            work.started_ns = work.started_ns or begun_ns
         try:
             results = self._engine.forward(batch)
         except EngineFaultError as error:
@@ -181,26 +185,30 @@ class Worker:
             for slot in lost:
                 self._end(by_slot[slot].id, Reason.ENGINE_FAULT, error.message)
             return
-        self._charge(begun_ns, [(self._generations[by_slot[e.slot].id], bool(e.rows)) for e in batch])
+        self._charge(begun_ns, [(self._works[by_slot[e.slot].id], bool(e.rows)) for e in batch])
         for extension, logits in zip(batch, results, strict=True):
             self._take(by_slot[extension.slot], extension, logits)
 
-    def _charge(self, begun_ns: int, taking: list[tuple[Generation, bool]]) -> None:
+    def _charge(self, begun_ns: int, taking: list[tuple[Work, bool]]) -> None:
         """What the step drew goes to the requests in it, in equal parts."""
-        joules = self._pacer.stepped(begun_ns, sum(picks for _, picks in taking))
+        picked = sum(rows for work, rows in taking if not work.request.scored_tokens)
+        joules = self._pacer.stepped(begun_ns, picked)
         if joules is not None:
-            for generation, _ in taking:
-                generation.energy_j = (generation.energy_j or 0.0) + joules / len(taking)
+            for work, _ in taking:
+                work.energy_j = (work.energy_j or 0.0) + joules / len(taking)
 
     def _take(self, sequence: Sequence, extension: Extension, rows: Rows) -> None:
         self._scheduler.advance(extension, sequence.id)
         if not extension.rows:
             return
-        generation = self._generations[sequence.id]
-        self._extend(sequence, lambda: generation.take(rows[-1], time.monotonic_ns()))
+        work = self._works[sequence.id]
+        self._extend(sequence, lambda: work.take(rows, time.monotonic_ns()))
 
     def _extend(self, sequence: Sequence, tokens_of: Callable[[], list[int]]) -> None:
-        """Let a generation say how it goes on. Whatever goes wrong in one ends that one alone."""
+        """Let a request say how it goes on. Whatever goes wrong in one ends that one alone.
+
+        It has ended where nothing is left to read: a scoring may have more of its prompt to come.
+        """
         try:
             tokens = tokens_of()
         except RejectedError as refusal:
@@ -210,17 +218,17 @@ class Worker:
             self._end(sequence.id, Reason.INTERNAL, "internal error; the daemon's log says more")
         else:
             sequence.pending.extend(tokens)
-            if not tokens:
+            if not sequence.pending:
                 self._forget(sequence.id)
 
     def _end(self, request_id: str, reason: Reason, message: str) -> None:
-        self._generations[request_id].abort(reason, message, time.monotonic_ns())
+        self._works[request_id].abort(reason, message, time.monotonic_ns())
         self._forget(request_id)
 
     def _end_all(self, reason: Reason, message: str) -> None:
-        for request_id in list(self._generations):
+        for request_id in list(self._works):
             self._end(request_id, reason, message)
 
     def _forget(self, request_id: str) -> None:
-        del self._generations[request_id]
+        del self._works[request_id]
         self._scheduler.remove(request_id)

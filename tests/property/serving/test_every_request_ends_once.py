@@ -3,6 +3,7 @@
 import random
 import threading
 import time
+from functools import partial
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from tests.support.tiny import tiny_bundle
 
 from lineside.errors import Reason
 from lineside.serving.request import EndEvent, Principal, Priority, Request, Sampling
+from lineside.serving.scoring import Scoring
 from lineside.serving.sequence import Generation
 from lineside.serving.tokenizer import Tokenizer
 from lineside.serving.worker import Abort, Submit, Worker
@@ -18,7 +20,7 @@ from lineside.serving.worker import Abort, Submit, Worker
 VOCAB = 258
 ACTIONS = st.lists(
     st.tuples(
-        st.sampled_from(["submit", "submit", "submit", "abort", "fault", "pause"]),
+        st.sampled_from(["submit", "submit", "submit", "score", "abort", "fault", "pause"]),
         st.integers(1, 50),
         st.integers(0, 3),
     ),
@@ -46,7 +48,7 @@ def test_random_traffic(tmp_path_factory, actions, seed, stop):
                 done.set()
 
     for number, (action, size, level) in enumerate(actions):
-        if action == "submit":
+        if action in ("submit", "score"):
             name = str(number)
             ends[name] = []
             timeout_ns = chance.choice([10**10, 10**10, 10**6, 0])
@@ -57,15 +59,16 @@ def test_random_traffic(tmp_path_factory, actions, seed, stop):
                 Principal("p", "t"),
                 Sampling(max_tokens=chance.randint(1, 40), temperature=chance.choice([0.0, 1.0]), seed=seed),
                 priority=Priority(level),
+                scored_tokens=chance.randint(1, size - 1) if action == "score" and size > 1 else 0,
             )
             done.clear()
-            worker.send(
-                Submit(
-                    Generation(
-                        request, tokenizer, None, 64, lambda e, n=name: deliver(n, e), time.monotonic_ns()
-                    )
-                )
+            heard = partial(deliver, name)
+            work = (
+                Scoring(request, heard, time.monotonic_ns())
+                if request.scored_tokens
+                else Generation(request, tokenizer, None, 64, heard, time.monotonic_ns())
             )
+            worker.send(Submit(work))
         elif action == "abort" and ends:
             worker.send(Abort(chance.choice(list(ends)), Reason.CANCELLED, "gone"))
         elif action == "fault":

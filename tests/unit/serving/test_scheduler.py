@@ -45,6 +45,17 @@ def test_a_long_prompt_is_cut_and_only_its_last_chunk_wants_logits():
     assert rows == [(), (), (3,)]
 
 
+def test_rows_of_the_last_tokens_are_wanted_in_whatever_chunks_they_come():
+    scheduler = Scheduler(capabilities(chunk=8))
+    scheduler.add(Sequence("a", Priority.NORMAL, 1000, list(range(20)), rows=7))
+    rows = []
+    while scheduler.by_slot().get(0) is None or scheduler.by_slot()[0].pending:
+        (extension,) = scheduler.plan()
+        rows.append(extension.rows)
+        scheduler.advance(extension, "a")
+    assert rows == [(), (5, 6, 7), (0, 1, 2, 3)]
+
+
 def test_a_long_prompt_stalls_a_running_sequence_for_no_more_than_one_chunk():
     scheduler = Scheduler(capabilities(chunk=8))
     scheduler.add(sequence("a", 3))
