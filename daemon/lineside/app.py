@@ -105,7 +105,8 @@ class App:
     async def start(self) -> None:
         """Open everything that can fail, the cheap and exclusive first."""
         config, stack = self._config, self._stack
-        limits = Limits(config.journal.keep_answers, config.journal.max_bytes)
+        journal = config.journal
+        limits = Limits(journal.keep_answers, journal.max_bytes, journal.keep_days)
         self._journal = Journal(config.journal_path, limits)
         stack.callback(self._journal.close)
         self._verdicts = FeedbackStore(config.feedback_path, limits_of(config.feedback))

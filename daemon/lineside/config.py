@@ -160,6 +160,7 @@ class JournalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     path: str = ""
     keep_answers: Annotated[int, msgspec.Meta(ge=100, le=10_000_000)] = 100_000
+    keep_days: Annotated[int, msgspec.Meta(ge=1, le=3650)] = 90
     max_bytes: Annotated[int, msgspec.Meta(ge=16_777_216)] = 1_073_741_824
 
 

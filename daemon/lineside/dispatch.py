@@ -22,7 +22,8 @@ from lineside.errors import REASONS, Reason, RejectedError
 from lineside.feedback.desk import refusal_receipt
 from lineside.feedback.verdict import Receipt, encode_receipt
 from lineside.forms import formed
-from lineside.journal import Accepted, Journal, NewReport, OpenReport
+from lineside.journal import Journal
+from lineside.journal_rows import Accepted, NewReport, OpenReport
 from lineside.ports import Call, Copies, Copy, Diagnoser, FeedbackTaker, IncomingReport, OutgoingAnswer
 from lineside.reading import answer_to, key_of, parse_incoming, read_report, refusal_of
 from lineside.security.roles import Roles
@@ -104,7 +105,7 @@ class Desk:
             self.count(f"feedback_refused_{refusal.reason.value}")
             receipt = refusal_receipt(refusal, incoming.request_id)
             unlike = uuid.uuid4().hex if REASONS[refusal.reason].retry else ""
-        key = f"feedback:{key_of(incoming, None)}{unlike}"
+        key = f"feedback:{key_of(incoming, None).whole}{unlike}"
         self._store(NewReport(incoming, key, int(Priority.LOW), None, encode_receipt(receipt)), on_stored)
 
     def published(self, row: int) -> None:
@@ -161,8 +162,10 @@ class Desk:
             unlike = uuid.uuid4().hex if REASONS[refusal.reason].retry else ""
         timeout_ms = report.deadline_ms if report else None
         urgency = priority_of(report) if report else Priority.NORMAL
-        key, copies = key_of(incoming, report) + unlike, self._copies(incoming, report)
-        return NewReport(incoming, key, int(urgency), timeout_ms, answer, copies)
+        key, copies = key_of(incoming, report), self._copies(incoming, report)
+        # What is only to be asked again is not known by its id.
+        name = "" if unlike else key.name
+        return NewReport(incoming, key.whole + unlike, int(urgency), timeout_ms, answer, copies, name)
 
     def _copies(self, incoming: IncomingReport, report: Report | None) -> tuple[Copy, ...]:
         if self.copies is None:
@@ -190,6 +193,11 @@ class Desk:
             return
         self.trouble = ""
         on_stored()
+        if future.result().reused:
+            self.count("reports_id_reused")
+            log.info(
+                "an id came again with another content: a new report", extra={"device": new.incoming.device}
+            )
         self.loop.call_soon_threadsafe(self._taken, future.result(), new.urgency)
 
     def _try_again(self, incoming: IncomingReport, on_stored: Callable[[], None]) -> None:
@@ -248,8 +256,9 @@ class Desk:
         if stored is None:
             return
         diagnosis = await self._diagnose(stored)
-        payload = encode_diagnosis(diagnosis)
-        for answer in await asyncio.wrap_future(self.journal.answer(ticket.report, payload)):
+        poison = diagnosis.reason == Reason.POISON.value
+        answered = self.journal.answer(ticket.report, encode_diagnosis(diagnosis), set_aside=poison)
+        for answer in await asyncio.wrap_future(answered):
             self._publish(answer)
         self.trouble = ""
         self.count(f"diagnoses_{diagnosis.status}")

@@ -1,72 +1,37 @@
-"""The journal's SQLite file: schema, opening and bounds. Knows nothing of what is done with it."""
+"""The journal's SQLite file: opening and bounds. Knows nothing of what is done with it."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import sqlite3
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lineside.errors import LinesideError
+from lineside.journal_schema import SCHEMA_VERSION, upgrade, version_of
+from lineside.telemetry.clock import synchronised
 
-SCHEMA_VERSION = 2
 BUSY_TIMEOUT_S = 5.0
 # Of the bound; the rest is for answers.
 FULL = 0.8
+# The log's size on the disk once it has been taken over into the file.
+MAX_IDLE_WAL_BYTES = 16_777_216
+# At once, so that nobody waits for it.
+PRUNE_ROWS = 2000
+DAY_S = 86_400.0
+NEWER = "start the version of lineside that wrote it, or restore a backup of this version's"
 OWN = "make it writable for the daemon's user, or set [journal] path"
-
-_SCHEMA = f"""
-CREATE TABLE report (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    key TEXT NOT NULL,
-    received_s REAL NOT NULL,
-    boot_id TEXT NOT NULL,
-    received_boot_ns INTEGER NOT NULL,
-    device TEXT NOT NULL,
-    payload BLOB NOT NULL,
-    urgency INTEGER NOT NULL,
-    timeout_ms INTEGER,
-    attempts INTEGER NOT NULL DEFAULT 0,
-    answer BLOB
-) STRICT;
-CREATE INDEX report_key ON report (key);
-CREATE INDEX report_open ON report (id) WHERE answer IS NULL;
-CREATE TABLE delivery (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    report INTEGER NOT NULL REFERENCES report (id) ON DELETE CASCADE,
-    topic TEXT NOT NULL,
-    correlation BLOB NOT NULL,
-    mqtt5 INTEGER NOT NULL,
-    expiry_ms INTEGER,
-    received_boot_ns INTEGER NOT NULL,
-    boot_id TEXT NOT NULL,
-    published INTEGER NOT NULL DEFAULT 0,
-    form TEXT NOT NULL DEFAULT 'full'
-) STRICT;
-CREATE INDEX delivery_report ON delivery (report);
-CREATE INDEX delivery_open ON delivery (id) WHERE published = 0;
-CREATE TABLE call (
-    key TEXT PRIMARY KEY,
-    digest TEXT NOT NULL,
-    received_s REAL NOT NULL,
-    answer BLOB NOT NULL
-) STRICT;
-PRAGMA user_version = {SCHEMA_VERSION};
-"""
-_FROM_1 = f"""BEGIN IMMEDIATE;
-ALTER TABLE delivery ADD COLUMN form TEXT NOT NULL DEFAULT 'full';
-PRAGMA user_version = {SCHEMA_VERSION};
-COMMIT;"""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the journal may grow to."""
+    """What the journal may grow to, and how long answers are kept at most."""
 
     keep_answers: int
     max_bytes: int
+    keep_days: int = 90
 
 
 def take(path: Path) -> int:
@@ -94,6 +59,8 @@ def open_file(path: Path, limits: Limits) -> sqlite3.Connection:
     """Open or create the file, and check it. The caller has taken it."""
     hint = "move the file away (it is kept, not used) and start again; or lineside restore a backup"
     try:
+        # SQLite takes the log away where the last one closes in order; after a kill indexes are checked, too.
+        killed = path.with_name(f"{path.name}-wal").exists()
         # Reports are the plant's own affair.
         path.touch(mode=0o600)
         with path.open("r+b"):
@@ -105,17 +72,16 @@ def open_file(path: Path, limits: Limits) -> sqlite3.Connection:
         # FULL: a commit is on the disk before it returns. NORMAL would lose the last ones with the power.
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
-        elif version == 1:
-            connection.executescript(_FROM_1)
-        elif version != SCHEMA_VERSION:
-            message = f"{path} has schema {version}, this daemon writes {SCHEMA_VERSION}"
-            raise LinesideError("open journal", message, "start the version of lineside that wrote it")
-        check = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        connection.execute(f"PRAGMA journal_size_limit = {MAX_IDLE_WAL_BYTES}")
+        version = version_of(connection)
+        if version > SCHEMA_VERSION:
+            message = f"{path} has schema {version}, this version of lineside writes {SCHEMA_VERSION}"
+            raise LinesideError("open journal", message, NEWER)
+        check = connection.execute(f"PRAGMA {'integrity' if killed else 'quick'}_check(1)").fetchone()[0]
         if check != "ok":
             raise LinesideError("open journal", f"{path} is damaged: {check}", hint)
+        if version < SCHEMA_VERSION:
+            upgrade(connection, version)
         page_size = connection.execute("PRAGMA page_size").fetchone()[0]
         connection.execute(f"PRAGMA max_page_count = {limits.max_bytes // page_size}")
         prune(connection, limits)
@@ -136,23 +102,36 @@ def nearly_full(connection: sqlite3.Connection) -> bool:
 
 
 def prune(connection: sqlite3.Connection, limits: Limits) -> None:
-    """Forget the oldest finished reports and calls beyond `keep_answers`, half of them when nearly full."""
+    """Forget the oldest of what is done: beyond `keep_answers`, or half when nearly full, and by age.
+
+    A few at a time. Reports that are open stay; answers that the broker has not taken go by age alone.
+    """
     full = nearly_full(connection)
     waiting = "SELECT 1 FROM delivery WHERE report = report.id AND published = 0"
     for table, done in (("report", f"answer IS NOT NULL AND NOT EXISTS ({waiting})"), ("call", "1")):
         keep = limits.keep_answers
         if full:
             keep = min(keep, connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] // 2)  # noqa: S608
-        oldest = f"SELECT max(rowid) - ? FROM {table}"  # noqa: S608
-        connection.execute(f"DELETE FROM {table} WHERE {done} AND rowid <= ({oldest})", (keep,))  # noqa: S608
+        beyond = f"rowid <= (SELECT max(rowid) - ? FROM {table})"  # noqa: S608
+        _forget(connection, table, f"SELECT rowid FROM {table} WHERE {done} AND {beyond}", keep)  # noqa: S608
+        if (before_s := _too_old_s(connection, table, limits)) is not None:
+            columns = "rowid, answer, received_s"
+            oldest = f"SELECT {columns} FROM {table} ORDER BY rowid LIMIT {PRUNE_ROWS}"  # noqa: S608
+            old = f"SELECT rowid FROM ({oldest}) WHERE answer IS NOT NULL AND received_s < ?"  # noqa: S608
+            _forget(connection, table, old, before_s)
 
 
-def insert(connection: sqlite3.Connection, table: str, **columns: Any) -> int:
-    """Insert a row; its id. Table and columns are names from this file."""
-    names, marks = ", ".join(columns), ", ".join("?" * len(columns))
-    cursor = connection.execute(
-        f"INSERT INTO {table} ({names}) VALUES ({marks})",  # noqa: S608
-        tuple(columns.values()),
-    )
-    assert cursor.lastrowid is not None
-    return cursor.lastrowid
+def _forget(connection: sqlite3.Connection, table: str, rows: str, value: float) -> None:
+    few = f"{rows} ORDER BY rowid LIMIT {PRUNE_ROWS}"
+    connection.execute(f"DELETE FROM {table} WHERE rowid IN ({few})", (value,))  # noqa: S608
+
+
+def _too_old_s(connection: sqlite3.Connection, table: str, limits: Limits) -> float | None:
+    """What was received before it is too old; None where the clock cannot tell."""
+    newest = connection.execute(
+        f"SELECT received_s FROM {table} ORDER BY rowid DESC LIMIT 1"  # noqa: S608
+    ).fetchone()
+    now_s = time.time()
+    if newest is None or newest[0] > now_s or not synchronised():
+        return None
+    return now_s - limits.keep_days * DAY_S

@@ -142,6 +142,8 @@ class IncomingReport:
 
     `remaining_ms` is what is left of the message's expiry (None: no expiry).
 
+    `redelivered`: the broker sends it again, for it was not told that we have it, which we may.
+
     `refusal`: it could not be mapped. `wanted`: how else its answer is published, beside the full one.
     """
 
@@ -155,6 +157,7 @@ class IncomingReport:
     verb: Verb = "fault"
     refusal: RejectedError | None = None
     wanted: tuple[Wanted, ...] = ()
+    redelivered: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from dataclasses import dataclass
 from datetime import tzinfo
 
 import msgspec
@@ -40,11 +41,23 @@ def read_report(payload: bytes, device: str, zone: tzinfo | None) -> Report:
     return parse_report(own.payload)
 
 
-def key_of(incoming: IncomingReport, report: Report | None) -> str:
-    """Who asked, under which id, and exactly what: a counter that starts again is not a repeat."""
-    name = (report and (report.id or report.request_id)) or incoming.request_id or incoming.correlation.hex()
-    digest = hashlib.sha256(incoming.payload).hexdigest()
-    return hashlib.sha256(msgspec.json.encode((incoming.device, name, digest))).hexdigest()
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Who asked, under which id, and exactly what: a counter that starts again is not a repeat.
+
+    `name` is the first half of `whole`, empty where the report has no id.
+    """
+
+    name: str
+    whole: str
+
+
+def key_of(incoming: IncomingReport, report: Report | None) -> Key:
+    """Of a report that may be unreadable; id, request id or correlation, whichever it has."""
+    said = (report and (report.id or report.request_id)) or incoming.request_id or incoming.correlation.hex()
+    name = hashlib.sha256(msgspec.json.encode((incoming.device, said))).hexdigest()[:32]
+    content = hashlib.sha256(incoming.payload).hexdigest()[:32]
+    return Key(name if said else "", f"{name}{content}")
 
 
 def refusal_of(error: Exception) -> RejectedError:

@@ -6,7 +6,7 @@ import contextlib
 import sqlite3
 from pathlib import Path
 
-from lineside import journal_file as journal
+from lineside import journal_schema
 from lineside.backup.parts import CONFIGURATION, FEEDBACK, JOURNAL, KNOWLEDGE, Part, Place
 from lineside.config import load_config
 from lineside.devices import file as devices
@@ -15,7 +15,7 @@ from lineside.errors import LinesideError
 from lineside.feedback import file as feedback
 
 OPERATION = "check backup"
-_SCHEMAS = {JOURNAL: journal.SCHEMA_VERSION, FEEDBACK: feedback.SCHEMA_VERSION}
+_SCHEMAS = {JOURNAL: journal_schema.SCHEMA_VERSION, FEEDBACK: feedback.SCHEMA_VERSION}
 
 
 def check_content(part: Part, path: Path, here: Place) -> None:

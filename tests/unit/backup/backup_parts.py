@@ -14,8 +14,9 @@ from lineside.devices.registry import Device, Registry
 from lineside.diagnosis.knowledge.drafts import Draft, save
 from lineside.diagnosis.knowledge.entry import Entry, Text
 from lineside.feedback.file import FeedbackLimits, open_file
-from lineside.journal import Journal, NewReport
+from lineside.journal import Journal
 from lineside.journal_file import Limits
+from lineside.journal_rows import NewReport
 from lineside.ports import IncomingReport
 
 LIMITS = Limits(keep_answers=100, max_bytes=1 << 26)

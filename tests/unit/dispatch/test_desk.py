@@ -1,6 +1,8 @@
 import asyncio
+import contextlib
 import dataclasses
 import json
+import sqlite3
 import time
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
@@ -16,8 +18,9 @@ from lineside.errors import Reason, RejectedError
 from lineside.feedback.desk import FeedbackDesk
 from lineside.feedback.store import FeedbackStore, Issued
 from lineside.feedback.verdict import Receipt
-from lineside.journal import Journal, NewReport
+from lineside.journal import Journal
 from lineside.journal_file import Limits
+from lineside.journal_rows import NewReport
 from lineside.ports import Copy, IncomingReport, Retrieved
 
 pytestmark = pytest.mark.anyio
@@ -147,6 +150,7 @@ async def test_an_id_with_another_content_is_a_new_report(path):
         bench.accept(incoming("F013", id="1"))
         await bench.wait(2)
     assert len(diagnoser.asked) == 2
+    assert bench.counters.count("reports_id_reused") == 1
 
 
 @pytest.mark.parametrize(
@@ -386,6 +390,9 @@ async def test_a_report_that_ends_the_daemon_again_and_again_is_set_aside(path):
     async with working(Bench(path, diagnoser)) as bench:
         (answer,) = await bench.wait(1)
     assert (answer.status, answer.reason) == ("error", "poison")
+    with contextlib.closing(sqlite3.connect(path)) as kept:
+        ((payload, set_aside),) = kept.execute("SELECT payload, set_aside FROM report").fetchall()
+    assert (json.loads(payload)["alarm"], set_aside) == ({"code": "F012"}, 1)
     assert diagnoser.asked == []
 
 
@@ -407,7 +414,7 @@ async def test_answers_that_could_not_be_stored_do_not_count_as_attempts(path, m
     async with working(Bench(path, Diagnoser())) as bench:
         store, failures = bench.journal.answer, []
 
-        def answer(report, payload):
+        def answer(report, payload, **_):
             if len(failures) == 6:
                 return store(report, payload)
             failures.append(report)

@@ -155,6 +155,7 @@ class Intake:
             verb="feedback" if is_feedback(message.topic) else "fault",
             refusal=report.refusal,
             wanted=self._wanted if report.forms is None else report.forms,
+            redelivered=message.dup,
         )
 
     def _mapped(self, message: MQTTMessage, report: Mapped) -> IncomingReport:
