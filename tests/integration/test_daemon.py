@@ -11,7 +11,8 @@ from pathlib import Path
 
 import grpc
 import pytest
-from tests.support.daemon import DEMO, Daemon, free_port, lineside
+from tests.support.daemon import DEMO, Daemon, lineside
+from tests.support.ports import free_port
 
 from lineside.transport.grpc import client
 from lineside.v1 import common_pb2, generation_pb2, generation_pb2_grpc

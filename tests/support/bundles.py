@@ -15,6 +15,7 @@ import lineside_models
 from lineside.engine.bundle import MANIFEST, Bundle, FileDigest, Plan, read_manifest
 from lineside_models.fetch import cache_directory
 from lineside_models.toml import to_toml
+from tests.support.making import making
 
 SMOLLM2 = "smollm2-135m-instruct"
 
@@ -32,10 +33,11 @@ def recipe_bundle(recipe: str, weights: str = "int8", embedder: str = "") -> Pat
     """The bundle of a recipe, built unless it is in the cache."""
     name = f"{recipe}-{weights}{'-' if embedder else ''}{embedder}-{build_digest()}"
     path = cache_directory() / "test-bundles" / name
-    if not (path / MANIFEST).is_file():
-        command = [Path(sys.executable).parent / "lineside-build", "build", recipe]
-        command += ["--embedder", embedder] if embedder else []
-        subprocess.run([*command, "--output", path, "--weights", weights], check=True)
+    with making(path):
+        if not (path / MANIFEST).is_file():
+            command = [Path(sys.executable).parent / "lineside-build", "build", recipe]
+            command += ["--embedder", embedder] if embedder else []
+            subprocess.run([*command, "--output", path, "--weights", weights], check=True)
     return path
 
 

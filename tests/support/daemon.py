@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,19 +12,13 @@ from pathlib import Path
 
 from lineside.errors import LinesideError
 from lineside.transport.grpc import client
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "demo"
 LINESIDE = Path(sys.executable).parent / "lineside"
 START_S = 30
 ANSWER_S = 60
-
-
-def free_port() -> int:
-    """A loopback port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def lineside(*arguments: object, stdin: bytes | None = None, timeout: float = 60):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from lineside_models.fetch import cache_directory
+from tests.support.making import making
 
 ROOT = Path(__file__).parents[2]
 SUITE = "bookworm"
@@ -22,17 +23,20 @@ BOOT_S = 90
 def base_root() -> Path:
     """A root with systemd and Python, made once."""
     base = cache_directory() / "roots" / SUITE
-    if not base.exists():
-        scratch = base.with_suffix(f".{os.getpid()}")
-        shutil.rmtree(scratch, ignore_errors=True)
-        scratch.parent.mkdir(parents=True, exist_ok=True)
-        command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, scratch]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            shutil.rmtree(scratch, ignore_errors=True)
-            pytest.skip(f"debootstrap: {(done.stdout + done.stderr)[-500:]}")
-        scratch.rename(base)
+    with making(base):
+        if not base.exists():
+            _debootstrap(base)
     return base
+
+
+def _debootstrap(base: Path) -> None:
+    scratch = base.with_suffix(f".{os.getpid()}")
+    command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, scratch]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        shutil.rmtree(scratch, ignore_errors=True)
+        pytest.skip(f"debootstrap: {(done.stdout + done.stderr)[-500:]}")
+    scratch.rename(base)
 
 
 def wheelhouse(folder: Path, bundle: Path) -> Path:

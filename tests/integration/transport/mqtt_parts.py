@@ -21,6 +21,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from tests.integration.transport.transport_parts import CountingAdmin
+from tests.support.ports import free_port
 
 from lineside.config import MqttConfig
 from lineside.ports import IncomingReport, OutgoingAnswer, PowerSetter
@@ -176,12 +177,6 @@ def device(port: int, *filters: str, **arguments: Any):
         yield client
     finally:
         client.close()
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 @dataclass

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import grpc.aio
 import pytest
-from tests.integration.transport.mqtt_parts import free_port, in_thread
+from tests.integration.transport.mqtt_parts import in_thread
 from tests.integration.transport.transport_parts import REPORT, serving
+from tests.support.ports import free_port
 
 from lineside.errors import REASONS, LinesideError, Reason
 from lineside.transport.grpc import client

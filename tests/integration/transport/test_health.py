@@ -5,8 +5,9 @@ import socket
 import subprocess
 
 import pytest
-from tests.integration.transport.mqtt_parts import broker, free_port
+from tests.integration.transport.mqtt_parts import broker
 from tests.support.daemon import lineside
+from tests.support.ports import free_port
 
 from lineside.config import MqttConfig
 from lineside.errors import LinesideError

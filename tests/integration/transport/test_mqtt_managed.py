@@ -17,7 +17,8 @@ from pathlib import Path
 
 import anyio
 import pytest
-from tests.integration.transport.mqtt_parts import config, device, free_port, in_thread, linked, until
+from tests.integration.transport.mqtt_parts import config, device, in_thread, linked, until
+from tests.support.ports import free_port
 
 from lineside.config import MqttConfig
 from lineside.errors import LinesideError

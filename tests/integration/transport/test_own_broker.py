@@ -6,7 +6,8 @@ import subprocess
 import time
 
 import pytest
-from tests.support.daemon import LINESIDE, Daemon, free_port, lineside
+from tests.support.daemon import LINESIDE, Daemon, lineside
+from tests.support.ports import free_port
 
 from lineside.security import authority
 from lineside.security.files import CertificateFiles

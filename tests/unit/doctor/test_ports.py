@@ -3,7 +3,7 @@
 import socket
 
 import pytest
-from tests.support.daemon import free_port
+from tests.support.ports import free_port
 
 from lineside.config import Config, GrpcConfig, MqttConfig, SecurityConfig
 from lineside.doctor import broker, ports

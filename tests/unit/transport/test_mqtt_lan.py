@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from tests.support.ports import free_port
 
 from lineside.config import Config, MqttConfig, SecurityConfig
 from lineside.errors import LinesideError
@@ -14,12 +15,6 @@ from lineside.security import authority
 from lineside.security.files import CertificateFiles
 from lineside.transport.mqtt.lan import Lan, access_list, address_of, check_free, lan_of, prepare
 from lineside.transport.mqtt.mosquitto import write_config
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
