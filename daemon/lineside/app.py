@@ -176,6 +176,8 @@ class App:
             async for received in signals:
                 if received == signal.SIGHUP:
                     on_reload()
+                    if self._broker is not None:
+                        await self._broker.reload()
                 else:
                     self._stopping.set()
 

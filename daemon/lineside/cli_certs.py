@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 from lineside.config import load_config
@@ -24,6 +25,11 @@ def add_certs(commands: Any, common: argparse.ArgumentParser) -> None:
     client.set_defaults(run=_client)
     listing = actions.add_parser("list", parents=[common], help="all certificates and the days left")
     listing.set_defaults(run=_list)
+    revoking = actions.add_parser(
+        "revoke", parents=[common], help="take back every certificate of a client, for good"
+    )
+    revoking.add_argument("name", metavar="NAME", help="a client's name")
+    revoking.set_defaults(run=_revoke)
     renewing = actions.add_parser("renew", parents=[common], help="another life for a certificate, same key")
     renewing.add_argument("name", metavar="NAME", help="a client's name, or lineside for the daemon's")
     renewing.set_defaults(run=_renew)
@@ -37,9 +43,11 @@ def _files(arguments: argparse.Namespace) -> Any:
 
 def _init(arguments: argparse.Namespace) -> None:
     from lineside.security.authority import create_authority  # noqa: PLC0415
+    from lineside.security.revocation import create_list  # noqa: PLC0415
 
     files = _files(arguments)
     create_authority(files)
+    create_list(files)
     print(f"{files.ca}: give it to every client\n{files.ca_key}: keep a copy offline, and give it to nobody")
 
 
@@ -59,11 +67,29 @@ def _client(arguments: argparse.Namespace) -> None:
     print(f"{certificate}\n{key}\n{files.ca}\ngive these three to {arguments.name}, and to nobody else")
 
 
-def _list(arguments: argparse.Namespace) -> None:
-    from lineside.security.authority import certificates  # noqa: PLC0415
+def _list(arguments: argparse.Namespace) -> int:
+    from lineside.security.listing import certificates  # noqa: PLC0415
 
-    for entry in certificates(_files(arguments)):
-        print(f"{entry.days_left:6d} days  {entry.expires:%Y-%m-%d}  {entry.name}  {entry.file}")
+    entries = certificates(_files(arguments))
+    for entry in entries:
+        if entry.wrong:
+            print(f"lineside: {entry.wrong}", file=sys.stderr)
+        else:
+            left = "    revoked" if entry.revoked else f"{entry.days_left:6d} days"
+            print(f"{left}  {entry.expires:%Y-%m-%d}  {entry.name}  {entry.file}")
+    return int(any(entry.wrong for entry in entries))
+
+
+def _revoke(arguments: argparse.Namespace) -> None:
+    from lineside.security.revocation import revoke  # noqa: PLC0415
+
+    files = _files(arguments)
+    count = revoke(files, arguments.name)
+    print(f"{arguments.name}: {count} revoked in {files.revoked}")
+    print("a daemon elsewhere needs a copy of that file beside its ca.pem; gRPC refuses from then on")
+    print(
+        "a broker is told by: systemctl restart lineside-broker, or where the daemon runs its own: reload it"
+    )
 
 
 def _renew(arguments: argparse.Namespace) -> None:

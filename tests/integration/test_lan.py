@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import datetime
 import json
+import queue
 import shutil
 import time
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from tests.support.daemon import LINESIDE, Daemon, lineside
 from tests.support.lan import BOARD, lan
 
+from lineside.open_inference import open_inference_pb2, open_inference_pb2_grpc
 from lineside.security import authority
 from lineside.security.files import CertificateFiles
 from lineside.transport.grpc import client
@@ -158,6 +162,49 @@ def test_an_operators_certificate_sets_the_limit_and_anothers_does_not(plant):
     assert set_power(plant, "anna", clear=True) == admin_pb2.SetPowerResponse(
         limit_source="configuration", temperature_max_c=85
     )
+
+
+def test_a_revoked_certificate_gets_nowhere_not_even_over_an_open_connection(plant):
+    daemon = plant[1]
+    for arguments in (["client", "lost"], ["renew", "lost"]):
+        assert lineside("certs", *arguments, "--config", daemon.config).returncode == 0
+    place = client.Secured(daemon.address.address, Identity(daemon.files.ca, *daemon.files.client("lost")))
+    kept = CertificateFiles(daemon.directory / "kept")
+    shutil.copytree(daemon.files.clients, kept.clients)
+    kept.ca.write_bytes(daemon.files.ca.read_bytes())
+    with client.open_channel(place) as channel:
+        infer = open_inference_pb2_grpc.GRPCInferenceServiceStub(channel)
+        requests = queue.Queue()
+        request = open_inference_pb2.ModelInferRequest(model_name="x")
+        answers = infer.ModelStreamInfer(iter(requests.get, None), timeout=20)
+        requests.put(request)
+        assert "unknown model" in next(answers).error_message
+        assert admin_pb2_grpc.AdminServiceStub(channel).GetStatus(admin_pb2.GetStatusRequest()).version
+        done = lineside("certs", "revoke", "lost", "--config", daemon.config)
+        assert b"lost: 2 revoked" in done.stdout, done.stderr
+        request.model_name = ""
+        requests.put(request)
+        assert "this certificate is revoked" in next(answers).error_message
+        requests.put(None)
+        for ask in (
+            lambda: admin_pb2_grpc.AdminServiceStub(channel).GetStatus(admin_pb2.GetStatusRequest()),
+            lambda: health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest()),
+            lambda: next(health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())),
+            lambda: next(infer.ModelStreamInfer(iter([request]))),
+            lambda: next(
+                reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(
+                    iter([reflection_pb2.ServerReflectionRequest(list_services="")])
+                )
+            ),
+        ):
+            with pytest.raises(grpc.RpcError, match="this certificate is revoked") as refused:
+                ask()
+            assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+            assert ("lineside-reason", "unauthenticated") in refused.value.trailing_metadata()
+    done = diagnose(plant, *of(kept, "lost"))
+    assert done.returncode == 1
+    assert "unauthenticated: this certificate is revoked: ask for another" in done.stderr
+    assert diagnose(plant, *of(daemon.files, "anna")).returncode == 0
 
 
 def test_the_doctor_asks_the_daemon_and_looks_at_its_certificates(plant):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
+import signal
+import time
 
 import pytest
-from tests.support.daemon import Daemon
+from tests.support.daemon import Daemon, lineside
 from tests.support.lan import BOARD, lan
 
 from lineside.security import authority
@@ -54,6 +57,13 @@ class Plant:
 
     def count(self, name):
         return self.daemon.status().counters.get(name, 0)
+
+
+def until(condition, seconds=15):
+    end_s = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end_s, "it does not come"
+        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +149,52 @@ def test_who_shows_no_certificate_of_the_plant_gets_nowhere(plant, tmp_path):
         done = plant.network.run("mosquitto_pub", "-h", BOARD, "-p", port, *shown, *message)
         assert done.returncode, (port, shown)
     assert plant.count("mqtt_reports") == before
+
+
+def test_who_is_revoked_gets_nowhere_and_nobodys_queue_is_lost(plant):
+    """Its connection is ended, and what waits for another device is still there for it."""
+    authority.issue_client(plant.files, "lost")
+    kept = CertificateFiles(plant.daemon.directory / "kept")
+    shutil.copytree(plant.files.clients, kept.clients)
+    waiting = ("-t", f"lineside/v1/diagnosis/{OTHER}", "-q", "1", "-c", "-i", "x", "-C", "1", "-W", "5")
+    assert plant.client("sub", OTHER, *waiting, "-E").returncode == 0
+    plant.daemon.publish(REPORT.encode(), device=OTHER)
+    certificate, key = kept.client("lost")
+    shown = ("--cafile", plant.files.ca, "--cert", certificate, "--key", key)
+    with plant.network.start("mosquitto_sub", "-h", BOARD, "-p", 8883, *shown, "-t", "#", "-d") as held:
+        assert any(b"SUBACK" in line for line in held.stdout)
+        assert lineside("certs", "revoke", "lost", "--config", plant.daemon.config).returncode == 0
+        connections = plant.count("mqtt_connections")
+        plant.daemon.process.send_signal(signal.SIGHUP)
+        # mosquitto_sub tries to come back, and is not let in.
+        assert any(b"CONNECT" in line or b"rror" in line for line in held.stdout)
+        until(
+            lambda: plant.count("mqtt_connections") > connections and plant.daemon.status().broker_connected
+        )
+        held.kill()
+        assert b"CONNACK" not in held.stdout.read()
+    assert plant.client("pub", "lost", "-t", "x", "-m", "x", files=kept).returncode
+    answer = plant.client("sub", OTHER, *waiting)
+    assert json.loads(answer.stdout)["dev"]["id"] == OTHER, answer.stderr
+    assert plant.ask(ONE)["status"] == "ok"
+    authority.issue_client(plant.files, "lost")
+    assert plant.publish("lost", "lineside/v1/fault/lost") == "", "another one under its name"
+
+
+def test_a_reload_without_news_leaves_the_broker_alone_and_a_bad_list_is_not_taken(plant):
+    def reloaded(times):
+        plant.daemon.process.send_signal(signal.SIGHUP)
+        until(lambda: plant.daemon.log.read_text().count(" reloaded") == times)
+        return plant.count("mqtt_connections")
+
+    before, times = plant.count("mqtt_connections"), plant.daemon.log.read_text().count(" reloaded")
+    assert reloaded(times + 1) == before
+    good = plant.files.revoked.read_bytes()
+    plant.files.revoked.write_bytes(b"junk")
+    assert reloaded(times + 2) == before
+    until(lambda: "goes on with what it has read" in plant.daemon.log.read_text())
+    plant.files.revoked.write_bytes(good)
+    assert plant.ask(ONE)["status"] == "ok"
 
 
 @pytest.mark.parametrize(("version", "works"), [("-tls1_2", False), ("-tls1_3", True)])

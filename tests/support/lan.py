@@ -51,6 +51,11 @@ class Lan:
             done.stderr.decode(errors="replace"),
         )
 
+    def start(self, *command: object) -> subprocess.Popen[bytes]:
+        """A command on the device that goes on; what it says, errors too, as it says it."""
+        inside = ["ip", "netns", "exec", self.namespace, "stdbuf", "-oL", *map(str, command)]
+        return subprocess.Popen(inside, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
 
 @contextmanager
 def lan() -> Iterator[Lan]:

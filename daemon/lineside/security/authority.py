@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from lineside.errors import LinesideError
-from lineside.security.files import CertificateFiles, read_pem, write_private
+from lineside.security.files import CertificateFiles, is_there, read_pem, write_private
 
 OPERATION = "make certificates"
 SERVER_NAME = "lineside"
@@ -27,25 +28,18 @@ CLOCK_MIN = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
 CA_LIFE = datetime.timedelta(days=7300)
 # A plant that is looked after once a year renews in time.
 LIFE = datetime.timedelta(days=800)
-MAX_NAME_CHARACTERS = 64
+# What X.509 lets a name have. Percent-encoded it still fits a file's name.
+MAX_NAME_BYTES = 64
 MAX_NAMES = 64
+MAX_HOST_CHARACTERS = 253
+HOST = re.compile(r"(\*\.)?[a-zA-Z0-9_]([a-zA-Z0-9_-]{0,62})(\.[a-zA-Z0-9_][a-zA-Z0-9_-]{0,62})*\.?")
 OWN_NAMES = ("localhost", "127.0.0.1", "::1")
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A certificate as a list shows it."""
-
-    name: str
-    file: Path
-    expires: datetime.datetime
-    days_left: int
 
 
 def create_authority(files: CertificateFiles) -> None:
     """The authority itself. Raises LinesideError where there is one: what that signed is in use."""
     for path in (files.ca, files.ca_key):
-        if path.exists():
+        if is_there(path):
             hint = "keep it; or move the directory away and issue every certificate anew"
             raise LinesideError(OPERATION, f"there is an authority already: {path}", hint)
     key = ec.generate_private_key(ec.SECP256R1())
@@ -92,44 +86,43 @@ def renew(files: CertificateFiles, name: str) -> Path:
     """The same certificate with the same key for another life."""
     path, key_path = (files.server, files.server_key) if name == SERVER_NAME else files.client(name)
     old = load_certificate(path)
-    extensions: list[x509.ExtensionType] = [
-        old.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    ]
-    if name == SERVER_NAME:
-        extensions.insert(0, old.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+    kinds = (x509.ExtendedKeyUsage, x509.SubjectAlternativeName)
+    try:
+        extensions = [
+            old.extensions.get_extension_for_class(kind).value for kind in kinds[: 1 + (name == SERVER_NAME)]
+        ]
+    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension) as error:
+        hint = "make it anew: lineside certs server NAME..., or client NAME, with --replace"
+        raise LinesideError(OPERATION, f"{path} is no certificate of ours: {error}", hint) from error
     write_private(path, _sign(files, load_key(key_path).public_key(), name, extensions))
     return path
 
 
-def certificates(files: CertificateFiles) -> list[Listed]:
-    """All of them, the next to expire first."""
-    found = [path for path in (files.ca, files.server, *sorted(files.clients.glob("*.pem"))) if path.exists()]
-    return sorted((listed(path) for path in found), key=lambda entry: entry.expires)
-
-
-def listed(path: Path) -> Listed:
-    """What a list shows of it."""
-    certificate = load_certificate(path)
-    expires = certificate.not_valid_after_utc
+def name_in(certificate: x509.Certificate) -> str:
+    """Whose it is; empty where it does not say."""
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return Listed(str(names[0].value) if names else "", path, expires, (expires - now()).days)
+    return str(names[0].value) if names else ""
 
 
 def load_certificate(path: Path) -> x509.Certificate:
     """The first one in a file."""
+    raw = read_pem(path)
     try:
-        return x509.load_pem_x509_certificate(read_pem(path))
+        found = x509.load_pem_x509_certificate(raw)
+        # Taken apart where it is asked for, and not before.
+        _ = found.subject, found.not_valid_after_utc
     except ValueError as error:
         raise LinesideError(
             "read certificates", f"{path} holds no certificate", "put one in PEM there"
         ) from error
+    return found
 
 
 def load_key(path: Path) -> ec.EllipticCurvePrivateKey:
     """A key of ours."""
     try:
         key = serialization.load_pem_private_key(read_pem(path), None)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         hint = "a key in PEM without a passphrase is needed"
         raise LinesideError("read certificates", f"{path} holds no usable key", hint) from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
@@ -140,9 +133,10 @@ def load_key(path: Path) -> ec.EllipticCurvePrivateKey:
 def check_client_name(name: str) -> None:
     """Raises LinesideError for a name that no certificate or topic can hold."""
     bad = not name.isprintable() or any(sign in name for sign in "+#%") or name.strip() != name
-    if bad or not 0 < len(name) <= MAX_NAME_CHARACTERS or name == SERVER_NAME:
+    if bad or not 0 < len(name.encode()) <= MAX_NAME_BYTES or name == SERVER_NAME:
         hint = (
-            f"at most {MAX_NAME_CHARACTERS} printable characters without +, # and %, other than {SERVER_NAME}"
+            f"at most {MAX_NAME_BYTES} bytes of UTF-8 (21 Chinese characters), printable, "
+            f"without +, # and %, other than {SERVER_NAME}"
         )
         raise LinesideError(OPERATION, f"{name!r} is no name for a client", hint)
 
@@ -166,7 +160,7 @@ def _issue(
     replace: bool,
 ) -> None:
     for path in paths:
-        if path.exists() and not replace:
+        if is_there(path) and not replace:
             hint = "lineside certs renew keeps the key; --replace makes both anew"
             raise LinesideError(OPERATION, f"{path} is there already", hint)
     key = ec.generate_private_key(ec.SECP256R1())
@@ -181,24 +175,33 @@ def _sign(
     name: str,
     extensions: Sequence[x509.ExtensionType],
 ) -> bytes:
-    authority, authority_key = load_certificate(files.ca), load_key(files.ca_key)
+    authority, authority_key = load_authority(files)
     certificate = builder(common_name(name), authority.subject, key, LIFE).add_extension(
         x509.BasicConstraints(ca=False, path_length=None), critical=True
     )
     own = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
     for extension in (key_usage(signs=False), own, *extensions):
         certificate = certificate.add_extension(extension, critical=isinstance(extension, x509.KeyUsage))
-    return pem_of(certificate.sign(authority_key, hashes.SHA256()))
+    signed = certificate.sign(authority_key, hashes.SHA256())
+    # Kept before it is used: whose key is lost can only be revoked by the number of each certificate.
+    write_private(files.issued / f"{signed.serial_number:x}.pem", pem_of(signed))
+    return pem_of(signed)
+
+
+def load_authority(files: CertificateFiles) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """The authority's certificate and key. Raises LinesideError where they do not belong together."""
+    authority, key = load_certificate(files.ca), load_key(files.ca_key)
+    if authority.public_key() != key.public_key():
+        hint = "put back the pair that belongs together: what this key signs, nobody would believe"
+        raise LinesideError(OPERATION, f"{files.ca_key} is not the key of {files.ca}", hint)
+    return authority, key
 
 
 def builder(
     subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, life: datetime.timedelta
 ) -> x509.CertificateBuilder:
     """What every certificate has."""
-    begin = now()
-    if begin < CLOCK_MIN:
-        hint = "set this machine's clock: certificates would end too early"
-        raise LinesideError(OPERATION, f"the clock says {begin:%Y-%m-%d}", hint)
+    begin = right_now()
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -221,11 +224,10 @@ def alternative(name: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
         pass
-    try:
-        return x509.DNSName(name)
-    except ValueError as error:
-        hint = "name a host name in ASCII or an address"
-        raise LinesideError(OPERATION, f"{name!r} is neither", hint) from error
+    if len(name) > MAX_HOST_CHARACTERS or not HOST.fullmatch(name):
+        hint = "name a host name in ASCII or an address, without a port"
+        raise LinesideError(OPERATION, f"{name!r} is neither", hint)
+    return x509.DNSName(name)
 
 
 def key_usage(*, signs: bool) -> x509.KeyUsage:
@@ -253,6 +255,15 @@ def pem_of_key(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
+
+
+def right_now() -> datetime.datetime:
+    """The clock, where it is right. Raises LinesideError."""
+    read = now()
+    if read < CLOCK_MIN:
+        hint = "set this machine's clock: certificates would end too early"
+        raise LinesideError(OPERATION, f"the clock says {read:%Y-%m-%d}", hint)
+    return read
 
 
 def now() -> datetime.datetime:

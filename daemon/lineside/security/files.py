@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+import stat
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -21,6 +25,8 @@ class CertificateFiles:
         self.server = directory / "server.pem"
         self.server_key = directory / "server.key"
         self.clients = directory / "clients"
+        self.revoked = directory / "crl.pem"
+        self.issued = directory / "issued"
 
     def client(self, name: str) -> tuple[Path, Path]:
         """A client's certificate and key. A device's id has slashes, which a file's name cannot have."""
@@ -32,20 +38,48 @@ class CertificateFiles:
         return [unquote(path.stem) for path in sorted(self.clients.glob("*.pem"))]
 
 
-def read_pem(path: Path) -> bytes:
-    """A certificate or key. Raises LinesideError for one that cannot be read."""
+def is_there(path: Path) -> bool:
+    """Whether there is something under that name, if only a link that leads nowhere."""
+    return os.path.lexists(path)
+
+
+def read_pem(path: Path, most_bytes: int = MAX_PEM_BYTES) -> bytes:
+    """A certificate, key or list. Raises LinesideError for one that cannot be read."""
     try:
-        raw = path.read_bytes()
+        raw = _read_plain(path, most_bytes + 1)
     except OSError as error:
         hint = (
             "lineside certs init, then server NAME... makes it where [security] certs_dir says; "
             "the daemon's user has to be able to read it"
         )
         raise LinesideError("read certificates", f"{path}: {error.strerror}", hint) from error
-    if len(raw) > MAX_PEM_BYTES or b"-----BEGIN" not in raw:
+    if raw is None or len(raw) > most_bytes or b"-----BEGIN" not in raw:
         hint = "put a certificate or key in PEM there, or make one with lineside certs"
         raise LinesideError("read certificates", f"{path} holds no PEM", hint)
     return raw
+
+
+def _read_plain(path: Path, most_bytes: int) -> bytes | None:
+    """The beginning of a plain file; None for what never ends or makes its reader wait."""
+    # Without O_NONBLOCK the opening of a named pipe waits for its writer.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as stream:  # noqa: PTH123 - a descriptor, not a path
+        return stream.read(most_bytes) if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+
+
+@contextlib.contextmanager
+def exclusively(directory: Path) -> Iterator[None]:
+    """Waits until nobody else changes what is in `directory`. Raises LinesideError where there is none."""
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        hint = "lineside certs init makes it where [security] certs_dir says"
+        raise LinesideError("read certificates", f"{directory}: {error.strerror}", hint) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_private(path: Path, content: bytes) -> None:

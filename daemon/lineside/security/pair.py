@@ -6,8 +6,8 @@ import ssl
 from pathlib import Path
 
 from lineside.errors import LinesideError
-from lineside.security.authority import listed
 from lineside.security.files import read_pem
+from lineside.security.listing import listed
 
 OPERATION = "start with TLS"
 

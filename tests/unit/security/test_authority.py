@@ -1,14 +1,16 @@
 """Certificates: whose, for how long, kept how; and what is refused."""
 
 import datetime
+import os
+import shutil
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 from lineside.errors import LinesideError
 from lineside.security import authority
 from lineside.security.authority import (
-    certificates,
     create_authority,
     issue_client,
     issue_server,
@@ -16,6 +18,7 @@ from lineside.security.authority import (
     renew,
 )
 from lineside.security.files import CertificateFiles, read_pem
+from lineside.security.listing import certificates, listed
 from lineside.security.pair import check_life, check_pair
 
 
@@ -82,13 +85,36 @@ def test_a_renewal_keeps_the_key_and_what_it_is_for(files):
     check_pair(files.server, files.server_key, files.ca)
 
 
-@pytest.mark.parametrize("name", ["", "a" * 65, "a+b", "a%41", "a/#", " a", "a\nb", "lineside"])
+@pytest.mark.parametrize(
+    "name", ["", "a" * 65, "输" * 22, "a+b", "a%41", "a/#", " a", "a\nb", "a\udc80", "lineside"]
+)
 def test_names_that_no_topic_could_hold_are_refused(files, name):
     with pytest.raises(LinesideError, match="no name for a client"):
         issue_client(files, name)
 
 
-@pytest.mark.parametrize("names", [[], ["a"] * 65, ["bücher.example"]])
+def test_the_longest_names_have_files(files):
+    for name in ("a" * 64, "输" * 21, "é" * 32):
+        certificate, key = issue_client(files, name)
+        assert key.exists()
+        assert listed(certificate).name == name
+        renew(files, name)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [],
+        ["a"] * 65,
+        ["bücher.example"],
+        [""],
+        ["a b"],
+        ["10.0.0.5:50051"],
+        ["http://a"],
+        ["a" * 254],
+        ["a" * 64],
+    ],
+)
 def test_names_of_a_server_have_bounds(files, names):
     with pytest.raises(LinesideError, match=r"names|neither"):
         issue_server(files, names, replace=True)
@@ -110,6 +136,38 @@ def test_what_cannot_be_used_is_named(files, tmp_path, monkeypatch):
     renew(files, "lineside")
     with pytest.raises(LinesideError, match=r"server\.pem has expired.*\n.*certs renew lineside"):
         check_life(files.server)
+
+
+def test_what_never_ends_or_waits_is_no_certificate(tmp_path):
+    (tmp_path / "zero.pem").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "pipe.pem")
+    for name in ("zero.pem", "pipe.pem"):
+        with pytest.raises(LinesideError, match=f"{name} holds no PEM"):
+            read_pem(tmp_path / name)
+
+
+def test_a_renewal_of_what_is_not_ours_says_what_to_do(files):
+    certificate, key = issue_client(files, "anna")
+    public = authority.load_key(key).public_key()
+    name = authority.common_name("anna")
+    other = authority.builder(name, name, public, authority.LIFE).sign(
+        authority.load_key(files.ca_key), hashes.SHA256()
+    )
+    certificate.write_bytes(authority.pem_of(other))
+    with pytest.raises(LinesideError, match=r"anna\.pem is no certificate of ours(.|\n)*--replace"):
+        renew(files, "anna")
+    with pytest.raises(LinesideError, match="No such file"):
+        renew(files, "nobody")
+    with pytest.raises(LinesideError, match="File name too long"):
+        renew(files, "输" * 64)
+
+
+def test_an_authority_whose_key_is_anothers_signs_nothing(files, tmp_path):
+    other = CertificateFiles(tmp_path / "other")
+    create_authority(other)
+    shutil.copy(other.ca_key, files.ca_key)
+    with pytest.raises(LinesideError, match=r"ca\.key is not the key of .*ca\.pem"):
+        issue_client(files, "anna")
 
 
 @pytest.mark.parametrize("other", ["L1/CD-07/x", "L1"])

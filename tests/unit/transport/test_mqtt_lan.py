@@ -13,7 +13,8 @@ from lineside.config import Config, MqttConfig, SecurityConfig
 from lineside.errors import LinesideError
 from lineside.security import authority
 from lineside.security.files import CertificateFiles
-from lineside.transport.mqtt.lan import Lan, access_list, address_of, check_free, lan_of, prepare
+from lineside.security.revocation import create_list
+from lineside.transport.mqtt.lan import Lan, access_list, address_of, check_free, has_changed, lan_of, prepare
 from lineside.transport.mqtt.mosquitto import write_config
 
 
@@ -65,6 +66,24 @@ def test_what_the_broker_reads_is_written_for_it_alone(lan: Lan, tmp_path: Path)
     assert "allow_anonymous false" in opened
     assert "require_certificate true" in opened
     assert "user anna\n" in (tmp_path / "lan" / "acl").read_text()
+
+
+def test_a_revocation_list_is_read_where_there_is_one(lan: Lan, tmp_path: Path):
+    write_config(tmp_path, 1883, 10, lan)
+    assert "crlfile" not in (tmp_path / "mosquitto.conf").read_text()
+    assert not has_changed(lan, tmp_path)
+    create_list(lan.files)
+    assert has_changed(lan, tmp_path)
+    write_config(tmp_path, 1883, 10, lan)
+    assert not has_changed(lan, tmp_path)
+    assert "\ncrlfile lan/crl.pem\n" in (tmp_path / "mosquitto.conf").read_text()
+    assert (tmp_path / "lan/crl.pem").read_bytes() == lan.files.revoked.read_bytes()
+    lan.files.revoked.write_bytes(lan.files.ca.read_bytes())
+    with pytest.raises(LinesideError, match="no revocation list"):
+        has_changed(lan, tmp_path)
+    lan.files.revoked.unlink()
+    write_config(tmp_path, 1883, 10, lan)
+    assert not (tmp_path / "lan/crl.pem").exists()
 
 
 def test_missing_certificates_are_named_with_what_makes_them(lan: Lan, tmp_path: Path):

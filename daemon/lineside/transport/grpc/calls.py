@@ -16,6 +16,7 @@ import grpc.aio
 
 from lineside.errors import REASONS, Reason, RejectedError
 from lineside.ports import Admin, Call
+from lineside.security.revoked import RevocationList
 from lineside.security.roles import Roles
 from lineside.serving.request import Principal, Priority
 
@@ -51,8 +52,16 @@ class CallOptions:
 class Calls:
     """The calls that work for a client: how many there are, and how each begins and ends."""
 
-    def __init__(self, admin: Admin, roles: Roles, max_in_flight: int, default_timeout_ms: int) -> None:
+    def __init__(
+        self,
+        admin: Admin,
+        roles: Roles,
+        max_in_flight: int,
+        default_timeout_ms: int,
+        revoked: RevocationList | None = None,
+    ) -> None:
         self._admin = admin
+        self._revoked = revoked
         self._roles = roles
         self._max_in_flight = max_in_flight
         self._default_timeout_ms = default_timeout_ms
@@ -74,10 +83,23 @@ class Calls:
         return Call(self.principal(rpc), deadline_ns, options.priority, options.idempotency_key)
 
     def principal(self, rpc: Rpc) -> Principal:
-        """Who calls: the client certificate's name, which TLS has verified, else the address."""
+        """Who calls: the client certificate's name, which TLS has verified, else the address.
+
+        Raises RejectedError where the certificate has been revoked since the call began.
+        """
+        self.check_standing(rpc)
         if name := certificate_name(rpc.auth_context()):
             return self._roles.known("grpc", name)
         return self._roles.anonymous("grpc", peer_address(rpc.peer()))
+
+    def check_standing(self, rpc: Rpc) -> None:
+        """Raises RejectedError for whoever shows a certificate that has been revoked."""
+        if self._revoked is None:
+            return
+        shown = rpc.auth_context()
+        # Our own probe comes over a socket in a directory of ours, without TLS.
+        if shown.get("transport_security_type"):
+            self._revoked.check(b"".join(shown.get("x509_pem_cert", ())))
 
     def take(self) -> None:
         """Take a seat. Raises RejectedError where there is none."""

@@ -122,6 +122,8 @@ class OpenInferenceService:
 
     async def _answer(self, request: pb.ModelInferRequest, rpc: Rpc, send: Send) -> None:
         try:
+            # A stream may outlive the certificate that it was opened with.
+            self._calls.check_standing(rpc)
             self._calls.take()
             try:
                 await self._stream(request, rpc, send)

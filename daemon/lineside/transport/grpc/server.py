@@ -18,9 +18,11 @@ from lineside.errors import LinesideError
 from lineside.open_inference import open_inference_pb2, open_inference_pb2_grpc
 from lineside.ports import Admin, Diagnoser, FeedbackTaker, Generator, PowerSetter
 from lineside.security.files import CertificateFiles
+from lineside.security.revoked import RevocationList
 from lineside.transport.grpc.calls import CallDefaults, Calls
 from lineside.transport.grpc.malformed import MalformedInterceptor
 from lineside.transport.grpc.open_inference import OpenInferenceService
+from lineside.transport.grpc.revocation import RevocationInterceptor
 from lineside.transport.grpc.services import (
     AdminService,
     DiagnosisService,
@@ -81,7 +83,8 @@ class GrpcServer:
         self._config = config
         self._files = files
         self._probe = tempfile.TemporaryDirectory(prefix="lineside-grpc-")
-        self._calls = Calls(admin, defaults.roles, config.max_in_flight, defaults.timeout_ms)
+        revoked = RevocationList(files) if config.tls and files is not None else None
+        self._calls = Calls(admin, defaults.roles, config.max_in_flight, defaults.timeout_ms, revoked)
         self._generation = GenerationService(served.generator, admin, self._calls, defaults.max_tokens)
         self._diagnosis = DiagnosisService(served.diagnoser, self._calls)
         self._feedback = FeedbackService(served.feedback, self._calls)
@@ -94,9 +97,12 @@ class GrpcServer:
         """Listen; returns the port."""
         await self.set_serving(False)
         limit = self._config.max_in_flight + HEADROOM
-        interceptor = MalformedInterceptor(self._calls, tuple(f"/{service}/" for service in SERVICES))
+        interceptors = (
+            RevocationInterceptor(self._calls),
+            MalformedInterceptor(self._calls, tuple(f"/{service}/" for service in SERVICES)),
+        )
         server = grpc.aio.server(
-            interceptors=[interceptor], options=server_options(self._config), maximum_concurrent_rpcs=limit
+            interceptors=interceptors, options=server_options(self._config), maximum_concurrent_rpcs=limit
         )
         generation_pb2_grpc.add_GenerationServiceServicer_to_server(self._generation, server)
         diagnosis_pb2_grpc.add_DiagnosisServiceServicer_to_server(self._diagnosis, server)

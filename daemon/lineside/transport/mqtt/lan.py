@@ -14,12 +14,14 @@ from pathlib import Path
 
 from lineside.config import Config
 from lineside.errors import LinesideError
-from lineside.security.files import CertificateFiles, read_pem, write_private
+from lineside.security.files import CertificateFiles, is_there, read_pem, write_private
 from lineside.security.pair import check_life, check_pair
+from lineside.security.revoked import MAX_LIST_BYTES, read_revoked
 from lineside.transport.mqtt.topics import DIAGNOSIS, FAULT, FEEDBACK, HEALTH, POWER, RECEIPT, ROOT, STATUS
 
 OPERATION = "open the broker to the network"
 FOLDER = "lan"
+CRL = "crl.pem"
 SIOCGIFADDR = 0x8915
 # The name in a certificate is a device's id: %u. What nothing here allows is refused.
 ACCESS = f"""\
@@ -60,22 +62,43 @@ def lan_of(config: Config, certs: Path) -> Lan | None:
     return Lan(mqtt.interface, mqtt.interface_port, CertificateFiles(certs), config.security.operators)
 
 
-def prepare(lan: Lan, directory: Path, group: int | None) -> str:
-    """Write what the listener reads, for `group` where that is another's; returns the address."""
-    address = address_of(lan.interface)
-    check_free(address, lan.port)
+def what_it_reads(lan: Lan) -> dict[str, bytes]:
+    """The listener's files, by name. Raises LinesideError for what it could not start with."""
     files = lan.files
     check_pair(files.server, files.server_key, files.ca)
     check_life(files.server)
-    folder = directory / FOLDER
-    for path in (files.ca, files.server, files.server_key):
-        write_private(folder / path.name, read_pem(path))
-    write_private(folder / "acl", access_list(lan.operators).encode())
+    read = {path.name: read_pem(path) for path in (files.ca, files.server, files.server_key)}
+    if is_there(files.revoked):
+        read_revoked(files)
+        read[CRL] = read_pem(files.revoked, MAX_LIST_BYTES)
+    return read | {"acl": access_list(lan.operators).encode()}
+
+
+def has_changed(lan: Lan, directory: Path) -> bool:
+    """Whether the listener would read something else now. Raises LinesideError as `what_it_reads`."""
+    folder, read = directory / FOLDER, what_it_reads(lan)
+    there = {path.name: path.read_bytes() for path in folder.iterdir()}
+    return read != there
+
+
+def prepare(lan: Lan, directory: Path, group: int | None) -> tuple[str, bool]:
+    """Write what the listener reads, for `group` where that is another's.
+
+    Returns the address and whether there is a revocation list.
+    """
+    address = address_of(lan.interface)
+    check_free(address, lan.port)
+    folder, read = directory / FOLDER, what_it_reads(lan)
+    for name, content in read.items():
+        write_private(folder / name, content)
+    for path in folder.iterdir():
+        if path.name not in read:
+            path.unlink()
     if group is not None:
         for path in (folder, *folder.iterdir()):
             os.chown(path, 0, group)
             path.chmod(0o750 if path == folder else 0o640)
-    return address
+    return address, CRL in read
 
 
 def access_list(operators: tuple[str, ...]) -> str:

@@ -14,7 +14,7 @@ import anyio.abc
 from lineside.config import MqttConfig
 from lineside.errors import LinesideError
 from lineside.transport.mqtt.backoff import Backoff
-from lineside.transport.mqtt.lan import Lan
+from lineside.transport.mqtt.lan import Lan, has_changed
 from lineside.transport.mqtt.leftover import forget, remember, stop_leftover
 from lineside.transport.mqtt.mosquitto import (
     CONFIG_NAME,
@@ -46,6 +46,7 @@ class ManagedBroker:
         self._process: anyio.abc.Process | None = None
         self._stopping = anyio.Event()
         self._changing = anyio.Lock()
+        self._reloading = False
 
     async def start(self) -> int:
         """Start it and wait until it accepts MQTT; returns the port. Only from the main thread."""
@@ -58,7 +59,7 @@ class ManagedBroker:
         prepare_directory(self._directory)
         await stop_leftover(self._directory, CONFIG_NAME)
         self._port = choose_port(HOST, self._config.port)
-        write_config(self._directory, self._port, self._config.max_pending_reports, self._lan)
+        self._write_config()
         self._process = await self._spawn()
         logger.info("the managed broker listens", extra={"port": self._port, "pid": self._process.pid})
         return self._port
@@ -72,10 +73,33 @@ class ManagedBroker:
             status = await self._process.wait()
             if self._stopping.is_set():
                 return
-            logger.error("the managed broker has died and is started again", extra={"status": status})
             if anyio.current_time() - begin > STABLE_S:
                 backoff.reset()
-            await self._restart(backoff)
+            if self._reloading:
+                logger.info("the managed broker starts again: what it reads for the network has changed")
+                await self._restart(backoff, 0.0)
+                continue
+            logger.error("the managed broker has died and is started again", extra={"status": status})
+            await self._restart(backoff, backoff.next_s())
+
+    async def reload(self) -> None:
+        """Start it again where its listener for the network would read something else. Its queues stay.
+
+        Mosquitto reads certificates and list again at a signal, too, but lets who is connected stay so, and
+        whoever holds a ticket of an earlier connection come back.
+        """
+        if self._lan is None:
+            return
+        try:
+            if not has_changed(self._lan, self._directory):
+                return
+        except (LinesideError, OSError) as error:
+            logger.error("the managed broker goes on with what it has read: %s", error)  # noqa: TRY400
+            return
+        async with self._changing:
+            if self._process is not None and not self._stopping.is_set():
+                self._reloading = True
+                await end(self._process)
 
     async def stop(self) -> None:
         """End it, with its queues saved."""
@@ -85,19 +109,26 @@ class ManagedBroker:
                 await end(self._process)
                 forget(self._directory)
 
-    async def _restart(self, backoff: Backoff) -> None:
+    async def _restart(self, backoff: Backoff, wait_s: float) -> None:
         while True:
-            with anyio.move_on_after(backoff.next_s()):
+            with anyio.move_on_after(wait_s):
                 await self._stopping.wait()
             if self._stopping.is_set():
                 return
             try:
                 async with self._changing:
+                    if self._reloading:
+                        self._reloading = False
+                        self._write_config()
                     self._process = await self._spawn()
             except LinesideError as error:
                 logger.error("%s", error)  # noqa: TRY400 - it says what to do, not where it was raised
+                wait_s = backoff.next_s()
             else:
                 return
+
+    def _write_config(self) -> None:
+        write_config(self._directory, self._port, self._config.max_pending_reports, self._lan)
 
     async def _spawn(self) -> anyio.abc.Process:
         # The death signal comes when the thread that forked ends: only the main thread ends with the daemon.

@@ -142,6 +142,7 @@ def write_config(directory: Path, port: int, max_queued: int, lan: Lan | None = 
         queued_bytes=MAX_QUEUED_BYTES,
     )
     if lan is not None:
-        address = prepare(lan, directory, pwd.getpwnam(USER).pw_gid if os.geteuid() == 0 else None)
+        address, revokes = prepare(lan, directory, pwd.getpwnam(USER).pw_gid if os.geteuid() == 0 else None)
         text += LAN_CONFIG.format(port=lan.port, address=address, connections=MAX_CONNECTIONS)
+        text += "crlfile lan/crl.pem\n" if revokes else ""
     (directory / CONFIG_NAME).write_text(text, "utf-8")
