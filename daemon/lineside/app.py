@@ -46,12 +46,16 @@ from lineside.security.roles import Roles
 from lineside.serving.no_model import NoModel
 from lineside.serving.schema_check import CheckedGenerator, SchemaChecker
 from lineside.serving.service import GenerationService
+from lineside.serving.tallies import Tallies
 from lineside.supervision.notify import Notifier, from_environment
 from lineside.supervision.reload import reload
 from lineside.supervision.watchdog import Proof, feed, loading
+from lineside.telemetry.diagnoses import CountedDiagnoser, DiagnosisTallies
+from lineside.telemetry.metrics import Metrics
 from lineside.telemetry.status import Sources, Status
 from lineside.transport.grpc.calls import CallDefaults
 from lineside.transport.grpc.server import GrpcServer, Served
+from lineside.transport.http.metrics import MetricsServer
 from lineside.transport.mqtt.copies import MqttCopies
 from lineside.transport.mqtt.lan import lan_of
 from lineside.transport.mqtt.link import MqttLink
@@ -99,6 +103,7 @@ class App:
         self._status = Status()
         self._engine_choice = self._engine_trouble = self._vectors_trouble = self._calibration_trouble = ""
         self._pacer = Pacer()
+        self._tallies, self._diagnosed = Tallies(), DiagnosisTallies()
         self._stopping = anyio.Event()
         self._drain_s = config.drain_timeout_ms / 1000
 
@@ -136,6 +141,7 @@ class App:
             self._link = MqttLink(mqtt, self._desk, self._status, self._gateways, self._power_desk)
         self._status.sources = self._sources()
         self._grpc = await self._start_grpc(diagnoser)
+        self._metrics = await self._start_metrics()
 
     async def run(self, notifier: Notifier, on_reload: Callable[[], None]) -> None:
         """Serve until told to stop, then drain."""
@@ -147,6 +153,8 @@ class App:
                 group.start_soon(self._broker.watch, name="broker")
             if self._link is not None:
                 group.start_soon(self._link.run, name="mqtt")
+            if self._metrics is not None:
+                group.start_soon(self._metrics.run, name="metrics")
             self._status.state = "ready"
             if self._grpc is not None:
                 await self._grpc.set_serving(True)
@@ -229,6 +237,7 @@ class App:
             max_waiting=config.engine.max_waiting,
             on_failure=self._engine_failed,
             pacer=self._pacer,
+            tallies=self._tallies,
         )
         # What runs has had its time in _drain by then.
         self._stack.push_async_callback(service.drain, ABORT_S)
@@ -278,8 +287,9 @@ class App:
             energy=self._governor.energy,
         )
         recording = RecordingDiagnoser(pipeline, self._verdicts, self._status.count)
-        # Outermost, so that a verdict is on the report as it was understood.
-        return EnrichingDiagnoser(recording, self._devices)
+        # Around the recording, so that a verdict is on the report as it was understood.
+        enriching = EnrichingDiagnoser(recording, self._devices)
+        return CountedDiagnoser(enriching, self._diagnosed)
 
     def _make_desk(self, diagnoser: Diagnoser) -> Desk:
         engine = self._config.engine
@@ -319,6 +329,16 @@ class App:
         )
         await server.start()
         self._stack.push_async_callback(server.stop, 0.0)
+        return server
+
+    async def _start_metrics(self) -> MetricsServer | None:
+        address = self._config.telemetry.metrics
+        if not address:
+            return None
+        metrics = Metrics(self._status.status, self._tallies, self._diagnosed, self._desk.waiting)
+        server = MetricsServer(address, metrics.page)
+        await server.start()
+        self._stack.push_async_callback(server.stop)
         return server
 
     def _sources(self) -> Sources:

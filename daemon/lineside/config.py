@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import sys
 from pathlib import Path
@@ -178,9 +179,26 @@ class PowerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TelemetryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[telemetry]."""
+    """[telemetry]. `metrics`: where Prometheus may scrape, as host:port; empty: nowhere.
+
+    Nothing there is encrypted and nobody is asked who they are: `metrics_on_network` allows other hosts than
+    loopback.
+    """
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    metrics: str = ""
+    metrics_on_network: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuses what is no address, and one that others reach without a word about them."""
+        if not self.metrics:
+            return
+        host, _ = host_and_port(self.metrics)
+        if not (is_loopback(host) or self.metrics_on_network):
+            raise ValueError(
+                f"metrics = {self.metrics!r} can be reached from the network, unencrypted and by everyone: "
+                "set metrics_on_network = true where that is wanted, or listen on 127.0.0.1"
+            )
 
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
@@ -276,6 +294,30 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def managed_broker_path(self) -> Path:
         """Directory of the managed Mosquitto."""
         return self.state_path(self.mqtt.managed_dir, "mosquitto")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """An IP address, or localhost, and a port; IPv6 in brackets. Raises ValueError."""
+    host, colon, port = address.rpartition(":")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+        raise ValueError(f"{address!r} has no port: write it as 127.0.0.1:9464 or [::1]:9464")
+    if bare != "localhost":
+        try:
+            version = ipaddress.ip_address(bare).version
+        except ValueError:
+            raise ValueError(f"{host!r} is no IP address: write it as 127.0.0.1:9464") from None
+        if (version == 6) is (bare == host):
+            raise ValueError(f"{address!r}: IPv6 addresses, and no others, stand in brackets: [::1]:9464")
+    return bare, int(port)
 
 
 def default_state_dir() -> Path:

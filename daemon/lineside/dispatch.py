@@ -7,6 +7,7 @@ import heapq
 import logging
 import time
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -215,6 +216,10 @@ class Desk:
         heapq.heappush(self._tickets, ticket)
         self.pending += 1
         self._waiting.release()
+
+    def waiting(self) -> Counter[Priority]:
+        """Reports that wait for their turn, by priority."""
+        return Counter(Priority(ticket.urgency) for ticket in self._tickets)
 
     async def drain(self, timeout_s: float) -> None:
         """Begin no more reports, let the begun ones end and be published; the rest wait in the journal."""

@@ -7,10 +7,12 @@ import socket
 import subprocess
 import threading
 import time
+import urllib.request
 from pathlib import Path
 
 import grpc
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from tests.support.daemon import DEMO, Daemon, lineside
 from tests.support.ports import free_port
 
@@ -23,7 +25,9 @@ CODE_ONLY = {"dev": {"id": "L1/CD-07", "vendor": "Northmoor Drives"}, "alarm": {
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory, smollm2_bundle):
-    daemon = Daemon(tmp_path_factory.mktemp("daemon"), smollm2_bundle)
+    telemetry = {"metrics": f"127.0.0.1:{free_port()}"}
+    daemon = Daemon(tmp_path_factory.mktemp("daemon"), smollm2_bundle, telemetry=telemetry)
+    daemon.metrics = f"http://{telemetry['metrics']}/metrics"
     daemon.import_demo()
     daemon.start()
     yield daemon
@@ -56,6 +60,37 @@ def test_a_fault_over_mqtt_comes_back_as_a_cited_diagnosis(daemon):
     assert any(evidence["src"] == "conveyor-drive#F012" for evidence in diagnosis["evidence"])
     assert diagnosis["kb"]
     assert diagnosis["advisory"] is True
+
+
+def test_a_scrape_tells_of_a_diagnosis(daemon):
+    before, _ = scrape(daemon)
+    daemon.ask({**OVERTEMPERATURE, "id": "scraped"})  # a repeat would be given the stored answer
+    after, seconds = scrape(daemon)
+    gained = {name: value - before.get(name, 0) for name, value in after.items()}
+    assert gained["lineside_diagnoses_total{mode=model,outcome=ok}"] == 1
+    assert gained["lineside_request_success_total{finished_reason=stop}"] == 1
+    assert gained["lineside_generation_tokens_total"] > gained["lineside_forced_tokens_total"] > 0
+    assert gained["lineside_step_seconds_count{kind=chunk}"] >= 1
+    assert gained["lineside_events_total{event=mqtt_reports}"] == 1
+    assert after["lineside_state{lineside_state=ready}"] == 1
+    assert after["lineside_mqtt_connected"] == 1
+    assert after["process_resident_memory_bytes"] > 1e8
+    assert not any("CD-07" in name for name in after), "no device is a label"
+    assert seconds < 1
+
+
+def scrape(daemon):
+    """Values by series, and how long they took."""
+    time.sleep(0.3)  # the page is kept for a quarter of a second
+    begun_s = time.monotonic()
+    with urllib.request.urlopen(daemon.metrics, timeout=5) as response:
+        page = response.read().decode()
+    values = {}
+    for family in text_string_to_metric_families(page):
+        for sample in family.samples:
+            labels = ",".join(f"{key}={value}" for key, value in sorted(sample.labels.items()))
+            values[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
+    return values, time.monotonic() - begun_s
 
 
 def test_the_same_over_grpc_and_the_command_line(daemon):

@@ -2,7 +2,14 @@ from pathlib import Path
 
 import pytest
 
-from lineside.config import Config, ConfigError, DiagnosisConfig, default_state_dir, load_config
+from lineside.config import (
+    Config,
+    ConfigError,
+    DiagnosisConfig,
+    default_state_dir,
+    host_and_port,
+    load_config,
+)
 
 
 def load(tmp_path, text):
@@ -36,6 +43,12 @@ def test_values_are_read(tmp_path):
         ("[power]\nlimit_w = -1", r"\$.power.limit_w"),
         ("[power]\nlimit = 15", "limit"),
         ("[[power.schedule]]\nname = 'n'\nbegin = '25:00'\nend = '06:00'\nlimit_w = 7", "begin"),
+        ("[telemetry]\nmetrics = '0.0.0.0:9464'", r"metrics_on_network .*\$.telemetry"),
+        ("[telemetry]\nmetrics = '[::]:9464'", "metrics_on_network"),
+        ("[telemetry]\nmetrics = '9464'", "no port"),
+        ("[telemetry]\nmetrics = '127.0.0.1:70000'", "no port"),
+        ("[telemetry]\nmetrics = 'plant.example:9464'", "no IP address"),
+        ("[telemetry]\nmetrics = '::1:9464'", "brackets"),
         ("[security]\nx = 1", "x"),
         ("[security]\noperators = ['']", r"\$.security.operators"),
         (f"[security]\noperators = {['a'] * 257}", r"\$.security.operators"),
@@ -78,3 +91,16 @@ def test_a_calibration_is_the_configured_one_or_the_state_directorys_where_there
     assert config.calibration_path == tmp_path / "calibration.toml"
     named = Config(diagnosis=DiagnosisConfig(calibration="/absent/c.toml"))
     assert named.calibration_path == Path("/absent/c.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("metrics = '127.0.0.1:9464'", ("127.0.0.1", 9464)),
+        ("metrics = '[::1]:0'", ("::1", 0)),
+        ("metrics = 'localhost:9464'", ("localhost", 9464)),
+        ("metrics = '192.168.10.2:9464'\nmetrics_on_network = true", ("192.168.10.2", 9464)),
+    ],
+)
+def test_metrics_are_served_on_loopback_or_where_the_network_is_meant(tmp_path, text, place):
+    assert host_and_port(load(tmp_path, f"[telemetry]\n{text}").telemetry.metrics) == place

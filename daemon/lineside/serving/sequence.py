@@ -36,6 +36,7 @@ class Generation:
     deliver: Callable[[Event], None]
     admitted_ns: int
     started_ns: int = 0
+    picked_ns: int = 0
     first_token_ns: int = 0
     completion_tokens: int = 0
     forced_tokens: int = 0

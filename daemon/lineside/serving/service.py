@@ -11,6 +11,7 @@ import itertools
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -24,10 +25,11 @@ from lineside.errors import Reason, RejectedError
 from lineside.ports import GenerateJob, ScoreJob
 from lineside.power.pacer import Pacer
 from lineside.serving.admission import Admission, Live
-from lineside.serving.grammar import GrammarCompiler
+from lineside.serving.grammar import Grammar, GrammarCompiler
 from lineside.serving.request import EndEvent, Event, Priority, Request, TokenEvent
 from lineside.serving.scoring import Scoring
 from lineside.serving.sequence import Generation
+from lineside.serving.tallies import Load, Tallies
 from lineside.serving.tokenizer import Tokenizer
 from lineside.serving.worker import Abort, Ping, Submit, Work, Worker
 
@@ -38,12 +40,13 @@ log = logging.getLogger(__name__)
 class _Waiter:
     live: Live
     events: MemoryObjectSendStream[Event]
+    work: Work
 
 
 class GenerationService:
     """Implements ports.Generator. Every method belongs to the event loop that made it."""
 
-    def __init__(  # noqa: PLR0913 the last three have names
+    def __init__(  # noqa: PLR0913 the last four have names
         self,
         engine: Engine,
         tokenizer: Tokenizer,
@@ -52,8 +55,11 @@ class GenerationService:
         max_waiting: int,
         on_failure: Callable[[Exception], None],
         pacer: Pacer | None = None,
+        tallies: Tallies | None = None,
     ) -> None:
         pacer = pacer or Pacer()
+        self._tallies = tallies or Tallies()
+        self._tallies.load = self._load
         self._capabilities = engine.capabilities
         self._tokenizer = tokenizer
         self._grammars = grammars
@@ -65,7 +71,7 @@ class GenerationService:
         self._draining = False
         self._idle = anyio.Event()
         self._on_failure = on_failure
-        self._worker = Worker(engine, self._after_step, self._worker_failed, pacer)
+        self._worker = Worker(engine, self._after_step, self._worker_failed, pacer, self._tallies)
         self._worker.start()
 
     @property
@@ -84,6 +90,19 @@ class GenerationService:
 
     async def generate(self, job: GenerateJob, expected_tokens: int = 1) -> AsyncIterator[Event]:
         """See ports.Generator. `expected_tokens`: see Request."""
+        with self._tallies.refusals():
+            request, grammar = await self._prepare(job, expected_tokens)
+
+        def begin(deliver: Callable[[Event], None], now_ns: int) -> Generation:
+            cap = self._capabilities.max_seq_len
+            return Generation(request, self._tokenizer, grammar, cap, deliver, now_ns)
+
+        async with contextlib.aclosing(self._admitted(request, begin)) as events:
+            async for event in events:
+                yield event
+
+    async def _prepare(self, job: GenerateJob, expected_tokens: int) -> tuple[Request, Grammar | None]:
+        """What is asked, in tokens. Raises RejectedError."""
         text, asked = self._prompt(job)
         prompt = tuple(await anyio.to_thread.run_sync(self._tokenizer.encode, text))
         thinking = self._thinking(asked, len(prompt), job.sampling.max_tokens)
@@ -99,17 +118,9 @@ class GenerationService:
             thinking_tokens=thinking,
             show_thinking=job.show_thinking,
         )
-        grammar = None
-        if job.json_schema is not None:
-            grammar = await anyio.to_thread.run_sync(self._grammars.compile, job.json_schema)
-
-        def begin(deliver: Callable[[Event], None], now_ns: int) -> Generation:
-            cap = self._capabilities.max_seq_len
-            return Generation(request, self._tokenizer, grammar, cap, deliver, now_ns)
-
-        async with contextlib.aclosing(self._admitted(request, begin)) as events:
-            async for event in events:
-                yield event
+        if job.json_schema is None:
+            return request, None
+        return request, await anyio.to_thread.run_sync(self._grammars.compile, job.json_schema)
 
     async def score(self, job: ScoreJob) -> EndEvent:
         """How likely `job.text` is behind its prompt: the end's `logprobs`. Raises RejectedError at first."""
@@ -137,15 +148,17 @@ class GenerationService:
         self, request: Request, begin: Callable[[Callable[[Event], None], int], Work]
     ) -> AsyncGenerator[Event, None]:
         """What a request hears once it is admitted. Raises RejectedError where it is not."""
-        if self._draining:
-            raise RejectedError(Reason.DRAINING, "the daemon is stopping")
-        now_ns = time.monotonic_ns()
-        self._admission.check(request, [waiter.live for waiter in self._waiters.values()], now_ns)
-        self._worker.send(Submit(begin(lambda event: self._delivered.append((request.id, event)), now_ns)))
+        with self._tallies.refusals():
+            if self._draining:
+                raise RejectedError(Reason.DRAINING, "the daemon is stopping")
+            now_ns = time.monotonic_ns()
+            self._admission.check(request, [waiter.live for waiter in self._waiters.values()], now_ns)
+        work = begin(lambda event: self._delivered.append((request.id, event)), now_ns)
+        self._worker.send(Submit(work))
         # Unbounded, and yet bounded: a request yields no more events than its sequence cap has tokens.
         send, receive = anyio.create_memory_object_stream[Event](math.inf)
         # What it delivers already reaches this loop later: it is posted.
-        self._waiters[request.id] = _Waiter(Live(request), send)
+        self._waiters[request.id] = _Waiter(Live(request), send, work)
         try:
             async for event in receive:
                 yield event
@@ -153,6 +166,15 @@ class GenerationService:
             receive.close()
             if request.id in self._waiters:
                 self._worker.send(Abort(request.id, Reason.CANCELLED, "the client has gone"))
+
+    def _load(self) -> Load:
+        """What is admitted now; reads what the engine's thread writes, each value whole."""
+        waiters = self._waiters.values()
+        running = [waiter.live for waiter in waiters if waiter.work.started_ns]
+        waiting = Counter(one.live.request.priority for one in waiters if not one.work.started_ns)
+        cached = sum(len(live.request.prompt) + live.written_tokens for live in running)
+        positions = self._capabilities.slots * self._capabilities.max_seq_len
+        return Load(len(running), waiting, min(cached / positions, 1.0))
 
     async def progress(self) -> None:
         """Returns once the engine's thread is between two steps; a stuck step never is."""
@@ -215,6 +237,7 @@ class GenerationService:
             if isinstance(event, TokenEvent):
                 waiter.live.written_tokens += len(event.tokens)
             else:
+                self._tallies.end(event)
                 waiter.events.close()
                 del self._waiters[request_id]
                 if self._draining and not self._waiters:

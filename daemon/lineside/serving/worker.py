@@ -17,6 +17,7 @@ from lineside.power.pacer import Pacer
 from lineside.serving.scheduler import Scheduler, Sequence
 from lineside.serving.scoring import Scoring
 from lineside.serving.sequence import Generation
+from lineside.serving.tallies import NS_PER_S, StepKind, Tallies
 
 if TYPE_CHECKING:
     from lineside.engine.base import Rows
@@ -70,9 +71,11 @@ class Worker:
         after_step: Callable[[], None],
         on_failure: Callable[[Exception], None],
         pacer: Pacer | None = None,
+        tallies: Tallies | None = None,
     ) -> None:
         self._engine = engine
         self._pacer = pacer or Pacer()
+        self._tallies = tallies or Tallies()
         self._after_step = after_step
         self._on_failure = on_failure
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
@@ -162,19 +165,22 @@ class Worker:
         self._works[request.id] = work
         self._scheduler.add(sequence)
         self._extend(sequence, lambda: work.open(time.monotonic_ns()))
+        if isinstance(work, Generation):
+            self._tallies.generated_tokens += work.completion_tokens  # the grammar may have begun it
 
     def _expire(self) -> None:
         for request_id in self._scheduler.expired(time.monotonic_ns()):
             self._end(request_id, Reason.DEADLINE, "the deadline passed before the answer was complete")
 
     def _step(self) -> None:
+        planned_ns = time.monotonic_ns()
         batch = self._scheduler.plan(self._pacer.limit().max_batch)
         if not batch:
             return
         by_slot = self._scheduler.by_slot()
         begun_ns = self._pacer.begin()
-        for extension in batch:
-            work = self._works[by_slot[extension.slot].id]
+        works = [self._works[by_slot[extension.slot].id] for extension in batch]
+        for work in works:
             work.started_ns = work.started_ns or begun_ns
         try:
             results = self._engine.forward(batch)
@@ -185,9 +191,25 @@ class Worker:
             for slot in lost:
                 self._end(by_slot[slot].id, Reason.ENGINE_FAULT, error.message)
             return
-        self._charge(begun_ns, [(self._works[by_slot[e.slot].id], bool(e.rows)) for e in batch])
+        ended_ns = time.monotonic_ns()
+        self._charge(begun_ns, [(work, bool(e.rows)) for work, e in zip(works, batch, strict=True)])
+        picking = [w for w, e in zip(works, batch, strict=True) if e.rows and isinstance(w, Generation)]
+        written = sum(generation.completion_tokens for generation in picking)
         for extension, logits in zip(batch, results, strict=True):
             self._take(by_slot[extension.slot], extension, logits)
+        self._count(picking, written, ended_ns)
+        overhead_ns = (begun_ns - planned_ns) + (time.monotonic_ns() - ended_ns)
+        kind: StepKind = "chunk" if any(len(extension.tokens) > 1 for extension in batch) else "decode"
+        self._tallies.stepped(kind, ended_ns - begun_ns, overhead_ns)
+
+    def _count(self, picking: list[Generation], written: int, ended_ns: int) -> None:
+        """What a step has written, of which `written` tokens were there before, and since when."""
+        tallies = self._tallies
+        tallies.generated_tokens += sum(generation.completion_tokens for generation in picking) - written
+        for generation in picking:
+            if generation.picked_ns:
+                tallies.between_tokens.observe((ended_ns - generation.picked_ns) / NS_PER_S)
+            generation.picked_ns = ended_ns
 
     def _charge(self, begun_ns: int, taking: list[tuple[Work, bool]]) -> None:
         """What the step drew goes to the requests in it, in equal parts."""

@@ -16,6 +16,7 @@ from lineside.serving.grammar import GrammarCompiler
 from lineside.serving.request import EndEvent, FinishReason, Principal, Priority, Sampling, TokenEvent
 from lineside.serving.sampler import Sampler
 from lineside.serving.service import GenerationService
+from lineside.serving.tallies import Tallies
 from lineside.serving.tokenizer import Tokenizer
 
 pytestmark = pytest.mark.anyio
@@ -35,7 +36,7 @@ def job(prompt="hello", *, timeout_s=20.0, priority=None, schema=None, **samplin
 
 
 @asynccontextmanager
-async def running(bundle, engine, *, max_waiting=8, failures=None):
+async def running(bundle, engine, *, max_waiting=8, failures=None, tallies=None):
     manifest = bundle.manifest
     service = GenerationService(
         engine,
@@ -43,6 +44,7 @@ async def running(bundle, engine, *, max_waiting=8, failures=None):
         GrammarCompiler(str(bundle.file(TOKENIZER)), manifest.geometry.vocab_size, manifest.tokens.eos),
         max_waiting=max_waiting,
         on_failure=(failures if failures is not None else []).append,
+        tallies=tallies,
     )
     try:
         yield service
@@ -403,3 +405,38 @@ async def test_messages_the_template_refuses_are_invalid(bundle):
         with pytest.raises(RejectedError, match="roles must alternate") as caught:
             await collect(service, request)
     assert (caught.value.reason, caught.value.field) == (Reason.INVALID, "messages")
+
+
+async def test_what_is_served_is_counted(bundle):
+    tallies, engine = Tallies(), engine_of(bundle)
+    async with running(bundle, engine, tallies=tallies) as service:
+        *_, end = await collect(service, job(max_tokens=8))
+        with pytest.raises(RejectedError):
+            await collect(service, job("x" * bundle.manifest.max_seq_len))
+    assert tallies.generated_tokens == end.usage.completion_tokens == 8
+    assert tallies.prompt_tokens == end.usage.prompt_tokens
+    assert {kind: sum(steps.counts) for kind, steps in tallies.steps.items()} == {"chunk": 1, "decode": 7}
+    assert sum(tallies.between_tokens.counts) == 7
+    assert tallies.overhead_ns > 0
+    assert dict(tallies.ended) == {FinishReason.LENGTH: 1}
+    assert dict(tallies.refused) == {Reason.TOO_LONG: 1}
+
+
+async def test_the_load_by_priority_while_the_engine_stands_still(bundle):
+    tallies, engine = Tallies(), engine_of(bundle, slots=1)
+    async with running(bundle, engine, tallies=tallies) as service:
+        engine.gate.clear()
+        async with anyio.create_task_group() as group:
+            group.start_soon(collect, service, job(max_tokens=2))
+            with anyio.fail_after(5):
+                while not tallies.load().running:
+                    await anyio.sleep(0.001)
+            group.start_soon(collect, service, job(max_tokens=2, priority=Priority.HIGH))
+            with anyio.fail_after(5):
+                while not tallies.load().waiting:
+                    await anyio.sleep(0.001)
+            load = tallies.load()
+            engine.gate.set()
+        assert (load.running, load.waiting) == (1, {Priority.HIGH: 1})
+        assert load.cached == 5 / bundle.manifest.max_seq_len
+        assert tallies.load().running == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import tempfile
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from lineside.config import GrpcConfig
+from lineside.config import GrpcConfig, is_loopback
 from lineside.errors import LinesideError
 from lineside.open_inference import open_inference_pb2, open_inference_pb2_grpc
 from lineside.ports import Admin, Diagnoser, FeedbackTaker, Generator, PowerSetter
@@ -193,11 +192,3 @@ def server_options(config: GrpcConfig) -> list[tuple[str, int]]:
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
         ("grpc.max_connection_idle_ms", 1_800_000),
     ]
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach `host`."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
