@@ -29,9 +29,12 @@ _TOLD_CHARACTERS = 1500
 
 
 class Agreement(msgspec.Struct, frozen=True):
-    """Largest difference of a row of logits, relative to its norm, and the device that ran the plans."""
+    """Largest difference of a row of logits, relative to its norm, and the device that ran the plans.
 
-    error: float
+    No `error`: some logits are no numbers.
+    """
+
+    error: float | None
     device: str
 
 
@@ -45,14 +48,19 @@ def verify(directory: Path, sm: str) -> Agreement:
     except msgspec.DecodeError:
         told = ended.stderr.decode("utf-8", "replace").strip()[-_TOLD_CHARACTERS:]
         raise BuildError("verify plans", f"they did not run: {told}", hint) from None
-    if not found.error <= LARGEST_ERROR:
+    if found.error is None:
+        raise BuildError("verify plans", "some of their logits are no numbers", hint)
+    if found.error > LARGEST_ERROR:
         message = f"their logits differ from ONNX Runtime's by {found.error:.2f} of their size"
         raise BuildError("verify plans", message, hint)
     return found
 
 
-def difference(engine: Engine, reference: Engine, tokens: list[int]) -> float:
-    """Both run a prompt as a chunk and go on one token at a time, in the first and the last slot."""
+def difference(engine: Engine, reference: Engine, tokens: list[int]) -> float | None:
+    """Both run a prompt as a chunk and go on one token at a time, in the first and the last slot.
+
+    The Agreement's error.
+    """
     last = min(engine.capabilities.slots, reference.capabilities.slots) - 1
     worst = 0.0
     for slot in {0, last}:
@@ -65,7 +73,9 @@ def difference(engine: Engine, reference: Engine, tokens: list[int]) -> float:
             ((found,),), ((wanted,),) = engine.forward([call]), reference.forward([call])
             row, exact = np.array(found, np.float32), np.array(wanted, np.float32)
             error = float(np.linalg.norm(row - exact) / np.linalg.norm(exact))
-            worst = max(worst, error if np.isfinite(error) else np.inf)
+            if not np.isfinite(error):
+                return None
+            worst = max(worst, error)
     return worst
 
 
