@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import datetime
 import json
 import resource
 import statistics
@@ -25,6 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from tests.gpu.results import Section, merge, short_name, show
 
 from lineside.engine.base import Extension
 from lineside.engine.bundle import open_bundle
@@ -40,15 +40,6 @@ QUESTIONS = (
     "Name three likely causes of overheating in an electric motor.",
     "电机过热的三个常见原因是什么?",
 )
-GOALS = {  # of the demo's model and of the tests': what no run has measured reads "not run"
-    "qwen1_5b_fp16_speedup_over_eager_b1",
-    "qwen1_5b_fp16_step_over_bandwidth_b1",
-    "qwen1_5b_fp16_throughput_b8_over_b1",
-    "smollm2_fp16_step_ms_b1",
-    "logits_relative_error_max",
-    "device_memory_over_weights_and_cache",
-    "smollm2_build_s",
-}
 
 
 def main() -> None:
@@ -65,36 +56,20 @@ def main() -> None:
     for name in options.sections:
         begun = time.monotonic()
         metrics, samples = SECTIONS[name](options)
-        merge(options, name, metrics, samples)
-        print(f"-- {name}: {time.monotonic() - begun:.0f} s")
-        for key, value in metrics.items():
-            print(f"{key:52} {value if isinstance(value, str) else round(value, 4)}")
+        keep(options, name, metrics, samples)
+        show(name, time.monotonic() - begun, metrics)
 
 
-def merge(options: argparse.Namespace, section: str, metrics: dict, samples: dict) -> None:
-    """Put one section into the file, and the goals' metrics at its top."""
-    content = json.loads(options.json.read_text()) if options.json.exists() else {"sections": {}}
+def keep(options: argparse.Namespace, section: str, metrics: dict, samples: dict) -> None:
+    """Into the file."""
     key = f"{model_of(options)}.{options.precision}.{section}"
-    content["sections"][key] = {
-        "commit": options.commit,
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "machine": machine(options),
-        "command": f"tests/gpu/measure.py BUNDLE {section} --precision {options.precision}",
-        "metrics": metrics,
-        "samples": samples,
-    }
-    found: dict[str, float] = {}
-    for part in content["sections"].values():
-        for name in GOALS & part["metrics"].keys():  # of two models', the larger one is the worse
-            found[name] = max(found.get(name, 0.0), part["metrics"][name])
-    content["metrics"] = {name: found.get(name, "not run") for name in sorted(GOALS)}
-    options.json.write_text(json.dumps(content, indent=1) + "\n")
+    command = f"tests/gpu/measure.py BUNDLE {section} --precision {options.precision}"
+    merge(options.json, Section(key, options.commit, machine(options), command, metrics, samples))
 
 
 def model_of(options: argparse.Namespace) -> str:
     """Short name in metrics."""
-    name = open_bundle(options.bundle).manifest.name
-    return {"smollm2-135m-instruct": "smollm2", "qwen2.5-coder-1.5b-instruct": "qwen1_5b"}.get(name, name)
+    return short_name(open_bundle(options.bundle).manifest.name)
 
 
 def machine(options: argparse.Namespace) -> str:
@@ -190,6 +165,7 @@ def speed(options: argparse.Namespace) -> tuple[dict, dict]:
                 samples[f"step_ms_b{batch}{suffix}"] = found
                 metrics[f"{name}_step_ms_b{batch}{suffix}"] = statistics.median(found)
             if graphs:
+                metrics[f"{name}_step_device_ms"] = _device_ms(engine)
                 for tokens in (128, 512):
                     found = _timed(lambda n=tokens, e=engine: _prefill(e, n), 30)
                     metrics[f"{name}_prefill_ms_{tokens}"] = statistics.median(found)
@@ -248,6 +224,21 @@ def _memory(engine: TensorRtEngine, options: argparse.Namespace) -> dict[str, fl
 def _decode(engine: TensorRtEngine, batch: int) -> None:
     for rows in engine.forward([Extension(slot, 128, (7,), (0,)) for slot in range(batch)]):
         rows[0].best()
+
+
+def _device_ms(engine: TensorRtEngine) -> float:
+    """What a step takes on the device: its captured launches end to end, by CUDA's own events."""
+    from pycuda import driver
+
+    device, launch = engine._device, engine._steps[-1]._launches[0]
+    with device.active():
+        begun, ended = driver.Event(), driver.Event()
+        begun.record(device.stream)
+        for _ in range(RUNS):
+            launch()
+        ended.record(device.stream)
+        ended.synchronize()
+        return begun.time_till(ended) / RUNS
 
 
 def _prefill(engine: TensorRtEngine, tokens: int) -> None:

@@ -20,7 +20,15 @@ from lineside_models.progress import progress
 from lineside_models.trt.accept import Cost, check_cost, texts_for
 from lineside_models.trt.child import Task, run_apart
 from lineside_models.trt.compile import compile_plans, kept_calibration
-from lineside_models.trt.decide import CompileOptions, Decision, Memory, check_memory, decide, gigabytes
+from lineside_models.trt.decide import (
+    CompileOptions,
+    Decision,
+    Memory,
+    check_memory,
+    decide,
+    gigabytes,
+    recounted,
+)
 from lineside_models.trt.devices import PRECISIONS
 from lineside_models.trt.report import describe
 
@@ -68,6 +76,9 @@ def run_compile(options: argparse.Namespace, notes: Console) -> None:
         check_memory(decision)
     if decision.precision != "fp16":
         wanted = msgspec.structs.replace(wanted, calibration=_calibrated(bundle, decision, options, notes))
+        decision = recounted(bundle, decision, wanted)
+        if not options.ignore_memory:
+            check_memory(decision)
     label = f"compiling {bundle.manifest.name}"
     with progress(notes, label, len(decision.shapes)) as advance:
         manifest, peak = compile_plans(bundle, decision, wanted, advance)

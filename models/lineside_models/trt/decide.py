@@ -1,15 +1,15 @@
 """What will be built, and why, before anything heavy starts. Knows no TensorRT: its offer is passed in.
 
 Sizes are estimates: a plan is about 2.5 MB and 0.3 MB a layer beside its constants (measured, TensorRT for
-RTX 1.7); a builder holds about four times its constants; a CUDA context takes some hundred MB. Of quantised
-matrices, what a calibration keeps in FP16 is known only afterwards, and counts as quantised.
+RTX 1.7); a builder holds about four times its constants; a CUDA context takes some hundred MB. Which matrices
+a calibration keeps in FP16 is known only once there is one: until then all count as quantised.
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from lineside.engine.bundle import Bundle
+from lineside.engine.bundle import Bundle, Geometry
 from lineside.engine.device import Gpu
 from lineside_models.calibration.result import Calibration
 from lineside_models.errors import BuildError
@@ -196,11 +196,18 @@ def shapes_of(bundle: Bundle, options: CompileOptions, shared: bool) -> tuple[Tr
     )
 
 
+def recounted(bundle: Bundle, decision: Decision, options: CompileOptions) -> Decision:
+    """The decision with its needs as the calibration in `options` makes them."""
+    needs = needs_of(bundle, options, decision.precision, decision.offer)
+    return msgspec.structs.replace(decision, needs=needs)
+
+
 def needs_of(bundle: Bundle, options: CompileOptions, precision: str, offer: Offer) -> Needs:
     """See Needs; the cache is for --max-batch sequences. Embedding and head stay in FP16 always."""
     manifest, geometry = bundle.manifest, bundle.manifest.geometry
     tables = geometry.vocab_size * geometry.hidden * (1 if geometry.tied_head else 2)
-    weights = round((manifest.parameters - tables) * _BYTES[precision]) + 2 * tables
+    in_fp16 = tables + _kept_in_fp16(geometry, options.calibration)
+    weights = round((manifest.parameters - in_fp16) * _BYTES[precision]) + 2 * in_fp16
     together = shares_weights(precision, offer)
     constants, shared = (0, weights) if together else (weights, 0)
     one = constants + _PLAN_BYTES + geometry.layers * _PLAN_BYTES_PER_LAYER
@@ -211,6 +218,25 @@ def needs_of(bundle: Bundle, options: CompileOptions, precision: str, offer: Off
         shared_weights=shared,
         cache=options.max_batch * length * position,
         building=_BUILDER_BYTES + _BUILDER_COPIES * constants + shared,
+    )
+
+
+def _kept_in_fp16(geometry: Geometry, calibration: Calibration | None) -> int:
+    """Values of the layers' matrices that a calibration has no point for."""
+    if calibration is None:
+        return 0
+    g, heads = geometry, geometry.heads * geometry.head_dim
+    sizes = {
+        "qkv": (heads + 2 * g.kv_heads * g.head_dim) * g.hidden,
+        "o_proj": heads * g.hidden,
+        "gate_up": 2 * g.intermediate * g.hidden,
+        "down_proj": g.intermediate * g.hidden,
+    }
+    return sum(
+        size
+        for layer in range(g.layers)
+        for name, size in sizes.items()
+        if f"layers.{layer}.{name}" not in calibration.points
     )
 
 

@@ -8,9 +8,10 @@ from tests.support.tiny import tiny_bundle
 
 from lineside.engine.bundle import Bundle, Geometry
 from lineside.engine.device import Gpu
+from lineside_models.calibration.result import Calibration, Point
 from lineside_models.errors import BuildError
 from lineside_models.trt.builder import Offer
-from lineside_models.trt.decide import CompileOptions, Decision, Memory, check_memory, decide
+from lineside_models.trt.decide import CompileOptions, Decision, Memory, check_memory, decide, recounted
 from lineside_models.trt.devices import capability_of
 from lineside_models.trt.report import describe
 
@@ -181,3 +182,24 @@ def test_the_report_says_what_and_why(bundle) -> None:
     assert "steps of 1, 2, 4, 8 sequences, chunks of 128 tokens, 1024 tokens at most" in text
     assert "shared weights 3.1 GB" in text
     assert "17.2 GB on the device" in text
+
+
+def test_what_a_calibration_keeps_in_fp16_counts_as_fp16(bundle) -> None:
+    wanted = CompileOptions(precision="int8")
+    decision = decide(bundle, wanted, OLD, ADA, PLENTY)
+    matrices = ("qkv", "o_proj", "gate_up", "down_proj")
+    every = {f"layers.{layer}.{matrix}" for layer in range(28) for matrix in matrices}
+
+    def plans(points: set[str]) -> int:
+        calibration = Calibration(
+            precision="int8", weights_sha256="", texts=(), tokens=1, points=dict.fromkeys(points, Point(1.0))
+        )
+        with_it = msgspec.structs.replace(wanted, calibration=calibration)
+        return recounted(bundle, decision, with_it).needs.plans
+
+    assert plans(every) == decision.needs.plans
+    # A step and a chunk, each a byte more for every value of 28 down projections.
+    kept = {name for name in every if not name.endswith("down_proj")}
+    assert plans(kept) - decision.needs.plans == 2 * 28 * 8960 * 1536
+    fp16 = decide(bundle, CompileOptions(precision="fp16"), OLD, ADA, PLENTY).needs.plans
+    assert plans(set()) == pytest.approx(fp16, rel=0.001)
