@@ -9,7 +9,7 @@ from lineside.engine.bundle import WEIGHTS, Bundle
 from lineside_models.calibration.choose import choose_point
 from lineside_models.calibration.prompts import bundled_prompts, prompt_windows
 from lineside_models.calibration.record import CHUNK, Seen, record
-from lineside_models.calibration.result import Calibration, Quantisation
+from lineside_models.calibration.result import HEADS, Calibration, Quantisation
 from lineside_models.graph.store import WeightStore, stored_architecture
 from lineside_models.safetensors_file import read_safetensors
 
@@ -40,7 +40,7 @@ class Calibrator:
         points = {}
         for matrix, seen in self._seen.items():
             point = None
-            if head or matrix not in ("embed", "head"):
+            if head or matrix not in HEADS:
                 point = choose_point(architecture.geometry, store, matrix, seen, precision)
             if point:
                 points[matrix] = point

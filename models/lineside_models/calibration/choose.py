@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lineside.engine.bundle import Geometry
 from lineside_models.calibration.record import Seen
-from lineside_models.calibration.result import Point, Quantisation
+from lineside_models.calibration.result import HEADS, Point, Quantisation
 from lineside_models.graph.equalise import share_between_heads
 from lineside_models.graph.trt_products import Source
 from lineside_models.graph.trt_quantised import int4_block, int4_blocks
@@ -41,7 +41,7 @@ def choose_point(
     noise, candidates = (
         (_int8_noise, _smooth(sample, seen)) if precision == "int8" else (_int4_noise, _protect(seen))
     )
-    if matrix in ("embed", "head"):
+    if matrix in HEADS:
         candidates = candidates[:1]  # nothing before it takes its channels' scales
     if matrix.endswith(".o_proj"):
         candidates = [share_between_heads(scales, geometry) for scales in candidates]

@@ -10,6 +10,7 @@ import msgspec
 from lineside_models.errors import BuildError
 
 Quantisation = Literal["int8", "int4", "fp8"]
+HEADS = frozenset({"embed", "head"})  # the vocabulary's matrix, by its names in the store
 _SCHEMA_VERSION = 1
 
 

@@ -56,6 +56,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--calibration", type=Path, metavar="FILE", help="prompts; default: bundled ones")
     group.add_argument(
+        "--quantise-head",
+        action="store_true",
+        help="the vocabulary's matrix, too; else it stays in FP16",
+    )
+    group.add_argument(
         "--perplexity-limit", type=float, default=1.1, metavar="X", help="times fp16's (default: 1.1)"
     )
     group.add_argument("--device", default="", metavar="SM", help="such as sm89; default: the one at hand")
@@ -92,13 +97,13 @@ def _calibrated(
 ) -> Calibration:
     """Scales for the precision. Raises BuildError where it spoils the model."""
     precision = cast("Quantisation", decision.precision)
-    calibration = None if options.calibration else kept_calibration(bundle, precision)
+    calibration = None if options.calibration else kept_calibration(bundle, precision, options.quantise_head)
     if calibration:
         notes.print(f"calibration for {precision}: the bundle's own, from {', '.join(calibration.texts)}")
     else:
         calibrator = Calibrator(bundle, options.calibration)
         with progress(notes, f"calibrating for {precision}", calibrator.work) as advance:
-            calibration = calibrator.run(precision, advance)
+            calibration = calibrator.run(precision, advance, head=options.quantise_head)
     costs = []
     for language in texts_for(bundle.manifest.languages):
         text = calibration_text(language)

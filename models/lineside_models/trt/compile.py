@@ -13,7 +13,7 @@ import msgspec
 
 from lineside.engine.bundle import MANIFEST, WEIGHTS, Bundle, FileDigest, Manifest, Plan, sha256_file
 from lineside_models.bundle_writer import whole_directory
-from lineside_models.calibration.result import Calibration, load_calibration
+from lineside_models.calibration.result import HEADS, Calibration, load_calibration
 from lineside_models.graph import Precision, TrtShape, WeightsAs, lower_trt_native, lower_trt_plain
 from lineside_models.graph.store import WeightStore, stored_architecture
 from lineside_models.safetensors_file import read_safetensors
@@ -63,14 +63,18 @@ def _write(manifest: Manifest, directory: Path) -> None:
     (directory / MANIFEST).write_text(to_toml(msgspec.to_builtins(manifest)), "utf-8")
 
 
-def kept_calibration(bundle: Bundle, precision: str) -> Calibration | None:
-    """What an earlier compilation found for these very weights; None where there is nothing of the kind."""
+def kept_calibration(bundle: Bundle, precision: str, head: bool = False) -> Calibration | None:
+    """What an earlier compilation found for these very weights; None where there is nothing of the kind.
+
+    `head`: whether it is to quantise the vocabulary's matrix, too.
+    """
     name = calibration_file(precision)
     if name not in bundle.manifest.files:
         return None
     found = load_calibration(bundle.file(name))
     same = found.weights_sha256 == bundle.manifest.files[WEIGHTS].sha256
-    return found if same and found.precision == precision else None
+    has_head = not HEADS.isdisjoint(found.points)
+    return found if same and found.precision == precision and has_head == head else None
 
 
 def calibration_file(precision: str) -> str:

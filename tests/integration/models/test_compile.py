@@ -16,7 +16,7 @@ from tests.support.bundles import altered_bundle, plan_of
 
 from lineside.engine.bundle import Bundle, FileDigest, open_bundle, sha256_file
 from lineside.engine.tensorrt_module import find_tensorrt
-from lineside_models.calibration.result import Calibration
+from lineside_models.calibration.result import HEADS, Calibration, load_calibration
 from lineside_models.trt.builder import offer_of
 from lineside_models.trt.compile import calibration_file, kept_calibration
 
@@ -97,6 +97,10 @@ def test_a_calibration_is_kept_and_used_again(tmp_path) -> None:
     assert kept.sha256 == sha256_file(bundle / name)
     again = compile_(bundle, *options)
     assert (again.returncode, own in again.stderr) == (0, True)
+    assert not HEADS & load_calibration(bundle / name).points.keys()
+    head = compile_(bundle, *options, "--quantise-head")
+    assert (head.returncode, own in head.stderr) == (0, False), head.stderr
+    assert HEADS & load_calibration(bundle / name).points.keys()
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("The pump hums and stops. " * 400, "utf-8")
     before = (bundle / name).stat().st_ino

@@ -59,10 +59,10 @@ def smollm2():
     return opened(recipe_bundle(SMOLLM2))
 
 
-@pytest.fixture(scope="module")
-def qwen2(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("tiny")
-    tiny = Tiny("qwen2", hidden=256, intermediate=384, heads=4, head_dim=64)
+@pytest.fixture(scope="module", params=["qwen2", "qwen3"])
+def tiny(request, tmp_path_factory):
+    directory = tmp_path_factory.mktemp(request.param)
+    tiny = Tiny(request.param, hidden=256, intermediate=384, heads=4, head_dim=64)
     checkpoint = open_checkpoint(write_gguf(directory / "tiny.gguf", tiny))
     options = BuildOptions(name="tiny", languages=("en",), licence="MIT", weights="int8", max_seq_len=128)
     build_bundle(checkpoint, directory / "bundle", options, lambda _: None)
@@ -79,13 +79,18 @@ def lowered(model, lowering: str, precision: str, shape: TrtShape, path):
     return path
 
 
+def generations(precision: str) -> tuple[str, ...]:
+    """Of those that have the precision."""
+    return ("SM86", "SM89", "SM120") if precision != "fp8" else ("SM89", "SM120")
+
+
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("lowering", ["plain", "native"])
 def test_smollm2(smollm2, tmp_path, lowering: str, precision: str) -> None:
-    """A step of two ragged sequences: built for SM89, and right."""
+    """A step of two ragged sequences: built for every generation at once, and right."""
     geometry, past = smollm2.architecture.geometry, [len(IDS) - 1, 3]
     path = lowered(smollm2, lowering, precision, TrtShape.step(2, 128), tmp_path / "step.onnx")
-    size = build_plan(path, "SM89")
+    size = build_plan(path, *generations(precision))
     weights = GraphWeights(path, smollm2.store)
     stored = 135e6 - 49152 * 576 if precision != "fp16" else 0  # the table of tokens is shared
     assert size < {"fp16": 0, "fp8": 1.1, "int8": 1.1, "int4": 0.6}[precision] * stored + 30e6
@@ -110,12 +115,10 @@ def test_smollm2(smollm2, tmp_path, lowering: str, precision: str) -> None:
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("lowering", ["plain", "native"])
-def test_tiny_qwen2_builds_for_every_generation(qwen2, tmp_path, lowering: str, precision: str) -> None:
+def test_tiny_models_build_for_every_generation(tiny, tmp_path, lowering: str, precision: str) -> None:
     for shape in (TrtShape.step(8, 128), TrtShape.chunk(64, 128)):
-        path = lowered(qwen2, lowering, precision, shape, tmp_path / f"{shape.role}.onnx")
-        for target in ("SM86", "SM89", "SM120"):
-            if (precision, target) != ("fp8", "SM86"):
-                assert build_plan(path, target) > 1000
+        path = lowered(tiny, lowering, precision, shape, tmp_path / f"{shape.role}.onnx")
+        assert build_plan(path, *generations(precision)) > 1000
 
 
 def test_perplexity_of_each_precision(smollm2) -> None:
