@@ -42,6 +42,7 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: Literal["auto", "tensorrt", "onnxruntime-cuda", "onnxruntime", "rules"] = "auto"
     slots: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4
+    kept_prefixes: Annotated[int, msgspec.Meta(ge=0, le=64)] = 2
     threads: Annotated[int, msgspec.Meta(ge=0, le=256)] = 0
     max_chunk_tokens: Annotated[int, msgspec.Meta(ge=8, le=4096)] = 128
     max_waiting: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 64

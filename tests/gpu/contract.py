@@ -20,7 +20,7 @@ from lineside.engine.tensorrt import TensorRtEngine
 @pytest.fixture(scope="module")
 def gpu_engine():
     bundle = open_bundle(Path(os.environ["LINESIDE_GPU_BUNDLE"]))
-    engine = TensorRtEngine(bundle, slots=8, max_chunk_tokens=32)
+    engine = TensorRtEngine(bundle, slots=8, max_chunk_tokens=32, kept_slots=1)
     yield engine
     engine.close()
 

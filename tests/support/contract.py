@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lineside.engine.base import Extension
+from lineside.engine.base import Extension, PrefixCopy
 
 STEPS = 6
 
 
 class EngineContract:
-    """`engine` is a fixture of the subclass: at least 4 slots, S_max >= 64, chunks of at least 16.
+    """`engine` is a fixture of the subclass: at least 4 slots and 1 kept, S_max >= 64, chunks of at least 16.
 
     `tolerance` is the largest difference of logits, relative to their norm, between two ways of cutting the
     same tokens into calls: 1e-4 in fp32, more where activations are quantised by chunk.
@@ -136,6 +136,33 @@ class EngineContract:
         engine.forward([Extension(0, len(prompts[0]), [30, 31, 32], ())])
         (row,) = engine.forward([Extension(0, len(prompts[0]), written[:1], (0,))])
         assert self.close(row[0], logits[1])
+
+    def test_a_copied_beginning_goes_on_like_one_that_was_read(self, engine, prompts):
+        """Into a slot that keeps, and from there into two that go on differently, beside one another."""
+        kept = engine.capabilities.slots
+        for slot in (0, 1, 2):
+            self.prefill(engine, slot, prompts[3])
+        expected = self.prefill(engine, 0, prompts[1])
+        engine.copy_prefix(PrefixCopy(0, kept, len(prompts[1])))
+        self.prefill(engine, 0, prompts[3])
+        engine.copy_prefix(PrefixCopy(kept, 1, 12))
+        engine.copy_prefix(PrefixCopy(kept, 2, len(prompts[1]) - 1))
+        rest, last = engine.forward(
+            [Extension(1, 12, prompts[1][12:], (3,)), Extension(2, 15, prompts[1][15:], (0,))]
+        )
+        assert self.close(rest[0], expected)
+        assert self.close(last[0], expected)
+
+    def test_what_is_kept_outlasts_steps_of_the_others(self, engine, prompts):
+        kept = engine.capabilities.slots + engine.capabilities.kept_slots - 1
+        expected = self.alone(engine, 0, prompts[1])[1]
+        engine.copy_prefix(PrefixCopy(0, kept, len(prompts[1])))
+        for slot, prompt in enumerate(prompts):
+            self.alone(engine, slot, prompt)
+        engine.copy_prefix(PrefixCopy(kept, 3, len(prompts[1])))
+        token = int(expected[0].argmax())
+        (row,) = engine.forward([Extension(3, len(prompts[1]), [token], (0,))])
+        assert self.close(row[0], expected[1])
 
     def test_a_used_slot_serves_a_new_sequence(self, engine, prompts):
         fresh = self.prefill(engine, 3, prompts[3])

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lineside.engine.base import Capabilities, Costs, EngineFaultError, Extension
+from lineside.engine.base import Capabilities, Costs, EngineFaultError, Extension, PrefixCopy
 
 
 def next_token(tokens: Sequence[int], vocab_size: int) -> int:
@@ -30,6 +30,7 @@ class CountingEngine:
         vocab_size: int = 97,
         costs: Costs | None = None,
         choose: Callable[[Sequence[int]], int] | None = None,
+        kept_slots: int = 0,
     ) -> None:
         self.capabilities = Capabilities(
             name="counting",
@@ -41,13 +42,15 @@ class CountingEngine:
             mixed_chunks=False,
             cache_bytes=0,
             costs=costs or Costs(tuple(1000 + 100 * n for n in range(slots)), 1000, 100),
+            kept_slots=kept_slots,
         )
         self.batches: list[list[Extension]] = []
         self.fail_next = 0
         self.gate = threading.Event()
         self.gate.set()
         self._choose = choose or (lambda tokens: next_token(tokens, vocab_size))
-        self._caches: list[list[int]] = [[] for _ in range(slots)]
+        self.copies: list[PrefixCopy] = []
+        self._caches: list[list[int]] = [[] for _ in range(slots + kept_slots)]
 
     def warm_up(self) -> None:
         """Nothing to measure."""
@@ -60,9 +63,18 @@ class CountingEngine:
             raise EngineFaultError("run model", "made to fail", "")
         self.batches.append(list(batch))
         slots = [extension.slot for extension in batch]
+        assert max(slots) < self.capabilities.slots
         assert len(set(slots)) == len(slots)
         assert sum(len(e.tokens) for e in batch if len(e.tokens) > 1) <= self.capabilities.max_chunk_tokens
         return [self._extend(extension) for extension in batch]
+
+    def copy_prefix(self, copy: PrefixCopy) -> None:
+        """Copy what is there."""
+        self.copies.append(copy)
+        source = self._caches[copy.source]
+        assert 0 < copy.length <= len(source), "what is copied was never written"
+        assert copy.source != copy.target
+        self._caches[copy.target] = source[: copy.length]
 
     def close(self) -> None:
         """Nothing to release."""

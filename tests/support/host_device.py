@@ -87,6 +87,9 @@ class HostDevice:
 
     download_now = download
 
+    def copy(self, target, source, size):
+        ctypes.memmove(target, source, size)
+
     def wait(self):
         if type(self).fail_next:
             type(self).fail_next -= 1

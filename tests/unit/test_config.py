@@ -36,6 +36,7 @@ def test_values_are_read(tmp_path):
         ("[grpc]\nport = 70000", r"\$.grpc.port"),
         ("[grpc]\nport = '50051'", r"\$.grpc.port"),
         ("[engine]\nslots = 0", r"\$.engine.slots"),
+        ("[engine]\nkept_prefixes = 65", r"\$.engine.kept_prefixes"),
         ("[mqtt]\nbroker = 'both'", r"\$.mqtt.broker"),
         ("[mqtt]\npower = true", "access list .* managed broker every user"),
         ("[plant]\nlocale = 'xx'", r"\$.plant.locale"),

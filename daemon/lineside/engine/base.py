@@ -43,6 +43,15 @@ class Extension:
     rows: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class PrefixCopy:
+    """What the first `length` tokens left in the cache of slot `source` is wanted in slot `target` too."""
+
+    source: int
+    target: int
+    length: int
+
+
 class DeviceLogits(Protocol):
     """One position's logits that have stayed on a device; what is asked for comes to the host."""
 
@@ -87,6 +96,8 @@ class Capabilities:
 
     `mixed_chunks`: one device call can extend several sequences by several tokens each. Where it cannot,
     each longer chunk is a call of its own and a step costs `costs.step` plus `costs.chunk` for each.
+    `kept_slots` more slots, numbered after the others, hold what is copied there and are never extended; 0
+    where nothing can be copied.
     """
 
     name: str
@@ -98,6 +109,7 @@ class Capabilities:
     mixed_chunks: bool
     cache_bytes: int
     costs: Costs
+    kept_slots: int = 0
 
 
 class Engine(Protocol):
@@ -115,6 +127,12 @@ class Engine(Protocol):
 
         They are views that are valid until the next call. Each slot appears at most once.
         Raises EngineFaultError when the device call fails.
+        """
+
+    def copy_prefix(self, copy: PrefixCopy) -> None:
+        """Make the beginning of a slot's cache that of another. What the target held is lost.
+
+        Either may be a kept slot; the target does not run. Raises EngineFaultError like `forward`.
         """
 
     def close(self) -> None:

@@ -120,7 +120,10 @@ def _open_tensorrt(bundle: Bundle, config: EngineConfig) -> Engine:
         hint = "pip install 'lineside[tensorrt]', or 'lineside[rtx]' for an RTX card"
         raise LinesideError("load engine", f"TensorRT is not installed: {error}", hint) from error
     engine: Engine = module.TensorRtEngine(
-        bundle, slots=config.slots, max_chunk_tokens=config.max_chunk_tokens
+        bundle,
+        slots=config.slots,
+        max_chunk_tokens=config.max_chunk_tokens,
+        kept_slots=config.kept_prefixes,
     )
     return engine
 
@@ -135,6 +138,7 @@ def _open_onnxruntime(provider: str) -> Callable[[Bundle, EngineConfig], Engine]
             threads=config.threads or len(os.sched_getaffinity(0)),
             max_chunk_tokens=config.max_chunk_tokens,
             provider=provider,
+            kept_slots=config.kept_prefixes,
         )
 
     return opened

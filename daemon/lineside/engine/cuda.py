@@ -89,6 +89,10 @@ class Device:
         self.wait()
         driver.memcpy_dtoh(values, source)
 
+    def copy(self, target: int, source: int, size: int) -> None:
+        """Queue a copy within the device."""
+        driver.memcpy_dtod_async(target, source, size, self.stream)
+
     def wait(self) -> None:
         """Until everything queued has run. Raises one of `faults` where some of it failed."""
         self.stream.synchronize()

@@ -21,7 +21,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from lineside.engine.base import Capabilities, Costs, EngineFaultError, Extension
+from lineside.engine.base import Capabilities, Costs, EngineFaultError, Extension, PrefixCopy
 from lineside.engine.bundle import ONNX_CUDA_MODEL, ONNX_MODEL, Bundle, BundleError
 
 _PAST = "past_key_values."
@@ -31,17 +31,28 @@ CUDA_PROVIDER = "CUDAExecutionProvider"
 
 
 class OnnxRuntimeEngine:
-    """Serves a bundle's model.onnx. Buffers outlive every call: ONNX Runtime keeps raw pointers to them."""
+    """Serves a bundle's model.onnx. Buffers outlive every call: ONNX Runtime keeps raw pointers to them.
 
-    def __init__(
-        self, bundle: Bundle, *, slots: int, threads: int, max_chunk_tokens: int, provider: str = "cpu"
+    Caches can be copied where they are in host memory: ONNX Runtime has no call that copies on a device.
+    """
+
+    def __init__(  # noqa: PLR0913 all have names
+        self,
+        bundle: Bundle,
+        *,
+        slots: int,
+        threads: int,
+        max_chunk_tokens: int,
+        provider: str = "cpu",
+        kept_slots: int = 0,
     ) -> None:
         geometry = bundle.manifest.geometry
         max_seq_len = bundle.manifest.max_seq_len
         chunk = min(max_chunk_tokens, max_seq_len)
         self._session = _open_session(bundle, threads, provider)
-        self._cache = _SlotCache(self._session, provider, slots)
-        self._cached_len = [0] * slots
+        kept_slots = kept_slots if provider == "cpu" else 0
+        self._cache = _SlotCache(self._session, provider, slots + kept_slots)
+        self._cached_len = [0] * (slots + kept_slots)
         self._ids = np.zeros(max(slots, chunk), np.int64)
         self._rows = np.zeros(max(slots, chunk), np.int64)
         self._seqlens = np.zeros(slots, np.int32)
@@ -59,6 +70,7 @@ class OnnxRuntimeEngine:
             mixed_chunks=False,
             cache_bytes=self._cache.nbytes,
             costs=Costs(step_ns=(1,) * slots, chunk_fixed_ns=0, chunk_token_ns=1),
+            kept_slots=kept_slots,
         )
 
     @property
@@ -100,6 +112,11 @@ class OnnxRuntimeEngine:
                 result[extension.slot] = self._run_chunk(extension, used)
                 used += len(extension.rows)
         return [result[extension.slot] for extension in batch]
+
+    def copy_prefix(self, copy: PrefixCopy) -> None:
+        """Make the beginning of a slot's cache that of another."""
+        self._cache.copy(copy)
+        self._cached_len[copy.target] = copy.length
 
     def close(self) -> None:
         """Drop the session and its bindings before the buffers that they point to."""
@@ -215,6 +232,12 @@ class _SlotCache:
             place = (self._provider, 0, self._type, shape, address + slot * self._slot_bytes)
             binding.bind_input(name, *place)
             binding.bind_output(name.replace(_PAST, "present."), *place)
+
+    def copy(self, copy: PrefixCopy) -> None:
+        """Keys and values of the first tokens of a slot to another, in host memory."""
+        for array, _ in self._buffers.values():
+            assert isinstance(array, np.ndarray), "kept slots are on the CPU alone"
+            array[copy.target, :, : copy.length] = array[copy.source, :, : copy.length]
 
     def _zeros(self) -> tuple[object, int]:
         """A buffer, kept alive by the first, and its address."""

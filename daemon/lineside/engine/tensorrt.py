@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lineside.engine.base import Capabilities, Costs, EngineFaultError, Extension
+from lineside.engine.base import Capabilities, Costs, EngineFaultError, Extension, PrefixCopy
 from lineside.engine.bundle import WEIGHTS, Bundle, BundleError, Plan
 from lineside.engine.device import Gpu, find_gpu
 from lineside.engine.device_rows import DeviceRow, Reader
@@ -53,7 +53,13 @@ class TensorRtEngine:
     """
 
     def __init__(
-        self, bundle: Bundle, *, slots: int, max_chunk_tokens: int, parts: Parts | None = None
+        self,
+        bundle: Bundle,
+        *,
+        slots: int,
+        max_chunk_tokens: int,
+        parts: Parts | None = None,
+        kept_slots: int = 0,
     ) -> None:
         self._bundle = bundle
         self._parts = parts or find_parts(bundle)
@@ -61,7 +67,7 @@ class TensorRtEngine:
         plans = usable_plans(bundle, Target(gpu, trt.name, trt.version))
         self._plans = _fitting(plans, slots)
         # The largest step may have more sequences than there are slots: it needs their caches all the same.
-        self._cached_len = [0] * max(plan.batch for plan in self._plans)
+        self._cached_len = [0] * max(slots + kept_slots, *(plan.batch for plan in self._plans))
         self._rebuilt = False
         if not all(plan.verified_on for plan in self._plans):
             log.warning("these plans have not been compared with another engine on this device")
@@ -76,6 +82,7 @@ class TensorRtEngine:
             mixed_chunks=False,
             cache_bytes=self._cache.size,
             costs=Costs(step_ns=(1,) * slots, chunk_fixed_ns=0, chunk_token_ns=1),
+            kept_slots=kept_slots,
         )
 
     @property
@@ -113,6 +120,17 @@ class TensorRtEngine:
                 return self._forward(batch)
         except self._device.faults as error:
             raise self._after_fault(error) from error
+
+    def copy_prefix(self, copy: PrefixCopy) -> None:
+        """Make the beginning of a slot's cache that of another: the whole of it, which lies together."""
+        try:
+            with self._device.active():
+                for source, target in self._cache.copies(copy.source, copy.target):
+                    self._device.copy(target, source, self._cache.slot_bytes)
+                self._device.wait()
+        except self._device.faults as error:
+            raise self._after_fault(error) from error
+        self._cached_len[copy.target] = copy.length
 
     def close(self) -> None:
         """Release device memory."""

@@ -56,6 +56,11 @@ class Cache:
         index = 2 * layer + (part == "value")
         return self.address + (index * self.slots + slot) * self.slot_bytes
 
+    def copies(self, source: int, target: int) -> list[tuple[int, int]]:
+        """Addresses from and to of `slot_bytes` each that make one slot's cache another's."""
+        parts = [(layer, part) for layer in range(self.geometry.layers) for part in ("key", "value")]
+        return [(self.place(*part, source), self.place(*part, target)) for part in parts]
+
 
 @dataclass(frozen=True, slots=True)
 class Job:

@@ -75,13 +75,15 @@ class FinishReason(str, enum.Enum):
 class Usage:
     """Token counts. `forced_tokens` of the completion were decided by the grammar, not by the model.
 
-    `thinking_tokens` came before the completion and are not part of it.
+    `thinking_tokens` came before the completion and are not part of it. `reused_tokens` of the prompt were
+    cached already.
     """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     forced_tokens: int = 0
     thinking_tokens: int = 0
+    reused_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

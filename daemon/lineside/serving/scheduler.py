@@ -9,30 +9,46 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from lineside.engine.base import Capabilities, Extension
+from lineside.engine.base import Capabilities, Extension, PrefixCopy
+from lineside.serving.prefixes import Prefixes
 from lineside.serving.request import Priority
 
 
 @dataclass(slots=True, eq=False)
 class Sequence:
-    """A request's state here. `pending` tokens are known, not yet cached.
+    """A request's state here. The first `past_len` of its known `tokens` are cached.
 
-    `rows`: so many of the last of them want logits.
+    `rows`: so many of the last of them want logits. `reused`: so many were cached before it began.
     """
 
     id: str
     priority: Priority
     deadline_ns: int
-    pending: list[int]
+    tokens: list[int]
     rows: int = 1
     arrival: int = 0
     slot: int | None = None
     past_len: int = 0
+    begun: bool = False
+    reused: int = 0
+
+    @property
+    def pending(self) -> int:
+        """How many tokens are known and not cached."""
+        return len(self.tokens) - self.past_len
 
     @property
     def urgency(self) -> tuple[int, int, int]:
         """Smaller goes first: priority, then deadline, then age."""
         return (self.priority, self.deadline_ns, self.arrival)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What to do next: the copies in their order, then the batch."""
+
+    copies: list[PrefixCopy]
+    batch: list[Extension]
 
 
 @dataclass(slots=True)
@@ -42,10 +58,12 @@ class Scheduler:
     capabilities: Capabilities
     _sequences: dict[str, Sequence] = field(default_factory=dict)
     _free: list[int] = field(init=False)
+    _prefixes: Prefixes = field(init=False)
     _arrivals: int = 0
 
     def __post_init__(self) -> None:
         self._free = list(range(self.capabilities.slots))
+        self._prefixes = Prefixes(self.capabilities)
 
     @property
     def running(self) -> int:
@@ -61,7 +79,7 @@ class Scheduler:
         return sequence_id in self._sequences
 
     def add(self, sequence: Sequence) -> None:
-        """Take a sequence in; its prompt is its first `pending`."""
+        """Take a sequence in; its prompt is its first tokens."""
         self._arrivals += 1
         sequence.arrival = self._arrivals
         self._sequences[sequence.id] = sequence
@@ -78,7 +96,7 @@ class Scheduler:
         """Ids of sequences whose deadline has passed."""
         return [s.id for s in self._sequences.values() if s.deadline_ns <= now_ns]
 
-    def plan(self, max_batch: int | None = None) -> list[Extension]:
+    def plan(self, max_batch: int | None = None) -> Step:
         """Give free slots to the most urgent, then choose what each running sequence extends by.
 
         No more than `max_batch` sequences take part; the others keep their slots and wait.
@@ -86,34 +104,52 @@ class Scheduler:
         for sequence in self._by_urgency(s for s in self._sequences.values() if s.slot is None):
             if not self._free:
                 break
-            sequence.slot = self._free.pop(0)
+            sequence.slot = self._prefixes.nearest(self._free, sequence.tokens)
+            self._free.remove(sequence.slot)
         running = self._by_urgency(s for s in self._sequences.values() if s.slot is not None)
         running = running[:max_batch]
         budget = self.capabilities.max_chunk_tokens
-        singles = sum(len(s.pending) == 1 for s in running)
-        batch = []
+        singles = sum(s.pending == 1 for s in running)
+        step = Step([], [])
         for sequence in running:
+            if not sequence.begun:
+                if budget <= 1:
+                    continue  # what others read in this step, it may find read in the next
+                step.copies.extend(self._begin(sequence))
             count = 1
-            if len(sequence.pending) > 1:
+            if sequence.pending > 1:
                 count = self._chunk(sequence, budget, singles)
                 budget -= count if count > 1 else 0
             if count:
-                batch.append(_extension(sequence, count))
-        return batch
+                step.batch.append(_extension(sequence, count))
+        return step
 
     def advance(self, extension: Extension, sequence_id: str) -> None:
         """The engine has carried `extension` out."""
         sequence = self._sequences[sequence_id]
         sequence.past_len = extension.past_len + len(extension.tokens)
-        del sequence.pending[: len(extension.tokens)]
+        self._prefixes.wrote(extension.slot, sequence.tokens, sequence.past_len)
+
+    def forget_caches(self) -> None:
+        """A step has failed: what slots hold of ended sequences is not to be relied on."""
+        self._prefixes.forget()
 
     def by_slot(self) -> dict[int, Sequence]:
         """The running sequences."""
         return {s.slot: s for s in self._sequences.values() if s.slot is not None}
 
+    def _begin(self, sequence: Sequence) -> list[PrefixCopy]:
+        """Start from what is cached of its tokens; those whose logits are wanted have to be computed."""
+        assert sequence.slot is not None
+        sequence.begun = True
+        most = len(sequence.tokens) - sequence.rows
+        sequence.past_len, copies = self._prefixes.begin(sequence.slot, sequence.tokens, most)
+        sequence.reused = sequence.past_len
+        return copies
+
     def _chunk(self, sequence: Sequence, budget: int, singles: int) -> int:
         """How many of several pending tokens go into this step; 0 when the step's budget is spent."""
-        count = len(sequence.pending)
+        count = sequence.pending
         if not self.capabilities.mixed_chunks and self._cheaper_one_by_one(count, singles):
             return 1
         count = min(count, budget)
@@ -137,6 +173,7 @@ class Scheduler:
 
 def _extension(sequence: Sequence, count: int) -> Extension:
     assert sequence.slot is not None
-    first = max(len(sequence.pending) - sequence.rows, 0)
+    begin = sequence.past_len
+    first = max(sequence.pending - sequence.rows, 0)
     rows = tuple(range(first, count))
-    return Extension(sequence.slot, sequence.past_len, tuple(sequence.pending[:count]), rows)
+    return Extension(sequence.slot, begin, tuple(sequence.tokens[begin : begin + count]), rows)

@@ -23,6 +23,7 @@ class Scoring:
     deliver: Callable[[Event], None]
     admitted_ns: int
     started_ns: int = 0
+    reused_tokens: int = 0
     energy_j: float | None = None
     _first_ns: int = 0
     _logprobs: list[float] = field(default_factory=list)
@@ -51,7 +52,7 @@ class Scoring:
         self, finish: FinishReason, now_ns: int, reason: Reason | None = None, message: str = ""
     ) -> None:
         timings = Timings.between(self.admitted_ns, self.started_ns, self._first_ns, now_ns)
-        usage = Usage(len(self.request.prompt))
+        usage = Usage(len(self.request.prompt), reused_tokens=self.reused_tokens)
         found = tuple(self._logprobs)
         self.deliver(EndEvent(finish, usage, timings, reason, message, self.energy_j, found))
 

@@ -40,6 +40,7 @@ class Generation:
     first_token_ns: int = 0
     completion_tokens: int = 0
     forced_tokens: int = 0
+    reused_tokens: int = 0
     energy_j: float | None = None
     _sampler: Sampler = field(init=False)
     _stops: StopStrings = field(init=False)
@@ -150,6 +151,12 @@ class Generation:
         self, finish: FinishReason, now_ns: int, reason: Reason | None = None, message: str = ""
     ) -> EndEvent:
         thought = self._thought.spent if self._thought else 0
-        usage = Usage(len(self.request.prompt), self.completion_tokens, self.forced_tokens, thought)
+        usage = Usage(
+            len(self.request.prompt),
+            self.completion_tokens,
+            self.forced_tokens,
+            thought,
+            min(self.reused_tokens, len(self.request.prompt)),
+        )
         timings = Timings.between(self.admitted_ns, self.started_ns, self.first_token_ns, now_ns)
         return EndEvent(finish, usage, timings, reason, message, self.energy_j)

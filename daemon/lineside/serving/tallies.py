@@ -58,6 +58,7 @@ class Tallies:
     overhead_ns: int = 0
     generated_tokens: int = 0
     prompt_tokens: int = 0
+    reused_tokens: int = 0
     forced_tokens: int = 0
     thinking_tokens: int = 0
     first_token: Histogram = field(default_factory=lambda: Histogram(FIRST_TOKEN_S))
@@ -89,6 +90,7 @@ class Tallies:
         if event.reason is not None:
             self.aborted[event.reason] += 1
         self.prompt_tokens += usage.prompt_tokens
+        self.reused_tokens += usage.reused_tokens
         self.forced_tokens += usage.forced_tokens
         self.thinking_tokens += usage.thinking_tokens
         self.queued.observe(timings.queue_ms / MS_PER_S)

@@ -174,19 +174,24 @@ class Worker:
 
     def _step(self) -> None:
         planned_ns = time.monotonic_ns()
-        batch = self._scheduler.plan(self._pacer.limit().max_batch)
+        step = self._scheduler.plan(self._pacer.limit().max_batch)
+        batch = step.batch
         if not batch:
             return
         by_slot = self._scheduler.by_slot()
         begun_ns = self._pacer.begin()
         works = [self._works[by_slot[extension.slot].id] for extension in batch]
-        for work in works:
+        for work, extension in zip(works, batch, strict=True):
             work.started_ns = work.started_ns or begun_ns
+            work.reused_tokens = by_slot[extension.slot].reused
         try:
+            for copy in step.copies:
+                self._engine.copy_prefix(copy)
             results = self._engine.forward(batch)
         except EngineFaultError as error:
             log.error("engine fault: %s", error)  # noqa: TRY400  (the message holds what ONNX Runtime said)
             self._pacer.stepped(begun_ns, 0)
+            self._scheduler.forget_caches()
             lost = by_slot if error.caches_lost else [extension.slot for extension in batch]
             for slot in lost:
                 self._end(by_slot[slot].id, Reason.ENGINE_FAULT, error.message)
@@ -239,7 +244,7 @@ class Worker:
             log.exception("request %s failed", sequence.id)
             self._end(sequence.id, Reason.INTERNAL, "internal error; the daemon's log says more")
         else:
-            sequence.pending.extend(tokens)
+            sequence.tokens.extend(tokens)
             if not sequence.pending:
                 self._forget(sequence.id)
 

@@ -13,7 +13,7 @@ from lineside.engine.onnxruntime import OnnxRuntimeEngine
 
 def open_engine(variable):
     bundle = open_bundle(Path(os.environ[variable]))
-    return OnnxRuntimeEngine(bundle, slots=4, threads=2, max_chunk_tokens=32)
+    return OnnxRuntimeEngine(bundle, slots=4, threads=2, max_chunk_tokens=32, kept_slots=1)
 
 
 def test_it_is_the_oldest_supported():

@@ -18,7 +18,7 @@ OLD_PYTHON = ROOT / ".venv-onnxruntime-1.23.2" / "bin" / "python"
 
 
 def open_engine(path):
-    return OnnxRuntimeEngine(open_bundle(path), slots=4, threads=2, max_chunk_tokens=32)
+    return OnnxRuntimeEngine(open_bundle(path), slots=4, threads=2, max_chunk_tokens=32, kept_slots=1)
 
 
 @pytest.fixture(scope="module")

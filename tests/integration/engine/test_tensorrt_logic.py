@@ -73,7 +73,7 @@ def native(tiny_fp32_bundle, tmp_path_factory):
 
 
 def open_engine(bundle, slots=4, device=HostDevice):
-    return TensorRtEngine(bundle, slots=slots, max_chunk_tokens=32, parts=host_parts(device))
+    return TensorRtEngine(bundle, slots=slots, max_chunk_tokens=32, parts=host_parts(device), kept_slots=1)
 
 
 class TestBuckets(EngineContract):

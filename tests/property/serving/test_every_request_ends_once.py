@@ -33,7 +33,7 @@ ACTIONS = st.lists(
 def test_random_traffic(tmp_path_factory, actions, seed, stop):
     bundle = tiny_bundle(tmp_path_factory.getbasetemp() / "property-bundle")
     tokenizer = Tokenizer(bundle)
-    engine = CountingEngine(vocab_size=VOCAB, slots=3, max_chunk_tokens=8)
+    engine = CountingEngine(vocab_size=VOCAB, slots=3, max_chunk_tokens=8, kept_slots=1)
     failures = []
     worker = Worker(engine, lambda: None, failures.append)
     ends: dict[str, list[EndEvent]] = {}

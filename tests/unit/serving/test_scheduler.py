@@ -17,13 +17,13 @@ def carry_out(scheduler, batch):
     for extension in batch:
         scheduler.advance(extension, by_slot[extension.slot].id)
         if extension.rows:
-            by_slot[extension.slot].pending.append(7)
+            by_slot[extension.slot].tokens.append(7)
 
 
 def test_a_prompt_is_one_chunk_and_wants_its_last_row():
     scheduler = Scheduler(capabilities())
     scheduler.add(sequence("a", 5))
-    (extension,) = scheduler.plan()
+    (extension,) = scheduler.plan().batch
     assert (extension.slot, extension.past_len, extension.tokens, extension.rows) == (
         0,
         0,
@@ -37,7 +37,7 @@ def test_a_long_prompt_is_cut_and_only_its_last_chunk_wants_logits():
     scheduler.add(sequence("a", 20))
     lengths, rows = [], []
     for _ in range(3):
-        batch = scheduler.plan()
+        batch = scheduler.plan().batch
         lengths.append(len(batch[0].tokens))
         rows.append(batch[0].rows)
         carry_out(scheduler, batch)
@@ -50,7 +50,7 @@ def test_rows_of_the_last_tokens_are_wanted_in_whatever_chunks_they_come():
     scheduler.add(Sequence("a", Priority.NORMAL, 1000, list(range(20)), rows=7))
     rows = []
     while scheduler.by_slot().get(0) is None or scheduler.by_slot()[0].pending:
-        (extension,) = scheduler.plan()
+        (extension,) = scheduler.plan().batch
         rows.append(extension.rows)
         scheduler.advance(extension, "a")
     assert rows == [(), (5, 6, 7), (0, 1, 2, 3)]
@@ -59,10 +59,10 @@ def test_rows_of_the_last_tokens_are_wanted_in_whatever_chunks_they_come():
 def test_a_long_prompt_stalls_a_running_sequence_for_no_more_than_one_chunk():
     scheduler = Scheduler(capabilities(chunk=8))
     scheduler.add(sequence("a", 3))
-    carry_out(scheduler, scheduler.plan())
+    carry_out(scheduler, scheduler.plan().batch)
     scheduler.add(sequence("b", 40))
     for _ in range(5):
-        batch = scheduler.plan()
+        batch = scheduler.plan().batch
         assert len(batch) == 2
         assert sorted(len(e.tokens) for e in batch) == [1, 8]
         carry_out(scheduler, batch)
@@ -72,7 +72,7 @@ def test_two_prompts_share_one_budget_a_step():
     scheduler = Scheduler(capabilities(chunk=8))
     scheduler.add(sequence("a", 6))
     scheduler.add(sequence("b", 6))
-    assert sorted(len(e.tokens) for e in scheduler.plan()) == [2, 6]
+    assert sorted(len(e.tokens) for e in scheduler.plan().batch) == [2, 6]
 
 
 def test_the_most_urgent_gets_the_free_slot():
@@ -100,7 +100,7 @@ def test_equal_urgency_goes_by_age():
 def test_a_running_sequence_keeps_its_slot_when_a_more_urgent_one_comes():
     scheduler = Scheduler(capabilities(slots=1))
     scheduler.add(sequence("a"))
-    carry_out(scheduler, scheduler.plan())
+    carry_out(scheduler, scheduler.plan().batch)
     scheduler.add(sequence("b", priority=Priority.CRITICAL))
     scheduler.plan()
     assert scheduler.by_slot()[0].id == "a"
@@ -134,9 +134,9 @@ def test_forced_tokens_go_one_a_step_where_that_is_cheaper():
     """Two steps beside another: 2 * (101 + 1). A chunk: 100 + 2 * 120."""
     scheduler = Scheduler(capabilities(slots=3, costs=Costs((100, 101, 102), 100, 10)))
     scheduler.add(sequence("a"))
-    carry_out(scheduler, scheduler.plan())
+    carry_out(scheduler, scheduler.plan().batch)
     scheduler.add(sequence("b", 2))
-    batch = scheduler.plan()
+    batch = scheduler.plan().batch
     assert [len(e.tokens) for e in batch] == [1, 1]
     assert [e.rows for e in batch] == [(0,), ()]
 
@@ -144,12 +144,12 @@ def test_forced_tokens_go_one_a_step_where_that_is_cheaper():
 def test_forced_tokens_are_a_chunk_where_that_is_cheaper():
     scheduler = Scheduler(capabilities(slots=3, costs=Costs((100, 101, 102), 100, 10)))
     scheduler.add(sequence("a"))
-    carry_out(scheduler, scheduler.plan())
+    carry_out(scheduler, scheduler.plan().batch)
     scheduler.add(sequence("b", 8))
-    assert sorted(len(e.tokens) for e in scheduler.plan()) == [1, 8]
+    assert sorted(len(e.tokens) for e in scheduler.plan().batch) == [1, 8]
 
 
 def test_an_engine_of_mixed_batches_takes_chunks_whole():
     scheduler = Scheduler(capabilities(slots=2, costs=Costs((100, 101), 10_000, 10), mixed=True))
     scheduler.add(sequence("a", 8))
-    assert [len(e.tokens) for e in scheduler.plan()] == [8]
+    assert [len(e.tokens) for e in scheduler.plan().batch] == [8]

@@ -216,6 +216,17 @@ async def test_an_engine_fault_ends_the_requests_of_its_step_and_no_others(bundl
     assert after.finish is FinishReason.LENGTH
 
 
+async def test_a_prompt_that_was_read_is_not_read_again_unless_a_step_failed_since(bundle):
+    engine, prompt = engine_of(bundle), "a prompt of some length"
+    reused = []
+    async with running(bundle, engine) as service:
+        for fails in (0, 0, 1, 0):
+            engine.fail_next = fails
+            end = (await collect(service, job(prompt, max_tokens=2)))[-1]
+            reused.append(end.usage.reused_tokens)
+    assert reused == [0, len(prompt) - 1, len(prompt) - 1, 0]
+
+
 async def test_a_fault_that_loses_every_cache_ends_who_waits_with_one_too(bundle):
     class Losing(CountingEngine):
         def forward(self, batch):

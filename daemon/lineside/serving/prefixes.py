@@ -1,0 +1,108 @@
+"""What each slot's cache holds, and how much of it a new sequence can begin with. Knows no clock.
+
+A cache is good for any sequence that begins alike, up to the first token that differs. A slot keeps its cache
+when its sequence ends; beside the slots that run there are some that only keep. A copy is made at once, so
+nothing refers to a slot afterwards: one that runs is never written to, any other may be at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from lineside.engine.base import Capabilities, PrefixCopy
+
+# Below this a copy is not worth its calls: every chat template begins with a few tokens that all share.
+SHORTEST_COPY = 8
+
+
+@dataclass(slots=True)
+class _Held:
+    """The first `length` of `tokens` are cached. The list belongs to the sequence that wrote them."""
+
+    tokens: list[int] = field(default_factory=list)
+    length: int = 0
+    used: int = 0
+
+
+@dataclass(slots=True)
+class Prefixes:
+    """Every slot's cached tokens; the last `kept_slots` of the engine's take what is worth keeping."""
+
+    capabilities: Capabilities
+    _held: list[_Held] = field(init=False)
+    _uses: int = 0
+
+    def __post_init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Nothing is known of any cache any more."""
+        self._held = [_Held() for _ in range(self.capabilities.slots + self.capabilities.kept_slots)]
+
+    def wrote(self, slot: int, tokens: list[int], length: int) -> None:
+        """The slot's cache is now the first `length` of `tokens`, which only grow while it is."""
+        self._held[slot] = _Held(tokens, min(length, self.capabilities.max_seq_len - 1), self._uses)
+
+    def nearest(self, free: Sequence[int], tokens: list[int]) -> int:
+        """The slot to begin in: the first, or, where caches cannot be copied, the one that holds most."""
+        if self.capabilities.kept_slots:
+            return free[0]
+        return max(free, key=lambda slot: _common(self._held[slot], tokens))
+
+    def begin(self, slot: int, tokens: list[int], most: int) -> tuple[int, list[PrefixCopy]]:
+        """A sequence begins in `slot`: how many of its tokens are cached there, at most `most`, after copies.
+
+        What the slot held goes to a slot that keeps, where that is worth more than what is there.
+        """
+        self._uses += 1
+        own = self._held[slot]
+        source, reused = slot, min(_common(own, tokens), most)
+        if self.capabilities.kept_slots:
+            source, reused = self._longest(slot, reused, tokens, most)
+        copies = self._keep(slot, source, tokens)
+        self._held[source].used = self._uses
+        if source != slot:
+            copies.append(PrefixCopy(source, slot, reused))
+        self._held[slot] = _Held(tokens, reused, self._uses)
+        return reused, copies
+
+    def _longest(self, slot: int, reused: int, tokens: list[int], most: int) -> tuple[int, int]:
+        """The slot that holds most of `tokens`, and how much; `slot` unless another has clearly more."""
+        found = [min(_common(held, tokens), most) for held in self._held]
+        source = max(range(len(found)), key=found.__getitem__)
+        return (source, found[source]) if found[source] >= reused + SHORTEST_COPY else (slot, reused)
+
+    def _keep(self, slot: int, source: int, tokens: list[int]) -> list[PrefixCopy]:
+        """Save what `slot` holds before `tokens` go there, unless it is worth the least."""
+        own = self._held[slot]
+        first = self.capabilities.slots
+        kept = [keeper for keeper in range(first, len(self._held)) if keeper != source]
+        if not kept or own.length < SHORTEST_COPY or _common(own, tokens) * 2 > own.length:
+            return []
+        least = min((*kept, slot), key=self._worth)
+        if least == slot or not self._worth(slot)[0]:
+            return []
+        self._held[least] = _Held(own.tokens[: own.length], own.length, own.used)
+        return [PrefixCopy(slot, least, own.length)]
+
+    def _worth(self, slot: int) -> tuple[bool, int]:
+        """Smaller is given up first: what is mostly held elsewhere too, then what was used longest ago."""
+        held = self._held[slot]
+        others = (other for index, other in enumerate(self._held) if index != slot)
+        shared = max(_common(other, held.tokens, held.length) for other in others)
+        return shared * 2 <= held.length and held.length > 0, held.used
+
+
+def _common(held: _Held, tokens: list[int], most: int | None = None) -> int:
+    """How many tokens of a cache `tokens` begin with, looking at `most` of these."""
+    low, high = 0, min(held.length, len(tokens) if most is None else most)
+    if held.tokens[:high] == tokens[:high]:
+        return high
+    while low + 1 < high:  # the first `low` are alike, the first `high` are not
+        middle = (low + high) // 2
+        if held.tokens[low:middle] == tokens[low:middle]:
+            low = middle
+        else:
+            high = middle
+    return low

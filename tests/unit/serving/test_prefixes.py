@@ -1,0 +1,130 @@
+from tests.unit.serving.test_scheduler import carry_out
+
+from lineside.engine.base import Capabilities, Costs, PrefixCopy
+from lineside.serving.prefixes import Prefixes
+from lineside.serving.request import Priority
+from lineside.serving.scheduler import Scheduler, Sequence
+
+HEAD = list(range(100, 120))
+OTHER = list(range(200, 230))
+
+
+def capabilities(slots=2, kept=1, max_seq_len=64):
+    return Capabilities("t", "t", slots, max_seq_len, 64, 500, False, 0, Costs((100,) * slots, 100, 1), kept)
+
+
+def held(prefixes, slot, tokens):
+    """A sequence of these tokens began in the slot, ran and ended."""
+    reused, copies = prefixes.begin(slot, list(tokens), len(tokens) - 1)
+    prefixes.wrote(slot, list(tokens), len(tokens))
+    return reused, copies
+
+
+def test_the_same_slot_goes_on_in_place():
+    prefixes = Prefixes(capabilities())
+    assert held(prefixes, 0, [*HEAD, 1, 2]) == (0, [])
+    assert held(prefixes, 0, [*HEAD, 3]) == (20, [])
+
+
+def test_the_last_token_is_computed_however_much_is_cached():
+    prefixes = Prefixes(capabilities())
+    held(prefixes, 0, HEAD)
+    assert held(prefixes, 0, HEAD) == (19, [])
+    assert held(prefixes, 1, HEAD) == (19, [PrefixCopy(0, 1, 19)])
+
+
+def test_another_slot_gets_a_copy():
+    prefixes = Prefixes(capabilities())
+    held(prefixes, 0, [*HEAD, 1, 2])
+    assert held(prefixes, 1, [*HEAD, 3]) == (20, [PrefixCopy(0, 1, 20)])
+
+
+def test_a_few_common_tokens_are_not_worth_a_copy():
+    prefixes = Prefixes(capabilities())
+    held(prefixes, 0, [*HEAD[:7], 1, 2])
+    assert held(prefixes, 1, [*HEAD, 3]) == (0, [])
+    assert held(prefixes, 0, [*HEAD[:7], 9]) == (7, [])
+
+
+def test_what_a_newcomer_would_overwrite_is_kept_and_comes_back():
+    prefixes = Prefixes(capabilities())
+    held(prefixes, 0, [*HEAD, 1])
+    assert held(prefixes, 0, OTHER) == (0, [PrefixCopy(0, 2, 21)])
+    assert held(prefixes, 0, [*HEAD, 2]) == (20, [PrefixCopy(2, 0, 20)])
+
+
+def test_what_the_newcomer_mostly_shares_is_not_kept():
+    prefixes = Prefixes(capabilities())
+    held(prefixes, 0, [*HEAD, *range(15)])
+    assert held(prefixes, 0, [*HEAD, 400]) == (20, [])
+
+
+def test_the_least_recently_used_goes_out():
+    prefixes = Prefixes(capabilities(slots=1, kept=2))
+    texts = [list(range(start, start + 20)) for start in (0, 100, 200, 300)]
+    for text in texts[:3]:  # kept are the first two, running the third
+        held(prefixes, 0, text)
+    assert held(prefixes, 0, texts[0])[0] == 19  # used again, the third is kept for the second
+    assert held(prefixes, 0, texts[3])[0] == 0
+    assert held(prefixes, 0, texts[1])[0] == 0
+    assert held(prefixes, 0, texts[0])[0] == 19
+
+
+def test_what_is_held_twice_goes_out_first():
+    prefixes = Prefixes(capabilities(slots=2, kept=2))
+    held(prefixes, 0, OTHER)
+    held(prefixes, 0, [*HEAD, 1])  # OTHER is kept
+    held(prefixes, 1, [*HEAD, 2])
+    assert held(prefixes, 0, list(range(30)))[1] == []  # slot 1 holds as much of HEAD
+    assert held(prefixes, 0, [*OTHER, 1])[0] == 30
+
+
+def test_where_nothing_can_be_copied_the_slot_that_holds_most_is_taken():
+    scheduler = Scheduler(capabilities(kept=0))
+    for name, tokens in (("a", OTHER), ("b", HEAD)):
+        scheduler.add(Sequence(name, Priority.NORMAL, 1000, list(tokens)))
+        carry_out(scheduler, scheduler.plan().batch)
+    scheduler.remove("a")
+    scheduler.remove("b")
+    scheduler.add(Sequence("c", Priority.NORMAL, 1000, [*HEAD, 5]))
+    step = scheduler.plan()
+    assert step.copies == []
+    assert [(e.slot, e.past_len, len(e.tokens)) for e in step.batch] == [(1, 20, 1)]
+
+
+def test_tokens_whose_logits_are_wanted_are_computed():
+    scheduler = Scheduler(capabilities())
+    scheduler.add(Sequence("a", Priority.NORMAL, 1000, [*HEAD, 5]))
+    carry_out(scheduler, scheduler.plan().batch)
+    scheduler.remove("a")
+    scheduler.add(Sequence("b", Priority.NORMAL, 1000, list(HEAD), rows=6))
+    (extension,) = scheduler.plan().batch
+    assert (extension.past_len, extension.rows) == (14, (0, 1, 2, 3, 4, 5))
+
+
+def test_a_second_prompt_waits_for_what_the_first_reads_in_this_step():
+    """Its first chunk is planned once the first prompt's is cached, and copied then."""
+    caps = capabilities()
+    scheduler = Scheduler(Capabilities(*(("t", "t", 2, 64, 20, 500, False, 0, caps.costs, 1))))
+    scheduler.add(Sequence("a", Priority.NORMAL, 1000, [*HEAD, 1]))
+    scheduler.add(Sequence("b", Priority.NORMAL, 1000, [*HEAD, 2]))
+    first = scheduler.plan()
+    assert [(e.slot, len(e.tokens)) for e in first.batch] == [(0, 20)]
+    carry_out(scheduler, first.batch)
+    second = scheduler.plan()
+    assert second.copies == [PrefixCopy(0, 1, 20)]
+    assert sorted((e.slot, e.tokens) for e in second.batch) == [(0, (1,)), (1, (2,))]
+
+
+def test_a_full_cache_is_held_but_for_its_last_place():
+    """Where an idle slot's row is computed along, it lands on the last place of a full cache."""
+    prefixes = Prefixes(capabilities(max_seq_len=21))
+    held(prefixes, 0, [*HEAD, 1])
+    assert held(prefixes, 0, OTHER[:20])[1] == [PrefixCopy(0, 2, 20)]
+
+
+def test_after_a_fault_nothing_is_reused():
+    prefixes = Prefixes(capabilities())
+    held(prefixes, 0, HEAD)
+    prefixes.forget()
+    assert held(prefixes, 0, HEAD) == (0, [])
