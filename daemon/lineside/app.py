@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import anyio
-import msgspec
 
 from lineside.config import Config, MqttConfig
 from lineside.devices.enrich import EnrichingDiagnoser
@@ -213,9 +212,9 @@ class App:
             return None, mqtt
         lan = lan_of(self._config, self._config.certs_path)
         broker = ManagedBroker(mqtt, self._config.managed_broker_path, lan)
-        port = await broker.start()
+        reached = await broker.start()
         self._stack.push_async_callback(broker.stop)
-        return broker, msgspec.structs.replace(mqtt, host="127.0.0.1", port=port)
+        return broker, reached
 
     async def _load_model(self) -> _Model | None:
         """The bundle's model, running; None where diagnoses do without."""

@@ -63,7 +63,8 @@ def _broker(arguments: argparse.Namespace) -> None:
     from lineside.transport.mqtt.mosquitto import run_broker  # noqa: PLC0415
 
     config = load_config(arguments.config)
-    run_broker(config.mqtt, arguments.directory, lan_of(config, arguments.certs or config.certs_path))
+    lan = lan_of(config, arguments.certs or config.certs_path)
+    run_broker(config.mqtt, arguments.directory, lan, arguments.password_file)
 
 
 def _diagnose(arguments: argparse.Namespace) -> None:
@@ -143,6 +144,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     broker.add_argument(
         "--certs", type=Path, metavar="DIR", help="certificates; default: [security] certs_dir"
+    )
+    broker.add_argument(
+        "--password-file",
+        type=Path,
+        metavar="FILE",
+        help="what the daemon shows where [mqtt] power is true; default: [mqtt] password_file",
     )
     broker.set_defaults(run=_broker)
 

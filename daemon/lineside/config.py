@@ -97,11 +97,18 @@ class MqttConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     power: bool = False
 
     def __post_init__(self) -> None:
-        """Refuses what would make everybody an operator."""
-        if self.power and self.broker == "managed":
+        """Refuses what would make everybody an operator, or nobody."""
+        if not self.power:
+            return
+        if self.broker == "managed" and not self.interface:
             raise ValueError(
-                'power = true needs broker = "external", whose access list says who may publish on '
-                "lineside/v1/power/set: on the managed broker every user of this machine may"
+                "power = true needs interface, where operators show a certificate: on loopback every user of "
+                "this machine would be one (docs/power.md)"
+            )
+        if self.broker == "external" and not (self.user or self.cert_file):
+            raise ValueError(
+                "power = true needs user and password_file, or cert_file: a broker that takes the daemon "
+                "without cannot tell operators from others (docs/power.md)"
             )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import stat
+import subprocess
 import time
 
 import pytest
@@ -15,6 +17,22 @@ from lineside.security import authority
 from lineside.security.files import CertificateFiles
 
 REPORT = '{"alarm": {"code": "F012"}}'
+MAPPINGS = """\
+[[mapping]]
+topic = "plant/+/+/alarm"
+device = "{2}/{3}"
+gateways = ["neuron-1"]
+[mapping.report]
+alarm.code = "/code"
+[[mapping]]
+topic = "old gateway/+"
+gateways = ["一号网关"]
+[mapping.report]
+alarm.code = "/code"
+reply_to = { const = "lineside/v1/diagnosis/一号网关" }
+"""
+GATEWAY, OLD_GATEWAY = "neuron-1", "一号网关"
+SET, RECEIPT = "lineside/v1/power/set/lineside", "lineside/v1/receipt/power/lineside"
 ONE, OTHER, CHINESE = "L1/CD-07", "L1/CD-08", "一线/输送机"
 
 
@@ -23,19 +41,20 @@ class Plant:
 
     def __init__(self, directory, network):
         self.network = network
-        mqtt = {"interface": network.interface, "forms": ["brief", "text", "alarm"]}
+        mqtt = {"interface": network.interface, "forms": ["brief", "text", "alarm"], "power": True}
         self.daemon = Daemon(
             directory,
             directory,
-            mqtt=mqtt,
+            mqtt=mqtt | {"mappings": ["gateways.toml"]},
             diagnosis={"mode": "rules"},
             security={"operators": ["anna"]},
         )
+        (directory / "gateways.toml").write_text(MAPPINGS)
         self.files = CertificateFiles(directory / "state" / "certs")
         self.daemon.import_demo()
         authority.create_authority(self.files)
         authority.issue_server(self.files, [BOARD])
-        for name in (ONE, OTHER, CHINESE, "anna"):
+        for name in (ONE, OTHER, CHINESE, "anna", GATEWAY, OLD_GATEWAY):
             authority.issue_client(self.files, name)
 
     def client(self, program, name, *arguments, files=None):
@@ -48,10 +67,14 @@ class Plant:
         """What mosquitto_pub says where the broker refuses it."""
         return self.client("pub", name, "-V", "5", "-q", "1", "-t", topic, "-m", REPORT, *arguments).stderr
 
-    def ask(self, name, report=REPORT):
+    def ask(self, name, report=REPORT, topic=""):
         """Its own report and the diagnosis of it, over one connection."""
-        topics = ("-t", f"lineside/v1/fault/{name}", "-e", f"lineside/v1/diagnosis/{name}")
-        done = self.client("rr", name, "-V", "5", "-W", "20", *topics, "-m", report)
+        topics = ("-t", topic or f"lineside/v1/fault/{name}", "-e", f"lineside/v1/diagnosis/{name}")
+        return self.request(name, topics, report)
+
+    def request(self, name, topics, message):
+        """What comes back."""
+        done = self.client("rr", name, "-V", "5", "-W", "20", *topics, "-m", message)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
@@ -124,6 +147,63 @@ def test_an_answer_goes_to_no_other_device(plant):
         assert plant.publish(ONE, f"lineside/v1/fault/{ONE}", *wish) == ""
         assert json.loads(answers.wait()[0])["dev"]["id"] == ONE
     assert plant.count("mqtt_reply_topics_refused") == before + 1
+
+
+def test_a_gateway_publishes_what_its_mapping_reads_and_hears_the_answer(plant):
+    answer = plant.ask(GATEWAY, '{"code": "F012"}', "plant/L1/CD-09/alarm")
+    assert (answer["status"], answer["dev"]["id"]) == ("ok", "L1/CD-09")
+    answer = plant.ask(GATEWAY, '{"kode": "F012"}', "plant/L1/CD-09/alarm")
+    assert (answer["status"], answer["reason"], answer["field"]) == ("error", "invalid", "alarm.code")
+    before = plant.count("mqtt_reports")
+    for topic in (
+        f"lineside/v1/fault/{ONE}",
+        "plant/L1/alarm",
+        "old gateway/7",
+        "plant/L1/CD-09/alarm/x",
+        SET,
+    ):
+        assert "Not authorized" in plant.publish(GATEWAY, topic), topic
+    for name in (ONE, "anna", OLD_GATEWAY):
+        assert "Not authorized" in plant.publish(name, "plant/L1/CD-09/alarm"), name
+    assert plant.count("mqtt_reports") == before
+
+
+def test_a_gateway_of_an_older_protocol_has_its_answers_sent_by_its_mapping(plant):
+    listening = ("-t", f"lineside/v1/diagnosis/{OLD_GATEWAY}", "-q", "1", "-c", "-i", "x")
+    assert plant.client("sub", OLD_GATEWAY, *listening, "-E").returncode == 0
+    publish = ("-V", "311", "-q", "1", "-t", "old gateway/M7", "-m", '{"code": "F012"}')
+    assert plant.client("pub", OLD_GATEWAY, *publish).returncode == 0
+    answer = plant.client("sub", OLD_GATEWAY, *listening, "-C", "1", "-W", "10").stdout
+    assert json.loads(answer)["dev"]["id"] == "M7"
+
+
+@pytest.mark.parametrize("topic", [f"lineside/v1/diagnosis/{OTHER}", f"lineside/v1/diagnosis/{OLD_GATEWAY}"])
+def test_a_gateway_has_its_answers_sent_to_nobody_else(plant, topic):
+    before = plant.count("mqtt_reply_topics_refused")
+    with plant.daemon.subscribe("lineside/v1/diagnosis/L1/CD-09") as answers:
+        wish = ("-D", "publish", "response-topic", topic)
+        assert plant.publish(GATEWAY, "plant/L1/CD-09/alarm", *wish) == ""
+        answers.wait()
+    assert plant.count("mqtt_reply_topics_refused") == before + 1
+
+
+def test_an_operator_sets_the_power_and_nobody_else_does(plant):
+    receipt = plant.request("anna", ("-t", SET, "-e", RECEIPT), '{"limit_w": 9.5, "id": "r1"}')
+    assert (receipt["id"], receipt["status"], receipt["limit_w"]) == ("r1", "ok", 9.5)
+    receipt = plant.request("anna", ("-t", SET, "-e", RECEIPT), '{"limit_w": -1}')
+    assert (receipt["status"], receipt["field"]) == ("error", "limit_w")
+    retained = ("-t", "lineside/v1/power/lineside", "-C", "1", "-W", "5")
+    until(lambda: json.loads(plant.client("sub", "anna", *retained).stdout)["limit_w"] == 9.5)
+    for topic in (SET, RECEIPT, "lineside/v1/power/lineside"):
+        assert "Not authorized" in plant.publish(ONE, topic), topic
+        local = ["mosquitto_pub", "-V", "5", "-p", plant.daemon.mqtt_port, "-q", "1", "-t", topic, "-m", "{}"]
+        for name in ([], ["-u", "lineside"], ["-u", "lineside", "-P", "x"]):
+            said = subprocess.run([*map(str, local), *name], capture_output=True, text=True, check=False)
+            assert "Not authorized" in said.stderr, (topic, name)
+    secret = plant.daemon.directory / "state/mosquitto/daemon-password"
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+    assert plant.count("power_settings") == 1
+    plant.request("anna", ("-t", SET, "-e", RECEIPT), '{"clear": true}')
 
 
 def test_an_operator_reads_the_status_and_has_the_power_topics(plant):

@@ -32,7 +32,7 @@ class Gateways:
             wild = match(mapping.topic, topic)
             if wild is not None:
                 reports = apply(mapping, topic_of(mapping, topic, wild), payload, self.zone)
-                return [replace(report, forms=mapping.forms) for report in reports]
+                return [replace(report, forms=mapping.forms, gateways=mapping.gateways) for report in reports]
         return None
 
 

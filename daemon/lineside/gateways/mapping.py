@@ -27,6 +27,7 @@ from lineside.gateways.written import (
     WrittenMapping,
 )
 from lineside.ports import Wanted
+from lineside.security.names import check_client_name
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -65,7 +66,10 @@ class EachReading:
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """A mapping that has been checked. `device` empty: the levels that the filter's wildcards stand for."""
+    """A mapping that has been checked. `device` empty: the levels that the filter's wildcards stand for.
+
+    `gateways`: names of the certificates that may publish on its topics over the LAN.
+    """
 
     topic: str
     format: Format
@@ -78,6 +82,7 @@ class Mapping:
     readings: tuple[NamedReading, ...]
     all_readings: EachReading | None
     forms: tuple[Wanted, ...] | None
+    gateways: tuple[str, ...]
 
     @property
     def names_device(self) -> bool:
@@ -148,8 +153,10 @@ def _checked(written: WrittenMapping) -> Mapping:
         readings=tuple(_reading(name, one) for name, one in written.values.items()),
         all_readings=None if written.all_values is None else _all(written.all_values),
         forms=written.forms,
+        gateways=written.gateways,
     )
     _check_device(mapping)
+    _check_gateways(mapping)
     return mapping
 
 
@@ -174,6 +181,17 @@ def _check_device(mapping: Mapping) -> None:
     wild = any(level in ("+", "#") for level in mapping.topic.split("/"))
     if not (wild or mapping.device or mapping.names_device or mapping.format == "report"):
         raise ValueError("device: neither the topic nor report.dev.id names the device; give one of them")
+
+
+def _check_gateways(mapping: Mapping) -> None:
+    try:
+        for name in mapping.gateways:
+            check_client_name(name)
+    except LinesideError as error:
+        raise ValueError(f"gateways: {error.message}: {error.hint}") from error
+    # The broker's access list has one topic a line, and takes what is around it off.
+    if mapping.gateways and (mapping.topic.strip() != mapping.topic or not mapping.topic.isprintable()):
+        raise ValueError(f"gateways: {mapping.topic!r} cannot stand in an access list: use another topic")
 
 
 def _fields(report: Any, prefix: str = "") -> Iterator[Field]:

@@ -27,6 +27,7 @@ class Mapped:
     """A report as it came out of a message, for `device`; `refusal`: why it is none.
 
     `forms`: how else its answer is published; None: as the configuration says.
+    `gateways`: who may have sent it, and may have the answer sent to a topic of its own.
     """
 
     device: str
@@ -35,6 +36,7 @@ class Mapped:
     reply_to: str = ""
     refusal: RejectedError | None = None
     forms: tuple[Wanted, ...] | None = None
+    gateways: tuple[str, ...] = ()
 
 
 def own_report(payload: bytes, named: str, zone: tzinfo | None) -> Mapped:

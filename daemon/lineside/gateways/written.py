@@ -77,6 +77,7 @@ class WrittenMapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     values: dict[str, str | Reading] = {}
     all_values: AllReadings | None = None
     forms: tuple[Wanted, ...] | None = None
+    gateways: Annotated[tuple[str, ...], msgspec.Meta(max_length=16)] = ()
 
 
 class MappingFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

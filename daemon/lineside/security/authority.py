@@ -19,17 +19,15 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from lineside.errors import LinesideError
 from lineside.security.files import CertificateFiles, is_there, read_pem, write_private
+from lineside.security.names import SERVER_NAME, check_apart, check_client_name
 
 OPERATION = "make certificates"
-SERVER_NAME = "lineside"
 BEGIN = datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc)
 # Before this was written nobody can have made a certificate: the clock is wrong.
 CLOCK_MIN = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
 CA_LIFE = datetime.timedelta(days=7300)
 # A plant that is looked after once a year renews in time.
 LIFE = datetime.timedelta(days=800)
-# What X.509 lets a name have. Percent-encoded it still fits a file's name.
-MAX_NAME_BYTES = 64
 MAX_NAMES = 64
 MAX_HOST_CHARACTERS = 253
 HOST = re.compile(r"(\*\.)?[a-zA-Z0-9_]([a-zA-Z0-9_-]{0,62})(\.[a-zA-Z0-9_][a-zA-Z0-9_-]{0,62})*\.?")
@@ -128,28 +126,6 @@ def load_key(path: Path) -> ec.EllipticCurvePrivateKey:
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise LinesideError("read certificates", f"{path} is no key of ours", "make it with lineside certs")
     return key
-
-
-def check_client_name(name: str) -> None:
-    """Raises LinesideError for a name that no certificate or topic can hold."""
-    bad = not name.isprintable() or any(sign in name for sign in "+#%") or name.strip() != name
-    if bad or not 0 < len(name.encode()) <= MAX_NAME_BYTES or name == SERVER_NAME:
-        hint = (
-            f"at most {MAX_NAME_BYTES} bytes of UTF-8 (21 Chinese characters), printable, "
-            f"without +, # and %, other than {SERVER_NAME}"
-        )
-        raise LinesideError(OPERATION, f"{name!r} is no name for a client", hint)
-
-
-def check_apart(name: str, others: Sequence[str]) -> None:
-    """Raises LinesideError for a device one level above or below another's.
-
-    The answers to a device's alarms stand one level below its own: it would read the other's.
-    """
-    for other in others:
-        if name in (other.rpartition("/")[0], f"{other}/{name.rpartition('/')[2]}"):
-            message = f"{name!r} and {other!r}: the upper one would read the lower one's answers"
-            raise LinesideError(OPERATION, message, "give one of them another name, such as L1-gateway")
 
 
 def _issue(

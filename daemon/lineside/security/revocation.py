@@ -14,13 +14,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from lineside.errors import LinesideError
 from lineside.security.authority import (
     BEGIN,
-    SERVER_NAME,
     load_authority,
     load_certificate,
     name_in,
     right_now,
 )
 from lineside.security.files import CertificateFiles, exclusively, is_there, write_private
+from lineside.security.names import SERVER_NAME
 from lineside.security.revoked import MAX_REVOKED, load_list, number_of, read_revoked
 
 OPERATION = "revoke certificates"

@@ -39,7 +39,7 @@ from lineside.transport.mqtt.managed import ManagedBroker
 from tests.integration.transport.mqtt_parts import EchoInbox, config, linked
 async def main():
     broker = ManagedBroker(MqttConfig(port={port}), Path({directory!r}))
-    port = await broker.start()
+    port = (await broker.start()).port
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(broker.watch)
         async with linked(config(port), EchoInbox(stores=False)):
@@ -52,7 +52,7 @@ anyio.run(main)
 @asynccontextmanager
 async def managed(directory: Path, **changed: object) -> AsyncIterator[tuple[ManagedBroker, int]]:
     broker = ManagedBroker(MqttConfig(**({"port": 0} | changed)), directory)
-    port = await broker.start()
+    port = (await broker.start()).port
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(broker.watch)
         try:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.integration.transport.mqtt_parts import (
+    Broker,
     broker,
     config,
     device,
@@ -24,6 +25,7 @@ from lineside.config import PowerConfig
 from lineside.power.settings import Settings
 from lineside.power_desk import PowerDesk
 from lineside.security.roles import Roles
+from lineside.transport.mqtt.local import hashed
 from lineside.transport.mqtt.power import MAX_SETTING_BYTES
 
 pytestmark = pytest.mark.anyio
@@ -70,6 +72,20 @@ def restricted(tmp_path: Path) -> list[str]:
     return ["allow_anonymous false", f"password_file {users}", f"acl_file {rules}"]
 
 
+def asking(directory: Path):
+    """A broker that knows the daemon's password, and lets others in without a name."""
+    made = directory / "known"
+    made.write_text(f"lineside:{hashed('lineside')}\n")
+    (directory / "password").write_text("lineside\n")
+    return broker(directory, "allow_anonymous true", f"password_file {made}")
+
+
+def mine(running: Broker, **changed: object):
+    """The daemon's configuration there."""
+    password = str(running.directory / "password")
+    return config(running.port, power=True, user="lineside", password_file=password, **changed)
+
+
 def limit(message) -> float:
     return json.loads(message.payload)["limit_w"]
 
@@ -78,7 +94,6 @@ async def test_whom_the_access_list_lets_publish_sets_the_power_and_a_device_doe
     tmp_path: Path, desk: PowerDesk, restricted: list[str]
 ):
     async with broker(tmp_path, *restricted) as running:
-        mine = config(running.port, power=True, user="lineside", password_file=str(tmp_path / "password"))
 
         def try_both() -> tuple[dict[str, object], bool]:
             with (
@@ -93,7 +108,7 @@ async def test_whom_the_access_list_lets_publish_sets_the_power_and_a_device_doe
             with device(running.port, STATE, user="anna") as later:
                 return receipt, later.wait().retain
 
-        async with linked(mine, power=desk):
+        async with linked(mine(running), power=desk):
             receipt, retained = await in_thread(try_both)
         held = {
             "limit_w": 9.5,
@@ -126,7 +141,7 @@ BAD = [
 
 
 async def test_what_cannot_be_taken_is_answered_with_the_fields_name(tmp_path: Path, desk: PowerDesk):
-    async with broker(tmp_path) as running, linked(config(running.port, power=True), power=desk):
+    async with asking(tmp_path) as running, linked(mine(running), power=desk):
 
         def ask() -> None:
             with device(running.port, RECEIPT) as operator:
@@ -148,8 +163,8 @@ async def test_what_cannot_be_taken_is_answered_with_the_fields_name(tmp_path: P
 
 async def test_the_receipt_goes_where_the_request_says_but_not_among_our_own(tmp_path: Path, desk: PowerDesk):
     async with (
-        broker(tmp_path) as running,
-        linked(config(running.port, power=True, reply_topics=("#",)), power=desk),
+        asking(tmp_path) as running,
+        linked(mine(running, reply_topics=("#",)), power=desk),
     ):
 
         def ask() -> None:
@@ -167,14 +182,14 @@ async def test_the_receipt_goes_where_the_request_says_but_not_among_our_own(tmp
 async def test_a_change_by_another_way_is_told_and_a_retained_setting_is_none(
     tmp_path: Path, desk: PowerDesk
 ):
-    async with broker(tmp_path) as running:
+    async with asking(tmp_path) as running:
 
         def leave() -> None:
             with device(running.port) as operator:
                 operator.publish(SET, b'{"limit_w": 3}', retain=True)
 
         await in_thread(leave)
-        async with linked(config(running.port, power=True), power=desk) as parts:
+        async with linked(mine(running), power=desk) as parts:
 
             def listen() -> None:
                 with device(running.port, STATE) as listener:
@@ -187,7 +202,7 @@ async def test_a_change_by_another_way_is_told_and_a_retained_setting_is_none(
 
 
 async def test_unless_it_is_configured_nobody_listens(tmp_path: Path, desk: PowerDesk):
-    async with broker(tmp_path) as running, linked(config(running.port), power=desk):
+    async with asking(tmp_path) as running, linked(config(running.port), power=desk):
 
         def ask() -> None:
             with device(running.port, STATE, RECEIPT, "lineside/v1/diagnosis/#") as operator:
@@ -200,7 +215,7 @@ async def test_unless_it_is_configured_nobody_listens(tmp_path: Path, desk: Powe
 
 
 async def test_a_setting_that_was_not_answered_comes_again(tmp_path: Path, desk: PowerDesk):
-    async with broker(tmp_path) as running, linked(config(running.port, power=True), power=desk) as parts:
+    async with asking(tmp_path) as running, linked(mine(running), power=desk) as parts:
 
         def publish() -> None:
             with device(running.port) as operator:
@@ -216,3 +231,21 @@ async def test_a_setting_that_was_not_answered_comes_again(tmp_path: Path, desk:
         await reconnected(parts)
         await in_thread(listen)
         assert desk.asked == 2
+
+
+async def test_where_the_broker_takes_any_password_nobody_sets_power(
+    tmp_path: Path, desk: PowerDesk, caplog: pytest.LogCaptureFixture
+):
+    (tmp_path / "password").write_text("lineside\n")
+    async with broker(tmp_path) as running, linked(mine(running), power=desk) as parts:
+
+        def ask() -> None:
+            with device(running.port, STATE, RECEIPT, "lineside/v1/diagnosis/#") as operator:
+                operator.publish(SET, b'{"limit_w": 9}')
+                operator.publish("lineside/v1/fault/x", b"{}")
+                assert operator.wait().topic == "lineside/v1/diagnosis/x", "nothing comes before"
+
+        await in_thread(ask)
+        assert desk.asked == 0
+        assert parts.admin.counters["mqtt_power_not_listened"] == 1
+        assert "the broker takes any password for 'lineside'" in caplog.text

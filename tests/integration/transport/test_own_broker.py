@@ -80,3 +80,36 @@ def test_it_listens_on_the_interface_with_certificates_of_elsewhere(tmp_path):
             time.sleep(0.1)
         broker.terminate()
     assert status == 0
+
+
+def test_with_power_it_knows_the_daemon_by_its_password_and_nobody_else_on_loopback(tmp_path):
+    files = CertificateFiles(tmp_path / "credentials")
+    authority.create_authority(files)
+    authority.issue_server(files, ["127.0.0.1"])
+    port = free_port()
+    secret = tmp_path / "mqtt-password"
+    mqtt = {"broker": "external", "interface": "lo", "interface_port": port}
+    mqtt |= {"power": True, "user": "lineside", "password_file": str(secret)}
+    daemon = Daemon(
+        tmp_path / "plant",
+        tmp_path,
+        mqtt=mqtt,
+        diagnosis={"mode": "rules"},
+        security={"certs_dir": str(files.directory)},
+    )
+    arguments = ["--config", daemon.config, "--directory", tmp_path / "plant" / "broker"]
+    done = lineside("broker", *arguments)
+    assert done.returncode == 1
+    assert b"[mqtt] password_file" in done.stderr
+    (tmp_path / "copy").write_text("correct horse\n")
+    secret.write_text("correct horse\n")
+    command = [LINESIDE, "broker", *arguments, "--password-file", tmp_path / "copy"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as broker:
+        daemon.start()
+        local = ["mosquitto_pub", "-V", "5", "-p", str(daemon.mqtt_port), "-q", "1", "-m", "{}", "-t"]
+        said = subprocess.run([*local, "lineside/v1/power/set/lineside"], capture_output=True, check=False)
+        assert b"Not authorized" in said.stderr
+        assert "mqtt_power_not_listened" not in daemon.status().counters
+        assert daemon.ask(REPORT)["status"] == "abstain"
+        daemon.end()
+        broker.terminate()

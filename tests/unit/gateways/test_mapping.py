@@ -49,6 +49,17 @@ CODE = 'alarm.code = "/code"'
         ),
         (simple(CODE, 'separator = ";"'), r"separator: it goes with"),
         (simple(CODE, 'forms = ["sms"]'), r"\$\.mapping\[0\]\.forms"),
+        (simple(CODE, 'gateways = ["a+b"]'), r"gateways: 'a\+b' is no name for a client"),
+        (simple(CODE, 'gateways = ["lineside"]'), r"gateways: 'lineside' is no name"),
+        (simple(CODE, f"gateways = {['a'] * 17}"), r"\$\.mapping\[0\]\.gateways"),
+        (
+            f'[[mapping]]\ntopic = "a/+ "\ngateways = ["a"]\n[mapping.report]\n{CODE}',
+            r"gateways: 'a/\+ ' cannot stand|no topic filter",
+        ),
+        (
+            f'[[mapping]]\ntopic = "a\\n/+"\ngateways = ["a"]\n[mapping.report]\n{CODE}',
+            r"gateways: 'a\\n/\+' cannot stand",
+        ),
         (simple(CODE, 'format = "xml"'), r"\$\.mapping\[0\]\.format"),
         (simple(CODE, 'format = "report"'), r"report: with format"),
         (simple(CODE, "ignore = [{ equals = [0] }]"), r"ignore: one of"),

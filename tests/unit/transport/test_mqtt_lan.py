@@ -57,7 +57,7 @@ def test_an_address_of_another_machine_and_a_port_in_use_are_named():
 
 
 def test_what_the_broker_reads_is_written_for_it_alone(lan: Lan, tmp_path: Path):
-    write_config(tmp_path, 1883, 10, lan)
+    write_config(tmp_path, MqttConfig(), 1883, lan)
     for name in ("ca.pem", "server.pem", "server.key", "acl"):
         assert stat.S_IMODE((tmp_path / "lan" / name).stat().st_mode) & 0o037 == 0, name
     text = (tmp_path / "mosquitto.conf").read_text()
@@ -69,12 +69,12 @@ def test_what_the_broker_reads_is_written_for_it_alone(lan: Lan, tmp_path: Path)
 
 
 def test_a_revocation_list_is_read_where_there_is_one(lan: Lan, tmp_path: Path):
-    write_config(tmp_path, 1883, 10, lan)
+    write_config(tmp_path, MqttConfig(), 1883, lan)
     assert "crlfile" not in (tmp_path / "mosquitto.conf").read_text()
     assert not has_changed(lan, tmp_path)
     create_list(lan.files)
     assert has_changed(lan, tmp_path)
-    write_config(tmp_path, 1883, 10, lan)
+    write_config(tmp_path, MqttConfig(), 1883, lan)
     assert not has_changed(lan, tmp_path)
     assert "\ncrlfile lan/crl.pem\n" in (tmp_path / "mosquitto.conf").read_text()
     assert (tmp_path / "lan/crl.pem").read_bytes() == lan.files.revoked.read_bytes()
@@ -82,7 +82,7 @@ def test_a_revocation_list_is_read_where_there_is_one(lan: Lan, tmp_path: Path):
     with pytest.raises(LinesideError, match="no revocation list"):
         has_changed(lan, tmp_path)
     lan.files.revoked.unlink()
-    write_config(tmp_path, 1883, 10, lan)
+    write_config(tmp_path, MqttConfig(), 1883, lan)
     assert not (tmp_path / "lan/crl.pem").exists()
 
 
@@ -92,6 +92,21 @@ def test_missing_certificates_are_named_with_what_makes_them(lan: Lan, tmp_path:
         prepare(lan, tmp_path, None)
     assert "server.key" in caught.value.message
     assert "lineside certs" in caught.value.hint
+
+
+def test_a_gateway_may_publish_what_its_mapping_reads_and_nothing_else(tmp_path: Path):
+    mappings = tmp_path / "neuron.toml"
+    mappings.write_text(
+        '[[mapping]]\ntopic = "plant/+/alarm"\ngateways = ["neuron-1", "一线"]\nreport.alarm.code = "/code"\n'
+        '[[mapping]]\ntopic = "other/+"\nreport.alarm.code = "/code"\n'
+    )
+    mqtt = MqttConfig(interface="eth1", mappings=(str(mappings),))
+    made = lan_of(Config(mqtt=mqtt), Path("certs"))
+    assert made is not None
+    assert made.gateways == (("neuron-1", "plant/+/alarm"), ("一线", "plant/+/alarm"))
+    text = access_list(("neuron-1",), made.gateways)
+    assert "\nuser neuron-1\ntopic write plant/+/alarm\n" in text
+    assert "other" not in text
 
 
 @pytest.mark.parametrize("name", ["anna\ntopic readwrite #", " anna", "a\r"])

@@ -5,6 +5,7 @@ Under a client id of its own: the daemon's would be thrown out.
 
 from __future__ import annotations
 
+import secrets
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,11 +28,14 @@ from lineside.transport.mqtt.session import (
 from lineside.transport.mqtt.topics import health_topic
 
 VISIT_S = 8.0
-SUFFIX = "-doctor"
 
 
 @dataclass(slots=True)
 class _Visit:
+    """`suffix`: of its client id. `password`: another than the configured one."""
+
+    suffix: str = "-doctor"
+    password: str = ""
     accepted: bool = False
     refused: str = ""
     taken: bool = False
@@ -40,12 +44,27 @@ class _Visit:
 
 def say_hello(config: MqttConfig) -> None:
     """Connect and part. Raises LinesideError with the broker's reason, or that it does not answer."""
-    _part(_connected(config))
+    _part(_connected(config, _Visit()))
+
+
+def takes_any_password(config: MqttConfig) -> bool:
+    """Whether the broker lets somebody in under the daemon's name who does not know its password.
+
+    Raises LinesideError where the broker does not answer.
+    """
+    visit = _Visit("-stranger", secrets.token_urlsafe(24))
+    try:
+        _part(_connected(config, visit))
+    except LinesideError:
+        if visit.refused:
+            return False
+        raise
+    return True
 
 
 def leave_health(config: MqttConfig, document: bytes) -> None:
     """Publish what `lineside doctor` found, retained. Returns once the broker has it."""
-    visit = _connected(config)
+    visit = _connected(config, _Visit())
     try:
         topic = health_topic(config.client_id)
         properties = json_properties(PacketTypes.PUBLISH)
@@ -55,9 +74,8 @@ def leave_health(config: MqttConfig, document: bytes) -> None:
         _part(visit)
 
 
-def _connected(config: MqttConfig) -> _Visit:
-    visit = _Visit()
-    client_id = config.client_id + SUFFIX
+def _connected(config: MqttConfig, visit: _Visit) -> _Visit:
+    client_id = config.client_id + visit.suffix
     visit.client = Client(
         CallbackAPIVersion.VERSION2, client_id=client_id, protocol=MQTTv5, reconnect_on_failure=False
     )
@@ -67,7 +85,7 @@ def _connected(config: MqttConfig) -> _Visit:
     client.on_connect = lambda _c, _d, _f, reason, _p: _welcome(visit, reason)
     client.on_publish = lambda _c, _d, _m, reason, _p: _answer(visit, reason)
     if config.user:
-        client.username_pw_set(config.user, read_password(config.password_file))
+        client.username_pw_set(config.user, visit.password or read_password(config.password_file))
     if config.ca_file or config.cert_file:
         set_tls(client, config)
     try:

@@ -160,7 +160,9 @@ class Intake:
 
     def _mapped(self, message: MQTTMessage, report: Mapped) -> IncomingReport:
         wish = getattr(message.properties, "ResponseTopic", "") or report.reply_to
-        reply_topic = self.reply_topic(wish, diagnosis_topic(report.device))
+        own = {diagnosis_topic(name) for name in report.gateways}
+        default = wish if wish in own else diagnosis_topic(report.device)
+        reply_topic = self.reply_topic(wish, default)
         return self._incoming(message, report, reply_topic)
 
 

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import fcntl
 import ipaddress
-import os
 import socket
 import struct
 from dataclasses import dataclass
@@ -14,9 +13,11 @@ from pathlib import Path
 
 from lineside.config import Config
 from lineside.errors import LinesideError
-from lineside.security.files import CertificateFiles, is_there, read_pem, write_private
+from lineside.gateways.mapping import load_mappings
+from lineside.security.files import CertificateFiles, is_there, read_pem
 from lineside.security.pair import check_life, check_pair
 from lineside.security.revoked import MAX_LIST_BYTES, read_revoked
+from lineside.transport.mqtt.folder import write_folder
 from lineside.transport.mqtt.topics import DIAGNOSIS, FAULT, FEEDBACK, HEALTH, POWER, RECEIPT, ROOT, STATUS
 
 OPERATION = "open the broker to the network"
@@ -34,6 +35,10 @@ pattern read {ROOT}/brief/%u
 pattern read {ROOT}/text/%u
 pattern read {RECEIPT}/%u
 """
+GATEWAY_ACCESS = """
+user {name}
+topic write {topic}
+"""
 OPERATOR_ACCESS = f"""
 user {{name}}
 topic write {POWER}/set/#
@@ -46,20 +51,25 @@ topic read {STATUS}/#
 
 @dataclass(frozen=True, slots=True)
 class Lan:
-    """What the configuration says of it."""
+    """What the configuration says of it. `gateways`: names, each with a filter that it may publish on."""
 
     interface: str
     port: int
     files: CertificateFiles
     operators: tuple[str, ...] = ()
+    gateways: tuple[tuple[str, str], ...] = ()
 
 
 def lan_of(config: Config, certs: Path) -> Lan | None:
-    """The listener that is configured; None: loopback alone."""
+    """The listener that is configured; None: loopback alone. Raises LinesideError for a bad mapping."""
     mqtt = config.mqtt
     if not mqtt.interface:
         return None
-    return Lan(mqtt.interface, mqtt.interface_port, CertificateFiles(certs), config.security.operators)
+    gateways = tuple(
+        (name, mapping.topic) for mapping in load_mappings(mqtt.mappings) for name in mapping.gateways
+    )
+    files = CertificateFiles(certs)
+    return Lan(mqtt.interface, mqtt.interface_port, files, config.security.operators, gateways)
 
 
 def what_it_reads(lan: Lan) -> dict[str, bytes]:
@@ -71,7 +81,7 @@ def what_it_reads(lan: Lan) -> dict[str, bytes]:
     if is_there(files.revoked):
         read_revoked(files)
         read[CRL] = read_pem(files.revoked, MAX_LIST_BYTES)
-    return read | {"acl": access_list(lan.operators).encode()}
+    return read | {"acl": access_list(lan.operators, lan.gateways).encode()}
 
 
 def has_changed(lan: Lan, directory: Path) -> bool:
@@ -88,26 +98,19 @@ def prepare(lan: Lan, directory: Path, group: int | None) -> tuple[str, bool]:
     """
     address = address_of(lan.interface)
     check_free(address, lan.port)
-    folder, read = directory / FOLDER, what_it_reads(lan)
-    for name, content in read.items():
-        write_private(folder / name, content)
-    for path in folder.iterdir():
-        if path.name not in read:
-            path.unlink()
-    if group is not None:
-        for path in (folder, *folder.iterdir()):
-            os.chown(path, 0, group)
-            path.chmod(0o750 if path == folder else 0o640)
+    read = what_it_reads(lan)
+    write_folder(directory / FOLDER, read, group)
     return address, CRL in read
 
 
-def access_list(operators: tuple[str, ...]) -> str:
+def access_list(operators: tuple[str, ...], gateways: tuple[tuple[str, str], ...] = ()) -> str:
     """Who may what, in Mosquitto's words."""
     for name in operators:
         if not name.isprintable() or name.strip() != name:
             hint = "write the name as it is in the certificate"
             raise LinesideError(OPERATION, f"[security] operators: {name!r} is no name", hint)
-    return ACCESS + "".join(OPERATOR_ACCESS.format(name=name) for name in operators)
+    rules = [GATEWAY_ACCESS.format(name=name, topic=topic) for name, topic in gateways]
+    return "".join((ACCESS, *rules, *(OPERATOR_ACCESS.format(name=name) for name in operators)))
 
 
 def address_of(interface: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import anyio
+import anyio.to_thread
 from paho.mqtt.client import MQTTMessage
 
 from lineside.config import MqttConfig
@@ -13,6 +14,7 @@ from lineside.gateways.gateways import Gateways
 from lineside.ports import Admin, Inbox, PowerSetter
 from lineside.transport.mqtt.backoff import Backoff
 from lineside.transport.mqtt.connection import Acknowledge, Connection
+from lineside.transport.mqtt.hello import takes_any_password
 from lineside.transport.mqtt.intake import Intake
 from lineside.transport.mqtt.power import PowerTopic
 from lineside.transport.mqtt.publisher import Publisher
@@ -44,7 +46,9 @@ class MqttLink:
         self._power = None
         if config.power and power is not None:
             self._power = PowerTopic(config.client_id, power, admin, self._intake.reply_topic)
-        self._filters = (*gateways.filters, *((self._power.topic,) if self._power else ()))
+        # What is listened to over the present connection.
+        self._listening: PowerTopic | None = None
+        self._mapped = gateways.filters
         self._publisher = Publisher(inbox, admin)
         self._connection: Connection | None = None
         self._publishing = anyio.CancelScope()
@@ -92,7 +96,9 @@ class MqttLink:
     async def _connect_once(self) -> str:
         """One connection, whole; returns why it ended."""
         try:
-            connection = Connection(self._config, self._version, self._take, self._filters)
+            self._listening = await self._power_here()
+            filters = (*self._mapped, *((self._listening.topic,) if self._listening else ()))
+            connection = Connection(self._config, self._version, self._take, filters)
         except LinesideError as error:
             return str(error)
         self._connection = connection
@@ -104,15 +110,30 @@ class MqttLink:
             self._publishing.cancel()
         return why
 
+    async def _power_here(self) -> PowerTopic | None:
+        """What sets power; None where the broker asks nobody who he is, whatever its access list says."""
+        if self._power is None or not self._config.user:
+            return self._power
+        asked = await anyio.to_thread.run_sync(takes_any_password, self._config, abandon_on_cancel=True)
+        if not asked:
+            return self._power
+        self._admin.count("mqtt_power_not_listened")
+        logger.error(
+            "no power is set over MQTT: the broker takes any password for %r; "
+            "start it again where it is lineside-broker, else let it ask for passwords",
+            self._config.user,
+        )
+        return None
+
     async def _publish(self, connection: Connection) -> None:
         with self._publishing:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._publisher.run, connection)
-                if self._power is not None:
-                    tasks.start_soon(self._power.run, connection)
+                if self._listening is not None:
+                    tasks.start_soon(self._listening.run, connection)
 
     def _take(self, message: MQTTMessage, acknowledge: Acknowledge) -> None:
-        if self._power is not None and message.topic == self._power.topic:
-            self._power.take(message, acknowledge)
+        if self._listening is not None and message.topic == self._listening.topic:
+            self._listening.take(message, acknowledge)
         else:
             self._intake.take(message, acknowledge)

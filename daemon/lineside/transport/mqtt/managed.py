@@ -10,12 +10,15 @@ from pathlib import Path
 
 import anyio
 import anyio.abc
+import msgspec
 
 from lineside.config import MqttConfig
 from lineside.errors import LinesideError
+from lineside.security.files import write_private
 from lineside.transport.mqtt.backoff import Backoff
 from lineside.transport.mqtt.lan import Lan, has_changed
 from lineside.transport.mqtt.leftover import forget, remember, stop_leftover
+from lineside.transport.mqtt.local import new_login
 from lineside.transport.mqtt.mosquitto import (
     CONFIG_NAME,
     HOST,
@@ -33,6 +36,7 @@ START_S = 10.0
 STOP_S = 10.0
 PROBE_EVERY_S = 0.02
 STABLE_S = 10.0
+LOGIN_NAME = "daemon-password"
 
 
 class ManagedBroker:
@@ -47,9 +51,11 @@ class ManagedBroker:
         self._stopping = anyio.Event()
         self._changing = anyio.Lock()
         self._reloading = False
+        # Without the network's listener there is no operator who could come.
+        self._login = new_login() if config.power and lan is not None else None
 
-    async def start(self) -> int:
-        """Start it and wait until it accepts MQTT; returns the port. Only from the main thread."""
+    async def start(self) -> MqttConfig:
+        """Start it and wait until it accepts MQTT; returns how to reach it. Only from the main thread."""
         if self._config.host not in (HOST, "localhost"):
             hint = (
                 f'set [mqtt] host = "{HOST}", or broker = "external" with the broker of {self._config.host}'
@@ -62,7 +68,7 @@ class ManagedBroker:
         self._write_config()
         self._process = await self._spawn()
         logger.info("the managed broker listens", extra={"port": self._port, "pid": self._process.pid})
-        return self._port
+        return msgspec.structs.replace(self._config, host=HOST, port=self._port, **self._remembered_login())
 
     async def watch(self) -> None:
         """Log what it says and keep it running, until stopped. Runs from its start on."""
@@ -128,7 +134,15 @@ class ManagedBroker:
                 return
 
     def _write_config(self) -> None:
-        write_config(self._directory, self._port, self._config.max_pending_reports, self._lan)
+        write_config(self._directory, self._config, self._port, self._lan, self._login)
+
+    def _remembered_login(self) -> dict[str, str]:
+        """What the daemon's own connections show, in a file that is the daemon's alone."""
+        if self._login is None:
+            return {}
+        path = self._directory / LOGIN_NAME
+        write_private(path, f"{self._login.password}\n".encode())
+        return {"user": self._login.user, "password_file": str(path)}
 
     async def _spawn(self) -> anyio.abc.Process:
         # The death signal comes when the thread that forked ends: only the main thread ends with the daemon.

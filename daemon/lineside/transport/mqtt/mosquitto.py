@@ -11,6 +11,8 @@ from pathlib import Path
 from lineside.config import MqttConfig
 from lineside.errors import LinesideError
 from lineside.transport.mqtt.lan import Lan, prepare
+from lineside.transport.mqtt.local import Login, prepare_local
+from lineside.transport.mqtt.session import read_password
 
 OPERATION = "start the managed broker"
 HOST = "127.0.0.1"
@@ -28,7 +30,7 @@ CONFIG = """\
 per_listener_settings true
 listener {port} {host}
 allow_anonymous true
-max_connections {connections}
+{access}max_connections {connections}
 set_tcp_nodelay true
 persistence true
 persistence_location data/
@@ -87,12 +89,16 @@ def command(program: str) -> list[str]:
     return [setpriv, *user, "--pdeathsig", "TERM", "--", program, "-c", CONFIG_NAME]
 
 
-def run_broker(config: MqttConfig, directory: Path, lan: Lan | None) -> None:
+def run_broker(config: MqttConfig, directory: Path, lan: Lan | None, password_file: Path | None) -> None:
     """Become a Mosquitto that outlives the daemon, configured as the daemon's own is."""
     program = find_mosquitto(config.mosquitto)
     prepare_directory(directory)
+    login = None
+    # Without the network's listener there is no operator who could come.
+    if config.power and lan is not None:
+        login = Login(config.user, read_password(str(password_file or config.password_file)) or "")
     try:
-        write_config(directory, config.port, config.max_pending_reports, lan)
+        write_config(directory, config, config.port, lan, login)
         os.chdir(directory)
         os.execv(program, [program, "-c", CONFIG_NAME])  # noqa: S606 - no shell, and nothing of a client's
     except OSError as error:
@@ -131,18 +137,22 @@ def give_to_broker(data: Path) -> None:
             os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
 
 
-def write_config(directory: Path, port: int, max_queued: int, lan: Lan | None = None) -> None:
+def write_config(
+    directory: Path, config: MqttConfig, port: int, lan: Lan | None = None, login: Login | None = None
+) -> None:
     """The configuration that `command` names, and what it names in its turn."""
+    group = pwd.getpwnam(USER).pw_gid if os.geteuid() == 0 else None
     text = CONFIG.format(
         port=port,
         host=HOST,
+        access=prepare_local(login, directory, group) if login else "",
         connections=MAX_CONNECTIONS,
         packet_bytes=MAX_PACKET_BYTES,
-        queued=max_queued,
+        queued=config.max_pending_reports,
         queued_bytes=MAX_QUEUED_BYTES,
     )
     if lan is not None:
-        address, revokes = prepare(lan, directory, pwd.getpwnam(USER).pw_gid if os.geteuid() == 0 else None)
+        address, revokes = prepare(lan, directory, group)
         text += LAN_CONFIG.format(port=lan.port, address=address, connections=MAX_CONNECTIONS)
         text += "crlfile lan/crl.pem\n" if revokes else ""
     (directory / CONFIG_NAME).write_text(text, "utf-8")
