@@ -25,6 +25,7 @@ from lineside.cli_power import add_power
 from lineside.cli_remote import place_of, remote_options
 from lineside.config import load_config
 from lineside.errors import LinesideError
+from lineside.plain_files import read_given
 from lineside.telemetry import log
 
 
@@ -107,10 +108,8 @@ def _schema(arguments: argparse.Namespace) -> None:
 
 
 def _read(name: str) -> bytes:
-    if name == "-":
-        return sys.stdin.buffer.read()
     try:
-        return Path(name).read_bytes()
+        return read_given(name)
     except OSError as error:
         hint = "name a file with a report in JSON, or - for standard input"
         raise LinesideError("read report", f"{name}: {error.strerror}", hint) from error

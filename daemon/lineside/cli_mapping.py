@@ -9,6 +9,7 @@ from typing import Any
 
 from lineside.config import load_config
 from lineside.errors import LinesideError
+from lineside.plain_files import read_given
 
 OPERATION = "try mapping"
 
@@ -57,10 +58,8 @@ def _shown(mapped: Any) -> bool:
 
 
 def _payload(name: str) -> bytes:
-    if name == "-":
-        return sys.stdin.buffer.read()
     try:
-        return Path(name).read_bytes()
+        return read_given(name)
     except OSError as error:
         hint = "name a file with the message as the gateway sends it, or - for standard input"
         raise LinesideError(OPERATION, f"{name}: {error.strerror}", hint) from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,11 +11,7 @@ import msgspec
 
 from lineside.errors import LinesideError
 from lineside.power.schedule import Period, Watts
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from lineside.toml_file import TomlError, read_toml
 
 SYSTEM_CONFIG = Path("/etc/lineside/lineside.toml")
 
@@ -348,11 +343,11 @@ def load_config(path: Path | None) -> Config:
             return Config()
         path = SYSTEM_CONFIG
     try:
-        raw = tomllib.loads(path.read_text("utf-8"))
+        raw = read_toml(path)
     except OSError as error:
         hint = "name an existing file with --config, or leave it out to use the defaults"
         raise ConfigError("read configuration", f"{path}: {error.strerror}", hint) from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except TomlError as error:
         raise ConfigError("read configuration", f"{path}: {error}", "correct the file's syntax") from error
     try:
         config = msgspec.convert(raw, Config)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lineside.errors import LinesideError
 from lineside.journal_schema import SCHEMA_VERSION, upgrade, version_of
+from lineside.plain_files import open_plain
 from lineside.telemetry.clock import synchronised
 
 BUSY_TIMEOUT_S = 5.0
@@ -63,6 +64,7 @@ def open_file(path: Path, limits: Limits) -> sqlite3.Connection:
         killed = path.with_name(f"{path.name}-wal").exists()
         # Reports are the plant's own affair.
         path.touch(mode=0o600)
+        open_plain(path).close()
         with path.open("r+b"):
             pass
         connection = sqlite3.connect(

@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from lineside.engine.bundle import TOKENIZER, Bundle
+from lineside.plain_files import read_plain
 from lineside_models.errors import BuildError
 from lineside_models.ort_runner import OrtRunner
+
+MAX_TEXT_BYTES = 64 << 20
 
 
 class Runner(Protocol):
@@ -53,7 +56,7 @@ def perplexity_of(
 ) -> Perplexity:
     """What `runner` makes of the text, in the bundle's tokens. `advance` hears of every token read."""
     try:
-        content = text.read_text("utf-8")
+        content = read_plain(text, MAX_TEXT_BYTES).decode()
     except (OSError, UnicodeDecodeError) as error:
         hint = "give --text a readable file in UTF-8"
         raise BuildError("measure perplexity", f"{text}: {error}", hint) from error

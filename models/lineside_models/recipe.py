@@ -5,19 +5,14 @@ Knows nothing of how a place is reached.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 import lineside_models
+from lineside.toml_file import TomlError, read_toml
 from lineside_models.errors import FetchError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 
 class PathPlace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="path"):
@@ -96,6 +91,6 @@ def read_recipe(name: str) -> Recipe:
         raise FetchError("read recipe", f"there is no recipe {name}", hint)
     path = recipe_directory() / f"{name}.toml"
     try:
-        return msgspec.convert(tomllib.loads(path.read_text("utf-8")), Recipe)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        return msgspec.convert(read_toml(path), Recipe)
+    except (TomlError, msgspec.ValidationError) as error:
         raise FetchError("read recipe", f"{path}: {error}", "correct the recipe") from error

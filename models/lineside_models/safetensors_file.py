@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lineside.plain_files import open_plain
 from lineside_models.errors import CheckpointError
 
 DTYPES: dict[str, np.dtype[Any]] = {
@@ -63,13 +64,13 @@ def read_safetensors(path: Path) -> SafetensorsFile:
         entries = _read_header(path)
     except OSError as error:
         raise CheckpointError("read safetensors", f"{path}: {error.strerror}", _AGAIN) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError("read safetensors", f"{path}: {error}", _AGAIN) from error
     return SafetensorsFile(path, entries, np.memmap(path, np.uint8, "r"))
 
 
 def _read_header(path: Path) -> dict[str, TensorEntry]:
-    with path.open("rb") as stream:
+    with open_plain(path) as stream:
         size = int.from_bytes(stream.read(8), "little")
         if size > _MAX_HEADER_BYTES:
             raise ValueError(f"a header of {size} bytes, at most {_MAX_HEADER_BYTES} are read")

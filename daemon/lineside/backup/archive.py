@@ -129,7 +129,7 @@ class Reader:
                 )
                 raise LinesideError("read backup", message, "restore it with that version or a newer one")
             manifest = msgspec.json.decode(encoded, type=Manifest)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, RecursionError) as error:
             _damaged(f"its manifest cannot be used: {error}")
         if len({file.name for file in manifest.files}) < len(manifest.files):
             _damaged("its manifest names a file twice")

@@ -19,6 +19,7 @@ from lineside.backup.parts import Place
 from lineside.devices import file as devices
 from lineside.diagnosis.knowledge.drafts import drafts
 from lineside.diagnosis.knowledge.store import Snapshot
+from lineside.plain_files import open_plain
 from lineside.power.board import discover
 
 UNITS = (
@@ -156,7 +157,7 @@ def log(path: Path | None) -> str:
         return command(
             "journalctl", "--no-pager", "-o", "short-iso", "--no-hostname", "-n", str(LOG_LINES), *chosen
         )
-    with path.open("rb") as stream:
+    with open_plain(path) as stream:
         stream.seek(max(0, path.stat().st_size - MAX_LOG_BYTES))
         return stream.read(MAX_LOG_BYTES).decode("utf-8", "replace")
 

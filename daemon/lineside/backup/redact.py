@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lineside.plain_files import open_plain
+
 MAX_SECRET_BYTES = 65_536
 # A setting is shown unless its name says that it may be secret, or whose it is.
 _SECRET_NAME = re.compile(r"password|passwd|secret|token|key|credential|cert|ca_file|auth|^user|operators")
@@ -68,7 +70,7 @@ def secrets_of(files: Iterable[Path]) -> tuple[str, ...]:
     found: set[str] = set()
     for path in files:
         try:
-            with path.open("rb") as stream:
+            with open_plain(path) as stream:
                 content = stream.read(MAX_SECRET_BYTES).decode("utf-8", "replace")
         except OSError:
             continue

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -24,6 +25,7 @@ from lineside.backup.parts import Part, Place
 from lineside.backup.take import Progress
 from lineside.errors import LinesideError
 from lineside.journal_file import take
+from lineside.plain_files import open_plain
 
 OPERATION = "restore"
 _SQLITE_OWN = ("-wal", "-shm")
@@ -53,7 +55,7 @@ def restore(here: Place, archive: Path, progress: Progress, *, configuration: bo
         stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S%fZ")
         staged: list[Path] = []
         try:
-            with archive.open("rb") as stream:
+            with _opened(archive) as stream:
                 manifest, parts = _stage(here, Reader(stream), staged, progress, configuration=configuration)
             for directory in {path.parent for path in staged}:
                 sync_directory(directory)
@@ -92,6 +94,14 @@ def finish_begun(here: Place) -> None:
     if here.marker.exists():
         with _alone(here), _operation(here.marker):
             finish(here)
+
+
+def _opened(archive: Path) -> BinaryIO:
+    try:
+        return open_plain(archive)
+    except OSError as error:
+        hint = "name the file that lineside backup wrote, and that you may read"
+        raise LinesideError(OPERATION, f"{archive}: {error.strerror}", hint) from error
 
 
 def _stage(

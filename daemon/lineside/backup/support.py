@@ -20,6 +20,8 @@ from lineside.backup.parts import Place, place
 from lineside.backup.redact import Redactor, secrets_of
 from lineside.config import SYSTEM_CONFIG, Config, MqttConfig
 from lineside.errors import LinesideError
+from lineside.plain_files import read_plain
+from lineside.toml_file import MAX_BYTES
 
 # The status of the daemon, as a value for JSON; raises LinesideError where none runs.
 AskStatus = Callable[[Config], Any]
@@ -74,7 +76,7 @@ def _contents(
 def _to_hide(broken: Path) -> MqttConfig:
     """What a configuration that cannot be used says of the broker and is not to be shown."""
     try:
-        text = broken.read_text("utf-8", "replace")
+        text = read_plain(broken, MAX_BYTES).decode("utf-8", "replace")
     except OSError:
         return MqttConfig()
     section = text.partition("[mqtt]")[2].partition("\n[")[0]

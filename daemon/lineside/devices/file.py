@@ -16,6 +16,7 @@ import msgspec
 
 from lineside.devices.registry import Registry
 from lineside.errors import LinesideError
+from lineside.plain_files import read_plain
 
 log = logging.getLogger(__name__)
 
@@ -50,12 +51,12 @@ class DeviceStore:
 def read(path: Path) -> Registry:
     """What the file holds; an empty registry where there is none."""
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise _unusable(path, f"has more than {MAX_FILE_BYTES} bytes")
-        return _decode(path.read_bytes())
+        return _decode(read_plain(path, MAX_FILE_BYTES))
     except FileNotFoundError:
         return Registry()
-    except (OSError, msgspec.MsgspecError) as error:
+    except OSError as error:
+        raise _unusable(path, str(error.strerror)) from error
+    except msgspec.MsgspecError as error:
         raise _unusable(path, str(error)) from error
 
 

@@ -21,6 +21,7 @@ from lineside.diagnosis.knowledge.importers.problems import Problem, failure
 from lineside.diagnosis.knowledge.importers.records import items
 from lineside.diagnosis.knowledge.importers.tables import csv_tables
 from lineside.diagnosis.report import field_of
+from lineside.plain_files import read_plain
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
 # Of each kind, in the whole registry.
@@ -175,10 +176,7 @@ def _grids(path: Path, problems: list[Problem]) -> Iterable[Grid]:
         problems.append(Problem(path.name, "", f"the ending is not one of {' '.join(readers)}"))
         return ()
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            problems.append(Problem(path.name, "", f"at most {MAX_FILE_BYTES} bytes are taken"))
-            return ()
-        return reader(path.read_bytes())
+        return reader(read_plain(path, MAX_FILE_BYTES))
     except OSError as error:
         hint = "name an existing file that can be read"
         problems.append(Problem(str(path), "", error.strerror or str(error), hint))

@@ -58,6 +58,8 @@ def _damage(path: Path) -> str:
 
     immutable: no lock is taken and no file is made beside it.
     """
+    if not path.is_file():
+        return "it is no plain file"
     with path.open("rb"):
         pass
     uri = f"{path.absolute().as_uri()}?immutable=1"

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import concurrent.futures
 import hashlib
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from lineside.errors import LinesideError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from lineside.plain_files import open_plain
+from lineside.toml_file import TomlError, read_toml
 
 SCHEMA_VERSION = 1
 MANIFEST = "bundle.toml"
@@ -156,7 +152,7 @@ class Bundle:
 def sha256_file(path: Path) -> str:
     """Hex SHA-256 of a file, read in blocks."""
     digest = hashlib.sha256()
-    with path.open("rb") as stream:
+    with open_plain(path) as stream:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
@@ -167,10 +163,12 @@ def read_manifest(path: Path) -> Manifest:
     rebuild = f"build it again: lineside-build build RECIPE --output {path}"
     make = f"copy a bundle there, or build one: lineside-build build RECIPE --output {path}"
     try:
-        raw = tomllib.loads((path / MANIFEST).read_text("utf-8"))
+        raw = read_toml(path / MANIFEST)
     except FileNotFoundError:
         raise BundleError("open bundle", f"there is no bundle at {path}", make) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        raise BundleError("open bundle", f"{path / MANIFEST}: {error.strerror}", rebuild) from error
+    except TomlError as error:
         raise BundleError("open bundle", f"{path / MANIFEST}: {error}", rebuild) from error
     version = raw.get("schema_version")
     if version != SCHEMA_VERSION:

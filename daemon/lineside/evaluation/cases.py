@@ -15,9 +15,11 @@ import msgspec
 from lineside.diagnosis.knowledge.importers import ImportOptions, import_files
 from lineside.diagnosis.report import Report
 from lineside.errors import LinesideError
+from lineside.plain_files import read_plain
 
 DATA_VARIABLE = "LINESIDE_EVAL_DATA"
 # Knowledge bases of an evaluation live as long as it: nobody has to read them first.
+MAX_FILE_BYTES = 64 << 20
 APPROVER = "evaluation"
 REPORTS, ENTRIES, HELD = "reports.jsonl", "fault_codes.jsonl", "reports_held_entries.txt"
 Base = Literal["full", "cause_not_indexed", "zh_only", "en_only"]
@@ -152,7 +154,7 @@ def _vendors(cases: Sequence[Case], sources: set[str]) -> dict[str, str]:
 def lines_of(path: Path) -> Iterator[bytes]:
     """The lines of a file that are not empty. Raises EvaluationError where it cannot be read."""
     try:
-        content = path.read_bytes()
+        content = read_plain(path, MAX_FILE_BYTES)
     except OSError as error:
         hint = f"let {DATA_VARIABLE} name the directory that has it, or leave the suite out with --suite"
         raise EvaluationError("read evaluation data", f"{path}: {error.strerror}", hint) from error

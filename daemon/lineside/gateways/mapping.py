@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -28,11 +27,7 @@ from lineside.gateways.written import (
 )
 from lineside.ports import Wanted
 from lineside.security.names import check_client_name
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from lineside.toml_file import TomlError, read_toml
 
 # Where the daemon itself listens and speaks.
 OWN = "lineside/#"
@@ -107,10 +102,10 @@ def load_mappings(paths: Iterable[str | Path]) -> tuple[Mapping, ...]:
 def read_mappings(path: Path) -> Iterator[Mapping]:
     """The mappings of one file."""
     try:
-        written = msgspec.convert(tomllib.loads(path.read_text("utf-8")), MappingFile)
+        written = msgspec.convert(read_toml(path), MappingFile)
     except OSError as error:
         raise _error(path, str(error.strerror), "name an existing file in [mqtt] mappings") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except TomlError as error:
         raise _error(path, str(error), "correct the file's syntax") from error
     except msgspec.ValidationError as error:
         raise _error(path, str(error), "docs/gateways.md lists every key of a mapping") from error

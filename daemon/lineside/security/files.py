@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, unquote
 
 from lineside.errors import LinesideError
+from lineside.plain_files import read_plain
 
 MAX_PEM_BYTES = 65_536
 
@@ -46,25 +46,17 @@ def is_there(path: Path) -> bool:
 def read_pem(path: Path, most_bytes: int = MAX_PEM_BYTES) -> bytes:
     """A certificate, key or list. Raises LinesideError for one that cannot be read."""
     try:
-        raw = _read_plain(path, most_bytes + 1)
+        raw = read_plain(path, most_bytes)
     except OSError as error:
         hint = (
             "lineside certs init, then server NAME... makes it where [security] certs_dir says; "
             "the daemon's user has to be able to read it"
         )
         raise LinesideError("read certificates", f"{path}: {error.strerror}", hint) from error
-    if raw is None or len(raw) > most_bytes or b"-----BEGIN" not in raw:
+    if b"-----BEGIN" not in raw:
         hint = "put a certificate or key in PEM there, or make one with lineside certs"
         raise LinesideError("read certificates", f"{path} holds no PEM", hint)
     return raw
-
-
-def _read_plain(path: Path, most_bytes: int) -> bytes | None:
-    """The beginning of a plain file; None for what never ends or makes its reader wait."""
-    # Without O_NONBLOCK the opening of a named pipe waits for its writer.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as stream:  # noqa: PTH123 - a descriptor, not a path
-        return stream.read(most_bytes) if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
 
 
 @contextlib.contextmanager

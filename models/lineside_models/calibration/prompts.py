@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lineside.engine.bundle import Bundle
+from lineside.plain_files import read_plain
 from lineside.serving.tokenizer import Tokenizer
 from lineside_models.calibration.record import CHUNK
 from lineside_models.errors import BuildError
@@ -48,13 +49,14 @@ def _turn(tokenizer: Tokenizer, text: str) -> list[int]:
 
 
 def _paragraphs(file: Path) -> Iterator[str]:
-    hint = "give --calibration a text file in UTF-8, prompts separated by blank lines"
+    hint = (
+        "give --calibration a text file in UTF-8, prompts separated by blank lines; "
+        "a few thousand tokens are enough"
+    )
     try:
-        size = file.stat().st_size
-        if size > MAX_FILE_BYTES:
-            message = f"{file} has {size} bytes, more than {MAX_FILE_BYTES}"
-            raise BuildError("calibrate", message, "a few thousand tokens are enough: shorten it")
-        text = file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_plain(file, MAX_FILE_BYTES).decode()
+    except OSError as error:
+        raise BuildError("calibrate", f"{file}: {error.strerror}", hint) from error
+    except UnicodeDecodeError as error:
         raise BuildError("calibrate", f"{file}: {error}", hint) from error
     return (paragraph.strip() for paragraph in text.split("\n\n") if paragraph.strip())

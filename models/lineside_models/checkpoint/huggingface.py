@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lineside.engine.bundle import Geometry
+from lineside.plain_files import read_plain
 from lineside_models.checkpoint.base import (
     CONVERT_AGAIN,
     FAMILIES,
@@ -28,6 +29,7 @@ from lineside_models.checkpoint.rope import Rope, Stretch, stretch_of
 from lineside_models.errors import CheckpointError
 from lineside_models.safetensors_file import SafetensorsFile, read_safetensors
 
+MAX_JSON_BYTES = 64 << 20  # of an index that names every tensor of every shard
 _GLOBAL = {"embed": "model.embed_tokens.weight", "norm": "model.norm.weight", "head": "lm_head.weight"}
 _LAYER = {
     "attn_norm": "input_layernorm",
@@ -101,11 +103,11 @@ def open_huggingface(path: Path) -> HuggingFaceCheckpoint:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object. Raises CheckpointError."""
     try:
-        value = json.loads(path.read_text("utf-8"))
+        value = json.loads(read_plain(path, MAX_JSON_BYTES))
     except FileNotFoundError:
         hint = "give the directory that holds config.json, *.safetensors and tokenizer.json"
         raise CheckpointError("open checkpoint", f"{path} is missing", hint) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError("open checkpoint", f"{path}: {error}", CONVERT_AGAIN) from error
     if not isinstance(value, dict):
         raise CheckpointError("open checkpoint", f"{path} is not a JSON object", CONVERT_AGAIN)

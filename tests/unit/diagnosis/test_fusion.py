@@ -136,4 +136,4 @@ def test_the_shipped_calibration_says_what_it_was_fitted_on():
 
 def test_a_calibration_with_an_unknown_key_is_refused():
     with pytest.raises(msgspec.ValidationError, match="typo"):
-        parse_calibration("[short]\ntypo = 1\n")
+        parse_calibration(b"[short]\ntypo = 1\n")

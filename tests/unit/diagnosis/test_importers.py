@@ -260,7 +260,7 @@ def test_no_file_at_all(store):
 
 def test_the_size_of_a_file_is_bounded(load, monkeypatch):
     monkeypatch.setattr(files, "MAX_FILE_BYTES", 20)
-    assert "at most 20 are taken" in failing(load, x__csv=CSV)
+    assert "has more than 20 bytes" in failing(load, x__csv=CSV)
 
 
 def test_the_number_of_entries_is_bounded(load, monkeypatch):

@@ -23,7 +23,7 @@ def test_a_missing_file_is_empty_and_may_appear_later(path):
 
 
 def test_looking_at_a_missing_file_leaves_none(path):
-    with pytest.raises(LinesideError, match="unable to open"):
+    with pytest.raises(LinesideError, match="No such file"):
         Snapshot(path)
     assert not path.exists()
 

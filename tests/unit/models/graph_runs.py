@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
@@ -54,11 +55,14 @@ def stored_lookup(store, tiny_or_geometry):
         "up_proj": ("gate_up", g.intermediate, 2 * g.intermediate),
     }
 
+    # A fused matrix is asked for by each of its parts, one after the other.
+    values = functools.lru_cache(maxsize=4)(store.values)
+
     def lookup(name: str) -> np.ndarray:
         bias = ".bias" if name.endswith(".bias") else ""
         prefix, _, part = name.removesuffix(".bias").rpartition(".")
         fused, start, stop = cuts.get(part, (part, 0, None))
-        return store.values(f"{prefix}.{fused}{bias}" if prefix else name)[start:stop]
+        return values(f"{prefix}.{fused}{bias}" if prefix else name)[start:stop]
 
     return lookup
 

@@ -38,7 +38,7 @@ def reference_logits(
     def get(name: str) -> Array:
         return np.asarray(lookup(name), np.float64)
 
-    x = get("embed")[list(tokens)]
+    x = np.asarray(lookup("embed")[list(tokens)], np.float64)
     cos, sin = angles(geometry, len(tokens), rope)
     for layer in range(geometry.layers):
 

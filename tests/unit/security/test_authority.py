@@ -142,7 +142,7 @@ def test_what_never_ends_or_waits_is_no_certificate(tmp_path):
     (tmp_path / "zero.pem").symlink_to("/dev/zero")
     os.mkfifo(tmp_path / "pipe.pem")
     for name in ("zero.pem", "pipe.pem"):
-        with pytest.raises(LinesideError, match=f"{name} holds no PEM"):
+        with pytest.raises(LinesideError, match=f"{name}: is no plain file"):
             read_pem(tmp_path / name)
 
 

@@ -101,7 +101,7 @@ def test_a_list_that_cannot_be_used_is_refused_at_start_and_changes_nothing_late
         (other.revoked.read_bytes(), "not of the authority"),
         (files.ca.read_bytes(), "holds no revocation list"),
         (b"junk", "holds no PEM"),
-        (b"-----BEGIN" + b"x" * revoked.MAX_LIST_BYTES, "holds no PEM"),
+        (b"-----BEGIN" + b"x" * revoked.MAX_LIST_BYTES, f"has more than {revoked.MAX_LIST_BYTES} bytes"),
     ):
         files.revoked.write_bytes(content)
         with pytest.raises(LinesideError, match=message):

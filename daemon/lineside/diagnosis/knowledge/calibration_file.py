@@ -6,7 +6,6 @@ Knows nothing of what the weights mean. Who cannot use the file goes on with the
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 from pathlib import Path
 
@@ -14,11 +13,8 @@ import msgspec
 
 from lineside.diagnosis.knowledge.fusion import Calibration, parse_calibration
 from lineside.errors import LinesideError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from lineside.plain_files import read_plain
+from lineside.toml_file import TomlError
 
 MAX_BYTES = 65_536
 _HINT = "write it again: lineside eval --bundle BUNDLE --calibrate FILE; or move it away"
@@ -31,16 +27,15 @@ class CalibrationError(LinesideError):
 def read_calibration(path: Path, embedder: str = "") -> Calibration:
     """Raises CalibrationError. `embedder`: the one that it has to be fitted to; empty: any."""
     try:
-        with path.open("rb") as stream:
-            content = stream.read(MAX_BYTES + 1)
+        content = read_plain(path, MAX_BYTES)
     except OSError as error:
-        hint = "correct `calibration` in [diagnosis], or leave it out"
+        hint = (
+            "correct `calibration` in [diagnosis], or leave it out; lineside eval --calibrate FILE writes one"
+        )
         raise CalibrationError("read calibration", f"{path}: {error.strerror}", hint) from error
-    if len(content) > MAX_BYTES:
-        raise CalibrationError("read calibration", f"{path} has more than {MAX_BYTES} bytes", _HINT)
     try:
-        found = parse_calibration(content.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        found = parse_calibration(content)
+    except (TomlError, msgspec.ValidationError) as error:
         raise CalibrationError("read calibration", f"{path}: {error}", _HINT) from error
     fitted = str(found.origin.get("embedder", ""))
     if embedder and fitted != embedder:

@@ -10,18 +10,13 @@ import functools
 import importlib.resources
 import math
 import re
-import sys
 from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
 from lineside.diagnosis.knowledge.store import Found
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from lineside.toml_file import parse_toml
 
 # How much of a text an entry holds in whatever order counts less than that it comes back in order.
 DESCRIBED_WEIGHT = 0.8
@@ -131,13 +126,13 @@ def log_odds(probability: float) -> float:
     return min(max(math.log(sure / (1 - sure)), -5.0), 5.0)
 
 
-def parse_calibration(text: str) -> Calibration:
-    """Raises msgspec.ValidationError or tomllib.TOMLDecodeError."""
-    return msgspec.convert(tomllib.loads(text), Calibration)
+def parse_calibration(content: bytes) -> Calibration:
+    """Raises msgspec.ValidationError or TomlError."""
+    return msgspec.convert(parse_toml(content), Calibration)
 
 
 @functools.cache
 def shipped_calibration() -> Calibration:
     """The one that comes with the program."""
     file = importlib.resources.files("lineside.diagnosis.knowledge") / "calibration.toml"
-    return parse_calibration(file.read_text("utf-8"))
+    return parse_calibration(file.read_bytes())

@@ -20,6 +20,7 @@ import msgspec
 from lineside.diagnosis.knowledge.codes import CodeKey
 from lineside.diagnosis.knowledge.entry import Entry
 from lineside.errors import LinesideError
+from lineside.plain_files import open_plain
 
 if TYPE_CHECKING:
     from lineside.diagnosis.knowledge.spelling import Spelling
@@ -90,7 +91,10 @@ class Snapshot:
         # ro: where there is none, it would else leave an empty one.
         uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
         try:
+            open_plain(path).close()
             self._db = sqlite3.connect(uri, uri=True, check_same_thread=False)
+        except OSError as error:
+            raise _unusable(path, str(error.strerror)) from error
         except sqlite3.Error as error:
             raise _unusable(path, str(error)) from error
         try:

@@ -16,10 +16,12 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from lineside.config import MqttConfig
 from lineside.errors import LinesideError
+from lineside.plain_files import open_plain, read_plain
 from lineside.transport.mqtt.topics import status_topic
 
 CONNECT_S = 5.0
 MAX_PACKET_BYTES = 1_048_576
+MAX_PASSWORD_BYTES = 65_536
 JSON = "application/json"
 # More than are ever waiting: what is published is bounded before paho queues it.
 MAX_QUEUED = 128
@@ -85,7 +87,7 @@ def read_password(path: str) -> str | None:
     if not path:
         return None
     try:
-        return Path(path).read_text("utf-8").partition("\n")[0].rstrip("\r")
+        return read_plain(Path(path), MAX_PASSWORD_BYTES).decode().partition("\n")[0].rstrip("\r")
     except (OSError, UnicodeDecodeError) as error:
         raise file_error("password_file", path, error) from error
 
@@ -93,6 +95,8 @@ def read_password(path: str) -> str | None:
 def set_tls(client: Client, config: MqttConfig) -> None:
     """TLS with what the configuration names."""
     try:
+        for name in filter(None, (config.ca_file, config.cert_file, config.key_file)):
+            open_plain(Path(name)).close()  # OpenSSL would wait for a pipe's other end
         client.tls_set(
             ca_certs=config.ca_file or None,
             certfile=config.cert_file or None,
@@ -105,7 +109,8 @@ def set_tls(client: Client, config: MqttConfig) -> None:
 def file_error(key: str, path: str, error: Exception) -> LinesideError:
     """The error of a file that cannot be used."""
     hint = "name a file that the daemon's user can read"
-    return LinesideError("read the broker's credentials", f"[mqtt] {key}: {path}: {error}", hint)
+    said = (isinstance(error, OSError) and error.strerror) or error
+    return LinesideError("read the broker's credentials", f"[mqtt] {key}: {path}: {said}", hint)
 
 
 def no_delay(_client: Client, _userdata: Any, sock: Any) -> None:

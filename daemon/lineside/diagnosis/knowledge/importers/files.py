@@ -24,6 +24,7 @@ from lineside.diagnosis.knowledge.importers.tables import (
     raws_of,
     same_heading,
 )
+from lineside.plain_files import read_plain
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
 MAX_FILE_ENTRIES = 100_000
@@ -161,11 +162,7 @@ def _headings(cells: Sequence[str]) -> str:
 
 def _bytes_of(path: Path, problems: list[Problem]) -> bytes | None:
     try:
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            problems.append(Problem(path.name, "", f"{size} bytes, at most {MAX_FILE_BYTES} are taken"))
-            return None
-        return path.read_bytes()
+        return read_plain(path, MAX_FILE_BYTES)
     except OSError as error:
         hint = "name an existing file that can be read"
         problems.append(Problem(str(path), "", error.strerror or str(error), hint))
