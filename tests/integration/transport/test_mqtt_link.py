@@ -602,23 +602,39 @@ async def test_frames_that_are_none_end_the_connection_and_not_the_link(frame: s
         await until_connected(parts.link)
 
 
-async def test_a_broker_that_floods_is_cut_off():
-    sent = 0
+async def flood(wire: Wire, count: int) -> None:
+    """Far more messages at once than it was told to send."""
+    await wire.accept()
+    for number in range(1, count + 1):
+        topic = b"\x00\x13lineside/v1/fault/a"
+        body = topic + struct.pack(">H", number) + b"\x00" + b"{}"
+        wire.writer.write(b"\x32" + bytes([len(body)]) + body)
+        await wire.writer.drain()
+    while True:
+        await wire.packet()
 
-    async def flood(wire: Wire) -> None:
-        nonlocal sent
-        await wire.accept()
-        while sent < 5000:
-            sent += 1
-            topic = b"\x00\x13lineside/v1/fault/a"
-            body = topic + struct.pack(">H", sent) + b"\x00" + b"{}"
-            wire.writer.write(b"\x32" + bytes([len(body)]) + body)
-            await wire.writer.drain()
-        while True:
-            await wire.packet()
 
+async def test_a_broker_that_floods_is_read_no_faster_than_its_messages_are_stored():
+    """Mosquitto 2.0 does so with all that waited while the daemon was away: cut off, it would begin anew."""
+    inbox = EchoInbox(stores=None)
+    most = 2 + connection_module.OVERSHOOT
     async with (
-        fake_broker(flood, well) as port,
+        fake_broker(lambda wire: flood(wire, 500)) as port,
+        linked(config(port, receive_maximum=2), inbox, wait=False) as parts,
+    ):
+        stored = 0
+        while stored < 500:
+            await inbox.until(lambda: len(inbox.incoming) > stored)
+            assert len(inbox.incoming) - stored <= most
+            for on_stored in inbox.on_stored[stored : (stored := len(inbox.on_stored))]:
+                on_stored()
+        assert parts.admin.counters["mqtt_connections"] == 1
+
+
+async def test_a_broker_that_floods_is_cut_off_where_nothing_can_be_stored(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(connection_module, "STORE_S", 0.2)
+    async with (
+        fake_broker(lambda wire: flood(wire, 5000), well) as port,
         linked(config(port, receive_maximum=2), EchoInbox(stores=None), wait=False) as parts,
     ):
         await until(lambda: parts.admin.counters["mqtt_connections"] >= 2)

@@ -28,8 +28,10 @@ from lineside.transport.mqtt.topics import FAULT_FILTER, FEEDBACK_FILTER, status
 
 logger = logging.getLogger("lineside.transport.mqtt")
 
-# Brokers overshoot our Receive Maximum a little; one that ignores it is cut off, and keeps the messages.
+# Brokers overshoot our Receive Maximum; Mosquitto 2.0 sends all that it has when a session goes on. Beyond
+# this nothing more is read until some of it is stored; where that takes too long, we part, and it keeps it.
 OVERSHOOT = 64
+STORE_S = 4.0
 WINDOW = 16
 CLOSE_S = 2.0
 # paho's thread comes round at least once a second.
@@ -61,7 +63,7 @@ class Connection:
         self._waiting: dict[int, OnTaken] = {}
         self._settled = anyio.Event()
         self._closing = False
-        self._lock = threading.Lock()
+        self._room = threading.Condition()
         self._unstored = 0
         self._end = "the connection was lost"
         self.ready = anyio.Event()
@@ -79,7 +81,7 @@ class Connection:
         except OSError as error:
             return f"cannot connect: {error}"
         finally:
-            self._closing = True
+            self._let_go()
             self._client.disconnect()
             self.over.set()
             self._settled.set()
@@ -108,7 +110,7 @@ class Connection:
 
     async def close(self) -> None:
         """Wait for the broker's answers, say that the daemon stopped, disconnect."""
-        self._closing = True
+        self._let_go()
         if self.ready.is_set() and not self.over.is_set():
             self._publish_status("stopped")
             with anyio.move_on_after(CLOSE_S):
@@ -152,10 +154,17 @@ class Connection:
 
     def _acknowledge(self, mid: int, qos: int) -> None:
         """From any thread, at any time."""
-        with self._lock:
+        with self._room:
             self._unstored -= 1
+            self._room.notify()
         with contextlib.suppress(OSError):
             self._client.ack(mid, qos)
+
+    def _let_go(self) -> None:
+        """paho's thread does not wait any more."""
+        with self._room:
+            self._closing = True
+            self._room.notify()
 
     def _post(self, function: Callable[..., None], *arguments: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: the daemon has ended
@@ -193,10 +202,7 @@ class Connection:
         self._post(self._subscribed)
 
     def _on_message(self, client: Client, _data: Any, message: MQTTMessage) -> None:
-        with self._lock:
-            self._unstored += 1
-            flooded = self._unstored > self._config.receive_maximum + OVERSHOOT
-        if flooded:
+        if not self._made_room():
             self._end = "the broker sends more than it may before it hears that we stored it"
             client.disconnect()
             return
@@ -206,6 +212,14 @@ class Connection:
             logger.exception("a message could not be taken and is given up", extra={"mid": message.mid})
             # Unacknowledged it would come again for ever, and enough of them would stop all others.
             self._acknowledge(message.mid, message.qos)
+
+    def _made_room(self) -> bool:
+        """Count one more message; waits while there are too many that nobody has stored yet."""
+        most = self._config.receive_maximum + OVERSHOOT
+        with self._room:
+            self._room.wait_for(lambda: self._unstored < most or self._closing, STORE_S)
+            self._unstored += 1
+            return self._unstored <= most
 
     def _on_publish(
         self, _client: Client, _data: Any, mid: int, reason: ReasonCode, _properties: Properties
