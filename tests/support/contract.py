@@ -192,3 +192,4 @@ class EngineContract:
         assert len(costs.step_ns) == engine.capabilities.slots
         assert min(costs.step_ns) > 1
         assert costs.chunk(engine.capabilities.max_chunk_tokens) > costs.chunk(2)
+        assert costs.chunk(8, 8) >= costs.chunk(8)

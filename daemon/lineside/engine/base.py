@@ -70,12 +70,13 @@ class Costs:
     """Measured cost of the two kinds of device call, in nanoseconds.
 
     `step_ns[b - 1]` is a call of one token for each of b sequences. A chunk of n tokens of one sequence
-    costs about `chunk_fixed_ns + n * chunk_token_ns`.
+    costs about `chunk_fixed_ns + n * chunk_token_ns`, and `row_ns` more for each row wanted beside the first.
     """
 
     step_ns: tuple[int, ...]
     chunk_fixed_ns: int
     chunk_token_ns: int
+    row_ns: int = 0
 
     def step(self, sequences: int) -> int:
         """Nanoseconds for one token of each of `sequences` sequences (0 for none)."""
@@ -83,11 +84,11 @@ class Costs:
             return 0
         return self.step_ns[min(sequences, len(self.step_ns)) - 1]
 
-    def chunk(self, tokens: int) -> int:
+    def chunk(self, tokens: int, rows: int = 1) -> int:
         """Nanoseconds for `tokens` tokens of one sequence."""
         if tokens <= 1:
             return self.step(tokens)
-        return self.chunk_fixed_ns + tokens * self.chunk_token_ns
+        return self.chunk_fixed_ns + tokens * self.chunk_token_ns + (rows - 1) * self.row_ns
 
 
 @dataclass(frozen=True, slots=True)

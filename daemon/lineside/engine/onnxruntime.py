@@ -79,7 +79,7 @@ class OnnxRuntimeEngine:
         return self._capabilities
 
     def warm_up(self) -> None:
-        """Time one-token calls of one and of all slots, and a short and a full chunk; interpolate between."""
+        """Time a step of one and of all slots, a short chunk and a full one, and what further rows cost."""
         slots, chunk = self._capabilities.slots, self._capabilities.max_chunk_tokens
         self.forward(
             [Extension(0, 0, (0,), (0,))]
@@ -88,11 +88,13 @@ class OnnxRuntimeEngine:
         one, full = self._time_step(1), self._time_step(slots)
         each = (full - one) / max(slots - 1, 1)
         short_ns, chunk_ns = self._time_chunk(short), self._time_chunk(chunk)
+        rows_ns = self._time([Extension(0, 0, (0,) * short, tuple(range(short)))])
         token_ns = max((chunk_ns - short_ns) // (chunk - short), 1)
         costs = Costs(
             step_ns=tuple(round(one + each * index) for index in range(slots)),
             chunk_fixed_ns=max(short_ns - short * token_ns, 0),
             chunk_token_ns=token_ns,
+            row_ns=max(rows_ns - short_ns, 0) // (short - 1),
         )
         self._capabilities = replace(self._capabilities, costs=costs)
 

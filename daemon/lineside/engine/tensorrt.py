@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WARM_UP_RUNS = 5
+ROWS_TIMED = 8
 _FLOAT = 4
 _LOWER = "lower [engine] slots, compile with a smaller --max-seq-len, or take a smaller model"
 
@@ -110,7 +111,11 @@ class TensorRtEngine:
         chunk = self._capabilities.max_chunk_tokens
         # A chunk costs the same whatever its length: the shape is static.
         chunk_ns = self._time([Extension(0, 0, (0,) * chunk, (chunk - 1,))])
-        costs = Costs(step_ns=steps, chunk_fixed_ns=chunk_ns, chunk_token_ns=1)
+        # A plan gives a few rows a call: each further row is a share of the same call once more.
+        rows = min(ROWS_TIMED, chunk)
+        rows_ns = self._time([Extension(0, 0, (0,) * rows, tuple(range(rows)))])
+        row_ns = max(rows_ns - chunk_ns, 0) // (rows - 1)
+        costs = Costs(step_ns=steps, chunk_fixed_ns=chunk_ns, chunk_token_ns=1, row_ns=row_ns)
         self._capabilities = replace(self._capabilities, costs=costs)
 
     def forward(self, batch: Sequence[Extension]) -> list[Sequence[Logits]]:

@@ -66,6 +66,11 @@ class Grammar:
         self._check()
         assert accepted, f"token {token} was not allowed"
 
+    def fits(self, tokens: list[int]) -> int:
+        """How many of `tokens`, from the first on, may come next; nothing is accepted."""
+        fitting: int = self._matcher.validate_tokens(tokens)
+        return fitting
+
     def take_forced(self) -> list[int]:
         """Tokens that must come next, already accepted; empty where there is a choice."""
         forced: list[int] = self._matcher.compute_ff_tokens()

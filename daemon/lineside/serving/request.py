@@ -76,7 +76,7 @@ class Usage:
     """Token counts. `forced_tokens` of the completion were decided by the grammar, not by the model.
 
     `thinking_tokens` came before the completion and are not part of it. `reused_tokens` of the prompt were
-    cached already.
+    cached already. `drafted_tokens` were guessed and checked, `accepted_tokens` of them were right.
     """
 
     prompt_tokens: int = 0
@@ -84,6 +84,8 @@ class Usage:
     forced_tokens: int = 0
     thinking_tokens: int = 0
     reused_tokens: int = 0
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

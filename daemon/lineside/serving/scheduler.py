@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from lineside.engine.base import Capabilities, Extension, PrefixCopy
+from lineside.serving.drafts import Drafter, agreed, worthwhile
 from lineside.serving.prefixes import Prefixes
 from lineside.serving.request import Priority
 
@@ -18,7 +19,8 @@ from lineside.serving.request import Priority
 class Sequence:
     """A request's state here. The first `past_len` of its known `tokens` are cached.
 
-    `rows`: so many of the last of them want logits. `reused`: so many were cached before it began.
+    `rows`: so many of the last of them want logits. `reused`: so many were cached before it began. `draft`: a
+    guess at what follows, to be checked in its next step, `drafted` what is being checked.
     """
 
     id: str
@@ -31,6 +33,9 @@ class Sequence:
     past_len: int = 0
     begun: bool = False
     reused: int = 0
+    drafter: Drafter | None = None
+    draft: list[int] = field(default_factory=list)
+    drafted: list[int] = field(default_factory=list)
 
     @property
     def pending(self) -> int:
@@ -119,16 +124,40 @@ class Scheduler:
             count = 1
             if sequence.pending > 1:
                 count = self._chunk(sequence, budget, singles)
-                budget -= count if count > 1 else 0
+            elif sequence.draft:
+                self._use_draft(sequence, budget, max(singles - 1, 0))
             if count:
                 step.batch.append(_extension(sequence, count))
+                tokens = len(step.batch[-1].tokens)
+                budget -= tokens if tokens > 1 else 0
         return step
 
+    def draft(self, sequence: Sequence) -> list[int]:
+        """A guess at how a sequence goes on, as long as it pays; it is used once it is `sequence.draft`."""
+        if sequence.drafter is None:
+            return []
+        guess = sequence.drafter.propose(sequence.tokens)
+        most = min(len(guess), self.capabilities.max_seq_len - len(sequence.tokens))
+        others = max(self.running - 1, 0)
+        return guess[: worthwhile(self.capabilities.costs, others, sequence.drafter.own, most)]
+
     def advance(self, extension: Extension, sequence_id: str) -> None:
-        """The engine has carried `extension` out."""
+        """The engine has carried `extension` out. Of a draft nothing is known yet to be right."""
         sequence = self._sequences[sequence_id]
-        sequence.past_len = extension.past_len + len(extension.tokens)
+        sequence.past_len = extension.past_len + len(extension.tokens) - len(sequence.drafted)
         self._prefixes.wrote(extension.slot, sequence.tokens, sequence.past_len)
+
+    def extend(self, sequence: Sequence, tokens: list[int]) -> int:
+        """A sequence goes on with `tokens`: how many of them are cached, because they had been drafted."""
+        sequence.tokens.extend(tokens)
+        if not sequence.drafted:
+            return 0
+        assert sequence.slot is not None
+        accepted = agreed(sequence.drafted, tokens)
+        sequence.drafted = []
+        sequence.past_len += accepted
+        self._prefixes.wrote(sequence.slot, sequence.tokens, sequence.past_len)
+        return accepted
 
     def forget_caches(self) -> None:
         """A step has failed: what slots hold of ended sequences is not to be relied on."""
@@ -146,6 +175,13 @@ class Scheduler:
         sequence.past_len, copies = self._prefixes.begin(sequence.slot, sequence.tokens, most)
         sequence.reused = sequence.past_len
         return copies
+
+    def _use_draft(self, sequence: Sequence, budget: int, others: int) -> None:
+        """Check as much of the draft as pays in this step."""
+        assert sequence.drafter is not None
+        most = min(len(sequence.draft), budget - 1)
+        count = worthwhile(self.capabilities.costs, others, sequence.drafter.own, most)
+        sequence.drafted, sequence.draft = sequence.draft[:count], []
 
     def _chunk(self, sequence: Sequence, budget: int, singles: int) -> int:
         """How many of several pending tokens go into this step; 0 when the step's budget is spent."""
@@ -175,5 +211,5 @@ def _extension(sequence: Sequence, count: int) -> Extension:
     assert sequence.slot is not None
     begin = sequence.past_len
     first = max(sequence.pending - sequence.rows, 0)
-    rows = tuple(range(first, count))
-    return Extension(sequence.slot, begin, tuple(sequence.tokens[begin : begin + count]), rows)
+    tokens = (*sequence.tokens[begin : begin + count], *sequence.drafted)
+    return Extension(sequence.slot, begin, tokens, tuple(range(first, len(tokens))))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lineside.errors import Reason
+from lineside.serving.drafts import agreed
 from lineside.serving.grammar import Grammar
 from lineside.serving.request import (
     EndEvent,
@@ -22,7 +23,7 @@ from lineside.serving.thinking import Thought
 from lineside.serving.tokenizer import StopStrings, TextStream, Tokenizer
 
 if TYPE_CHECKING:
-    from lineside.engine.base import Rows
+    from lineside.engine.base import Logits, Rows
 
 
 @dataclass(slots=True)
@@ -41,6 +42,8 @@ class Generation:
     completion_tokens: int = 0
     forced_tokens: int = 0
     reused_tokens: int = 0
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
     energy_j: float | None = None
     _sampler: Sampler = field(init=False)
     _stops: StopStrings = field(init=False)
@@ -64,9 +67,30 @@ class Generation:
             return self._finish(FinishReason.STOP, now_ns)
         return [*self.request.prompt, *forced] if self._goes_on(now_ns) else []
 
-    def take(self, rows: Rows, now_ns: int) -> list[int]:
-        """Pick from the last row's logits; the tokens to go on with, empty when the sequence has ended."""
-        logits = rows[-1]
+    def take(self, rows: Rows, now_ns: int, drafted: Sequence[int] = ()) -> list[int]:
+        """Pick from the first row's logits, then, as long as the picks are what was drafted, from the next.
+
+        The tokens to go on with, empty when the sequence has ended. Each pick is the one that would have been
+        made without a draft: the text, or where tokens are drawn its distribution, is the same.
+        """
+        self.drafted_tokens += len(drafted)
+        taken: list[int] = []
+        while True:
+            tokens = self._pick(rows[len(taken)], now_ns)
+            taken += tokens
+            if not tokens or len(taken) > len(drafted) or taken != [*drafted[: len(taken)]]:
+                break
+        self.accepted_tokens += agreed(drafted, taken)
+        return taken if tokens else []
+
+    def permitted(self, draft: list[int]) -> list[int]:
+        """As much of a draft as may follow; behind an end token nothing does."""
+        end = next((index for index, token in enumerate(draft) if token in self.tokenizer.eos), len(draft))
+        if self.grammar and end and not (self._thought and self._thought.inside):
+            return draft[: self.grammar.fits(draft[:end])]
+        return draft[:end]
+
+    def _pick(self, logits: Logits, now_ns: int) -> list[int]:
         if self._thought and self._thought.inside:
             token, _ = self._sampler.pick(logits, None)
             return self._think(self._thought, token, now_ns)
@@ -157,6 +181,8 @@ class Generation:
             self.forced_tokens,
             thought,
             min(self.reused_tokens, len(self.request.prompt)),
+            self.drafted_tokens,
+            self.accepted_tokens,
         )
         timings = Timings.between(self.admitted_ns, self.started_ns, self.first_token_ns, now_ns)
         return EndEvent(finish, usage, timings, reason, message, self.energy_j)

@@ -59,6 +59,8 @@ class Tallies:
     generated_tokens: int = 0
     prompt_tokens: int = 0
     reused_tokens: int = 0
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
     forced_tokens: int = 0
     thinking_tokens: int = 0
     first_token: Histogram = field(default_factory=lambda: Histogram(FIRST_TOKEN_S))
@@ -91,6 +93,8 @@ class Tallies:
             self.aborted[event.reason] += 1
         self.prompt_tokens += usage.prompt_tokens
         self.reused_tokens += usage.reused_tokens
+        self.drafted_tokens += usage.drafted_tokens
+        self.accepted_tokens += usage.accepted_tokens
         self.forced_tokens += usage.forced_tokens
         self.thinking_tokens += usage.thinking_tokens
         self.queued.observe(timings.queue_ms / MS_PER_S)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from lineside.engine.base import Engine, EngineFaultError, Extension
 from lineside.errors import Reason, RejectedError
 from lineside.power.pacer import Pacer
+from lineside.serving.drafts import Chances, Drafter
 from lineside.serving.scheduler import Scheduler, Sequence
 from lineside.serving.scoring import Scoring
 from lineside.serving.sequence import Generation
@@ -81,6 +82,7 @@ class Worker:
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._works: dict[str, Work] = {}
         self._scheduler = Scheduler(engine.capabilities)
+        self._chances = Chances()
         self._lock = threading.Lock()
         self._dead = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -105,10 +107,8 @@ class Worker:
 
     def _run(self) -> None:
         try:
-            while self._take_commands():
-                self._expire()
-                self._step()
-                self._after_step()
+            while self.turn():
+                pass
         except Exception as error:
             log.exception("the engine thread ends")
             # First of all, so that who hears of the end and asks again is refused, not left waiting.
@@ -118,6 +118,15 @@ class Worker:
             self._end_all(Reason.INTERNAL, "the engine thread failed")
             self._refuse_sent()
             self._after_step()
+
+    def turn(self) -> bool:
+        """Take what was sent, waiting where nothing runs; then a step. False once it was to stop."""
+        if not self._take_commands():
+            return False
+        self._expire()
+        self._step()
+        self._after_step()
+        return True
 
     def _refuse_sent(self) -> None:
         """End what was handed over in time and never taken."""
@@ -162,6 +171,8 @@ class Worker:
         request = work.request
         rows = request.scored_tokens or 1
         sequence = Sequence(request.id, request.priority, request.deadline_ns, [], rows)
+        if isinstance(work, Generation):
+            sequence.drafter = Drafter(self._chances)
         self._works[request.id] = work
         self._scheduler.add(sequence)
         self._extend(sequence, lambda: work.open(time.monotonic_ns()))
@@ -228,23 +239,28 @@ class Worker:
         self._scheduler.advance(extension, sequence.id)
         if not extension.rows:
             return
-        work = self._works[sequence.id]
-        self._extend(sequence, lambda: work.take(rows, time.monotonic_ns()))
+        work, now_ns = self._works[sequence.id], time.monotonic_ns()
+        if isinstance(work, Scoring):
+            self._extend(sequence, lambda: work.take(rows, now_ns))
+            return
+        self._extend(sequence, lambda: work.take(rows, now_ns, sequence.drafted))
 
     def _extend(self, sequence: Sequence, tokens_of: Callable[[], list[int]]) -> None:
         """Let a request say how it goes on. Whatever goes wrong in one ends that one alone.
 
         It has ended where nothing is left to read: a scoring may have more of its prompt to come.
         """
+        work = self._works[sequence.id]
         try:
-            tokens = tokens_of()
+            self._pacer.tokens += self._scheduler.extend(sequence, tokens_of())
+            if sequence.pending and isinstance(work, Generation):
+                sequence.draft = work.permitted(self._scheduler.draft(sequence))
         except RejectedError as refusal:
             self._end(sequence.id, refusal.reason, refusal.message)
         except Exception:
             log.exception("request %s failed", sequence.id)
             self._end(sequence.id, Reason.INTERNAL, "internal error; the daemon's log says more")
         else:
-            sequence.tokens.extend(tokens)
             if not sequence.pending:
                 self._forget(sequence.id)
 

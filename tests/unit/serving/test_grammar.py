@@ -35,6 +35,15 @@ SCHEMA = json.dumps(
 )
 
 
+def test_of_a_draft_as_much_fits_as_is_allowed_and_nothing_is_accepted(compiler, tokenizer):
+    grammar = compiler.compile(SCHEMA)
+    draft = tokenizer.encode('{"ref":"K2"}')
+    assert grammar.fits(draft) == len(draft)
+    assert grammar.fits(tokenizer.encode('{"ref":"K3"}')) == len('{"ref":"K')
+    assert grammar.fits([]) == 0
+    assert grammar.take_forced() == tokenizer.encode('{"ref":"K')
+
+
 def test_forced_tokens_run_up_to_the_first_choice(compiler, tokenizer):
     grammar = compiler.compile(SCHEMA)
     forced = grammar.take_forced()
