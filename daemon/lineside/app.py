@@ -133,7 +133,9 @@ class App:
         self._broker, mqtt = await self._start_broker()
         self._model = await self._load_model()
         self._vectors = await self._load_vectors()
-        diagnoser = self._make_diagnoser()
+        pipeline = self._make_pipeline()
+        await pipeline.warm_up()
+        diagnoser = self._make_diagnoser(pipeline)
         self._desk = self._make_desk(diagnoser)
         self._link = None
         if mqtt is not None:
@@ -270,14 +272,14 @@ class App:
             )
             return None
 
-    def _make_diagnoser(self) -> Diagnoser:
+    def _make_pipeline(self) -> Pipeline:
         config, model = self._config, self._model
         calibration = self._load_calibration()
         searcher = Searcher(self._store, config.knowledge.max_entries, self._vectors, calibration)
         writer = None
         if model is not None:
             writer = writer_of(model.service, model.loaded.bundle.manifest, config.diagnosis.thinking_tokens)
-        pipeline = Pipeline(
+        return Pipeline(
             searcher,
             writer,
             locale=config.plant.locale,
@@ -285,6 +287,8 @@ class App:
             history=History(self._verdicts),
             energy=self._governor.energy,
         )
+
+    def _make_diagnoser(self, pipeline: Pipeline) -> Diagnoser:
         recording = RecordingDiagnoser(pipeline, self._verdicts, self._status.count)
         # Around the recording, so that a verdict is on the report as it was understood.
         enriching = EnrichingDiagnoser(recording, self._devices)

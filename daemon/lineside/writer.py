@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from lineside.engine.bundle import Manifest
 from lineside.ports import Call, ChatMessage, GenerateJob
-from lineside.serving.request import EndEvent, Event, FinishReason, Sampling
+from lineside.serving.request import EndEvent, Event, FinishReason, Principal, Sampling
 from lineside.serving.service import GenerationService
 
 # Before the first answer has shown how long answers are.
 FIRST_GUESS_TOKENS = 60
 SMOOTHING = 0.2
+# Who asks for what no client asked for.
+PRINCIPAL = Principal("lineside", "daemon")
 
 
 @dataclass(slots=True)
@@ -44,6 +47,13 @@ class EngineWriter:
     def prompt_budget(self, max_tokens: int) -> int:
         """Tokens that a prompt may have beside an answer of `max_tokens`."""
         return self.manifest.max_seq_len - max_tokens - self.service.framing_tokens(self.thinking_tokens)
+
+    async def warm_up(self, messages: Sequence[ChatMessage], timeout_s: float) -> None:
+        """Read `messages` in and write one token."""
+        call = Call(PRINCIPAL, time.monotonic_ns() + round(timeout_s * 1e9))
+        job = GenerateJob(call, messages=tuple(messages), sampling=Sampling(max_tokens=1), thinking_tokens=0)
+        async for _ in self.service.generate(job):
+            pass
 
     async def write(
         self, messages: Sequence[ChatMessage], json_schema: str, call: Call, max_tokens: int

@@ -21,7 +21,7 @@ from lineside.diagnosis.knowledge.entry import Language
 from lineside.diagnosis.knowledge.search import Query, Retrieval, Searcher
 from lineside.diagnosis.options import Option
 from lineside.diagnosis.phrases import phrase
-from lineside.diagnosis.prompt import Data, fit
+from lineside.diagnosis.prompt import Data, fit, opening
 from lineside.diagnosis.recent import Earlier, History, earlier, in_light_of, recent_evidence
 from lineside.diagnosis.report import Report, priority_of
 from lineside.diagnosis.rules import (
@@ -47,6 +47,7 @@ MIN_MODEL_MS = 300
 # Kept back from the model's deadline, so that the answer by rules still comes before the report's.
 RESERVE_MS = 100
 SPARE_TOKENS = 16
+WARM_UP_S = 30.0
 
 
 @dataclasses.dataclass(slots=True)
@@ -92,6 +93,16 @@ class Pipeline:
         self._history = history
         self._clock = clock or Clock()
         self._energy = energy or EnergyShares(EnergyMeter())
+
+    async def warm_up(self) -> None:
+        """Have the instructions read that prompts in the plant's language begin with."""
+        writer = self.writer
+        if writer is None or self._mode == "rules" or self._locale not in writer.languages:
+            return
+        try:
+            await writer.warm_up(opening(self._locale), WARM_UP_S)
+        except RejectedError as refusal:
+            log.warning("the first report has to wait for the instructions to be read: %s", refusal.message)
 
     async def diagnose(self, report: Report, call: Call) -> AsyncIterator[DiagnosisEvent]:
         """See ports.Diagnoser."""

@@ -109,6 +109,14 @@ class Prompt(NamedTuple):
     tokens: int
 
 
+def opening(language: Language) -> tuple[ChatMessage, ...]:
+    """Turns that begin as every prompt of the language does."""
+    return (
+        ChatMessage("system", _SYSTEM[language]),
+        ChatMessage("user", _LABELS[language]["manual"] + "\n"),
+    )
+
+
 def fit(data: Data, language: Language, budget_tokens: int, count_tokens: Callable[[str], int]) -> Prompt:
     """The fullest prompt within the budget. Raises RejectedError(TOO_LONG) if not even the least fits."""
     system = _SYSTEM[language]

@@ -26,6 +26,9 @@ class Writer(Protocol):
     def prompt_budget(self, max_tokens: int) -> int:
         """Tokens that the messages' texts may have if `max_tokens` are to be written. Thread-safe."""
 
+    async def warm_up(self, messages: Sequence[ChatMessage], timeout_s: float) -> None:
+        """Read in what many prompts begin with, so that an engine that can keeps it. Raises RejectedError."""
+
     def write(
         self, messages: Sequence[ChatMessage], json_schema: str, call: Call, max_tokens: int
     ) -> AsyncIterator[Event]:

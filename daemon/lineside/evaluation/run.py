@@ -75,6 +75,10 @@ class Listening:
         """See Writer."""
         return self.writer.prompt_budget(max_tokens)
 
+    async def warm_up(self, messages: Sequence[ChatMessage], timeout_s: float) -> None:
+        """See Writer."""
+        await self.writer.warm_up(messages, timeout_s)
+
     async def write(
         self, messages: Sequence[ChatMessage], json_schema: str, call: Call, max_tokens: int
     ) -> AsyncIterator[Event]:
