@@ -59,6 +59,7 @@ def _sensors(arguments: argparse.Namespace) -> None:
         "rails_w": {r.name: r.value / 1000 if r.value is not None else r.detail for r in power.rails},
         "temperatures_c": {r.name: r.value if r.usable is not None else r.detail for r in heat.zones},
         "gpu_frequencies_hz": board.gpu.frequencies_hz if board.gpu else (),
+        "gpu_power_limit_w": board.nvml.limit.watts() if board.nvml and board.nvml.limit else None,
         "gpu_load": heat.gpu_load.usable,
         "modes": {mode.name: mode.id for mode in read_modes(root).modes},
         "mode": mode_id,
@@ -93,7 +94,7 @@ def _restore(arguments: argparse.Namespace) -> None:
 
     config = load_config(arguments.config)
     log.set_up(config.telemetry.log_level)
-    print(restore_originals(config, discover(Path(config.power.root), nvml=False)) or "nothing to put back")
+    print(restore_originals(config, discover(Path(config.power.root))) or "nothing to put back")
 
 
 def _helper(arguments: argparse.Namespace) -> None:

@@ -3,7 +3,7 @@
 By processor time; or, on a PC, by the power of its GPU, which NVML reads and nobody sets:
 
     .venv/bin/python scripts/bench-power --json cpu.json --svg cpu.svg
-    .venv/bin/python scripts/bench-power --meter nvml --engine auto --bundle DIR --fractions 0.9 0.8 0.7
+    .venv/bin/python scripts/bench-power --meter nvml --engine tensorrt --bundle DIR --fractions .9,.8
 
 A GPU draws power at rest, too: fractions below its share of that cannot be reached.
 """
@@ -39,7 +39,10 @@ HOUR_NS = 3_600_000_000_000
 
 @dataclass(frozen=True)
 class Point:
-    """What was asked and what came of it; `use` is in the meter's unit a second (cores, or watts)."""
+    """What was asked and what came of it; `use` is in the meter's unit a second (cores, or watts).
+
+    Fraction 1 is unpaced, 0 without any work.
+    """
 
     fraction: float
     asked: float
@@ -54,6 +57,7 @@ class Meter:
     """What is used, counted without end: `quick` for the governor, `exact` for what is reported."""
 
     unit: str
+    source: str
     quick: Callable[[], float]
     exact: Callable[[], float]
 
@@ -66,11 +70,14 @@ def processor_meter() -> Meter:
         fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / ticks
 
-    return Meter("cores", time.process_time, accounted)
+    return Meter("cores", "the process's time on processors", time.process_time, accounted)
 
 
 def nvml_meter() -> Meter:
-    """Joules of the first GPU, from its power, which is only read. Raises LookupError without one."""
+    """Joules of the first GPU: its own counter where it has one, else the integral of its power.
+
+    Raises LookupError, with the reason, where there is neither.
+    """
     device = find_nvml()
     if isinstance(device, str) or device.power is None:
         raise LookupError(device if isinstance(device, str) else "; ".join(device.unsupported))
@@ -82,7 +89,9 @@ def nvml_meter() -> Meter:
             energy.add(power.sample(now_ns).usable, now_ns)
             return energy.total_j or 0.0
 
-    return Meter("watts", used, used)
+    if device.energy is None:
+        return Meter("watts", f"{device.name}: the integral of its power", used, used)
+    return Meter("watts", f"{device.name}: its energy counter", used, device.energy.read)
 
 
 class Governed:
@@ -120,18 +129,20 @@ async def pacing_trial(
     fractions: Sequence[float],
     seconds: tuple[float, float] = (SETTLE_S, MEASURE_S),
 ) -> list[Point]:
-    """First unpaced (fraction 1), then each fraction of that: settle, measure."""
+    """At rest (fraction 0), unpaced (fraction 1), then each fraction of that: settle, measure."""
     slots, pacer = engine.capabilities.slots, Pacer()
     service = GenerationService(engine, *text, max_waiting=slots, on_failure=print, pacer=pacer)
     points: list[Point] = []
     with Governed(pacer, meter.quick) as governed:
+        written = [0] * slots
+        await anyio.sleep(seconds[0])
+        points.append(await _measure(0.0, 0.0, meter.exact, written, pacer, seconds[1] / 2))
         async with anyio.create_task_group() as group:
-            written = [0] * slots
             for slot in range(slots):
                 group.start_soon(_load, service, written, slot)
             for fraction in (1.0, *fractions):
-                asked = fraction * points[0].use if points else 0.0
-                governed.limit = asked if fraction < 1 else 0.0
+                asked = fraction * points[1].use if fraction < 1 else 0.0
+                governed.limit = asked
                 await anyio.sleep(seconds[0])
                 points.append(await _measure(fraction, asked, meter.exact, written, pacer, seconds[1]))
             group.cancel_scope.cancel()
@@ -142,7 +153,7 @@ async def pacing_trial(
 async def _load(service: GenerationService, written: list[int], slot: int) -> None:
     while True:
         call = Call(Principal("bench", "bench"), time.monotonic_ns() + HOUR_NS)
-        job = GenerateJob(call, prompt=PROMPT * 4, sampling=Sampling(max_tokens=128, temperature=1.0))
+        job = GenerateJob(call, prompt=PROMPT * 4, sampling=Sampling(max_tokens=128, temperature=0.0))
         async for event in service.generate(job):
             if isinstance(event, TokenEvent):
                 written[slot] += len(event.tokens)
@@ -154,4 +165,5 @@ async def _measure(  # noqa: PLR0917 every one is of another type
     before, tokens, begun_s = used(), sum(written), time.monotonic()
     await anyio.sleep(for_s)
     elapsed_s, unit, count = time.monotonic() - begun_s, used() - before, sum(written) - tokens
-    return Point(fraction, asked, unit / elapsed_s, count / elapsed_s, count / unit, pacer.limit().duty)
+    worth = count / unit if unit else 0.0
+    return Point(fraction, asked, unit / elapsed_s, count / elapsed_s, worth, pacer.limit().duty)

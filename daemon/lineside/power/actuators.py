@@ -1,4 +1,4 @@
-"""What the governor acts with beside pacing: the board's power mode and the GPU's clock, in that order."""
+"""What the governor acts with beside pacing: a board's power mode and GPU clock, or a card's power limit."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass, field
 
 from lineside.power.gpu_cap import GpuCap
+from lineside.power.gpu_limit import GpuLimit
 from lineside.power.power_mode import PowerMode
 
 
@@ -15,6 +16,7 @@ class Actuators:
 
     cap: GpuCap | None = None
     mode: PowerMode | None = None
+    gpu_limit: GpuLimit | None = None
     _restored: bool = field(default=False, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
@@ -31,7 +33,8 @@ class Actuators:
     @property
     def troubles(self) -> tuple[str, ...]:
         """What could not be set, and why."""
-        return tuple(part.trouble for part in (self.mode, self.cap) if part is not None and part.trouble)
+        parts = (self.mode, self.cap, self.gpu_limit)
+        return tuple(part.trouble for part in parts if part is not None and part.trouble)
 
     def set_mode(self, wanted: str) -> bool:
         """Have the board take the mode. Whether it is in another one now, with other clocks."""
@@ -50,6 +53,12 @@ class Actuators:
             if not self._restored and self.cap is not None and (limited or self.cap.changed):
                 self.cap.apply(hz)
 
+    def limit_gpu(self, milliwatts: int | None) -> None:
+        """Set the GPU's power limit; None: as it was."""
+        with self._lock:
+            if not self._restored and self.gpu_limit is not None:
+                self.gpu_limit.apply(milliwatts)
+
     def restore(self) -> None:
         """Put back what was there, the mode first: it brings a cap of its own."""
         with self._lock:
@@ -58,3 +67,5 @@ class Actuators:
                 self.mode.restore()
             if self.cap is not None:
                 self.cap.restore()
+            if self.gpu_limit is not None:
+                self.gpu_limit.restore()

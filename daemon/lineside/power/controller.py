@@ -82,7 +82,10 @@ class Sensed:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do until the next sample. `floor_mw`: what is drawn where the limit cannot be reached."""
+    """What to do until the next sample. `floor_mw`: what is drawn where the limit cannot be reached.
+
+    `limit_mw`: what the machine may draw now, heat considered; None: there is no limit.
+    """
 
     duty: float
     max_batch: int
@@ -90,6 +93,7 @@ class Decision:
     refusal: str
     state: State
     floor_mw: float | None = None
+    limit_mw: float | None = None
 
 
 @dataclass(slots=True)
@@ -100,6 +104,7 @@ class Controller:
     duty: float = field(default=1.0, init=False)
     batch: int = field(init=False)
     step_index: int = field(init=False)
+    _limit_mw: float | None = field(default=None, init=False)
     _heat: HeatPolicy = field(default_factory=HeatPolicy, init=False)
     _fast: Average = field(default_factory=lambda: Average(FAST_S), init=False)
     _slow: Average = field(default_factory=lambda: Average(SLOW_S), init=False)
@@ -129,6 +134,7 @@ class Controller:
         elapsed_s = 0.0 if self._last_s is None else max(sensed.now_s - self._last_s, 0.0)
         self._last_s = sensed.now_s
         heat = self._heat.step(sensed.temperature_c, setting.temperature_max_c, self.plant.trip_c, elapsed_s)
+        self._limit_mw = setting.limit_mw * heat.factor or None
         if not setting.limit_mw:
             self._release()
             state: State = "too_hot" if heat.refusal else "derating" if heat.factor < 1 else "unlimited"
@@ -162,7 +168,8 @@ class Controller:
     def _decide(self, factor: float, refusal: str, state: State, floor_mw: float | None = None) -> Decision:
         frequencies = self.plant.frequencies_hz
         hz = frequencies[self.step_index] if frequencies else None
-        return Decision(max(min(self.duty, factor), MIN_DUTY), self.batch, hz, refusal, state, floor_mw)
+        duty = max(min(self.duty, factor), MIN_DUTY)
+        return Decision(duty, self.batch, hz, refusal, state, floor_mw, self._limit_mw)
 
     @property
     def _below_top(self) -> bool:

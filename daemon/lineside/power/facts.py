@@ -30,3 +30,4 @@ class PowerFacts:
     over_current_events: int
     mode: str = ""
     joules_per_diagnosis: float | None = None
+    gpu_limit_w: float | None = None

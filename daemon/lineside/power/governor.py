@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import threading
 import time
@@ -14,7 +15,9 @@ from lineside.power.control import Control
 from lineside.power.controller import Controller, Decision, Plant, Sensed, Setting
 from lineside.power.energy import EnergyShares
 from lineside.power.facts import PowerFacts
+from lineside.power.gpu_share import GpuShare
 from lineside.power.limit import UNLIMITED, Limit
+from lineside.power.nvml import GPU_RAIL
 from lineside.power.pacer import Pacer
 from lineside.power.readings import Reading
 from lineside.power.settings import Wish
@@ -58,9 +61,12 @@ class Governor:
     _tick: int = field(default=0, init=False)
     _last: tuple[int, int, int] | None = field(default=None, init=False)
     _mode: tuple[str, int] = field(default=("", 0), init=False)
+    _share: GpuShare | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._controller = self._new_controller()
+        if (gpu := self.actuators.gpu_limit) is not None:
+            self._share = GpuShare(gpu.limit.least_mw, gpu.top_mw)
         self.energy = EnergyShares(self.pacer.meter)
 
     def start(self) -> None:
@@ -107,6 +113,7 @@ class Governor:
         self.actuators.cap_clock(decision.gpu_max_hz, wish.limit_w > 0)
         if self._controller.plant.frequencies_hz and self.actuators.cap_failed:
             self._controller = self._new_controller(self._controller.duty)
+        decision = self._limit_gpu(now_ns, decision, power)
         self._snapshot = _Snapshot(power, heat, wish, decision, self._controller.power_mw)
         self._tick += 1
         return decision
@@ -127,6 +134,18 @@ class Governor:
     def _publish(self, decision: Decision, now_ns: int) -> None:
         limit = Limit(decision.duty, decision.max_batch, decision.refusal, now_ns + VALID_NS)
         self.pacer.published.publish(limit)
+
+    def _limit_gpu(self, now_ns: int, decision: Decision, power: PowerSample) -> Decision:
+        """Leave to the driver what it can hold by itself, and tell that it holds."""
+        gpu = self.actuators.gpu_limit
+        if self._share is None or gpu is None:
+            return decision
+        gpu_mw = next((rail.usable for rail in power.rails if rail.name == GPU_RAIL), None)
+        share_mw = self._share.step(now_ns / 1e9, decision.limit_mw, power.total.usable, gpu_mw)
+        self.actuators.limit_gpu(share_mw)
+        if gpu.set_mw is None or decision.state != "ok":
+            return decision
+        return dataclasses.replace(decision, state="limiting")
 
     def _take_mode(self, wish: Wish) -> None:
         """Have the board take the mode that is asked, once each time that one is."""
@@ -186,6 +205,7 @@ class Governor:
             over_current_events=_sum(heat.over_current),
             mode=self.actuators.mode.name if self.actuators.mode else "",
             joules_per_diagnosis=self.energy.mean_j,
+            gpu_limit_w=_watts(self.actuators.gpu_limit.set_mw if self.actuators.gpu_limit else None),
         )
 
     def _detail(self, snapshot: _Snapshot) -> str:

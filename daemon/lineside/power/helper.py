@@ -1,5 +1,8 @@
 """The privileged helper: two verbs on a Unix socket, every value from the board's own table, nothing else.
 
+The verbs are to cap the GPU and to take a power mode. A cap is a clock of the devfreq table on a board, or a
+power limit within NVML's bounds on a PC, and the request names which: a number never changes its unit.
+
 It runs as root beside a daemon that does not. Peers are told by the kernel (SO_PEERCRED): root, and one user.
 The socket comes from systemd (LISTEN_FDS), or is made here.
 """
@@ -20,6 +23,8 @@ import msgspec
 from lineside.errors import LinesideError
 from lineside.power.gpu import find_gpu
 from lineside.power.gpu_cap import write_cap
+from lineside.power.gpu_limit import write_limit
+from lineside.power.nvml import find_nvml
 from lineside.power.peers import Peers
 from lineside.power.power_mode import run_nvpmodel
 
@@ -29,9 +34,9 @@ LISTEN_FD = 3
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All that the helper understands: a frequency in hertz, or a mode's ID."""
+    """All that the helper understands: the GPU's cap, in hertz or milliwatts, or a mode's ID."""
 
-    set: Literal["gpu_max_freq", "mode"]
+    set: Literal["gpu_max_freq", "gpu_power_limit_mw", "mode"]
     value: int
 
 
@@ -53,11 +58,23 @@ class Helper:
         """One verb. Raises ValueError, OSError or LinesideError with the reason."""
         if request.set == "mode":
             return run_nvpmodel(self.root, request.value)
+        if request.set == "gpu_power_limit_mw":
+            return _limit_gpu(request.value)
         gpu = find_gpu(self.root)
         if gpu is None:
             raise ValueError("this board has no GPU whose clock can be capped")
         write_cap(gpu, request.value)
         return f"gpu_max_freq is {request.value}"
+
+
+def _limit_gpu(milliwatts: int) -> str:
+    device = find_nvml()
+    if isinstance(device, str):
+        raise ValueError(device)  # noqa: TRY004 the reason why there is none
+    if device.limit is None:
+        raise ValueError(f"{device.name} has no power limit that can be set")
+    write_limit(device.limit, milliwatts)
+    return f"gpu_power_limit_mw is {milliwatts}"
 
 
 def run_helper(path: str, user: str, root: Path) -> None:

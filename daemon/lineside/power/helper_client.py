@@ -19,16 +19,22 @@ class RefusedError(OSError):
 
 def set_through_helper(path: str, hz: int) -> None:
     """Have the GPU's clock capped. Raises OSError with the helper's own reason, or that there is none."""
-    try:
-        ask(path, {"set": "gpu_max_freq", "value": hz})
-    except OSError as error:
-        raise OSError(f"the power helper: {error}") from None
+    _have_set(path, "gpu_max_freq", hz)
+
+
+def set_limit_through_helper(path: str, milliwatts: int) -> None:
+    """Have a discrete GPU's power limited. Raises OSError as above."""
+    _have_set(path, "gpu_power_limit_mw", milliwatts)
 
 
 def set_mode_through_helper(path: str, mode_id: int) -> None:
     """Have the board take a power mode. Raises OSError as above."""
+    _have_set(path, "mode", mode_id, MODE_TIMEOUT_S)
+
+
+def _have_set(path: str, name: str, value: int, timeout_s: float = TIMEOUT_S) -> None:
     try:
-        ask(path, {"set": "mode", "value": mode_id}, MODE_TIMEOUT_S)
+        ask(path, {"set": name, "value": value}, timeout_s)
     except OSError as error:
         raise OSError(f"the power helper: {error}") from None
 

@@ -17,12 +17,15 @@ log = logging.getLogger(__name__)
 
 
 class Originals(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What was there: a GPU's cap (its file, the frequency), and the power mode with the one set instead."""
+    """What was there: a GPU's cap (its file, the frequency), the power mode with the one set instead, and a
+    discrete GPU's power limit in milliwatts (`gpu` is its UUID)."""
 
     max_freq: str = ""
     hz: int = 0
     mode: int | None = None
     mode_set: int | None = None
+    gpu: str = ""
+    gpu_limit_mw: int = 0
 
 
 NOTHING = Originals()
@@ -68,6 +71,12 @@ class OriginalsFile:
         first = mode if originals.mode is None else originals.mode
         self.keep(msgspec.structs.replace(originals, mode=first, mode_set=mode_set))
 
+    def keep_limit(self, gpu: str, gpu_limit_mw: int) -> None:
+        """The GPU's power limit as it is before ours; the first one that is kept stays."""
+        originals = self.read()
+        if originals.gpu != gpu:
+            self.keep(msgspec.structs.replace(originals, gpu=gpu, gpu_limit_mw=gpu_limit_mw))
+
     def forget_cap(self) -> None:
         """It has been put back."""
         self.keep(msgspec.structs.replace(self.read(), max_freq="", hz=0))
@@ -75,3 +84,7 @@ class OriginalsFile:
     def forget_mode(self) -> None:
         """It has been put back."""
         self.keep(msgspec.structs.replace(self.read(), mode=None, mode_set=None))
+
+    def forget_limit(self) -> None:
+        """It has been put back."""
+        self.keep(msgspec.structs.replace(self.read(), gpu="", gpu_limit_mw=0))

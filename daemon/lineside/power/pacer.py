@@ -50,6 +50,7 @@ class Pacer:
     engine_j: float = field(default=0.0, init=False)
     _active: Spans = field(default_factory=Spans, init=False)
     _busy: Spans = field(default_factory=Spans, init=False)
+    _begun_ns: int | None = field(default=None, init=False)
     _next_ns: int = field(default=0, init=False)
     _charged_j: float | None = field(default=None, init=False)
 
@@ -69,32 +70,36 @@ class Pacer:
         self._active.end(self.clock_ns())
 
     def begin(self) -> int:
-        """A step begins now; `stepped` has to follow, with what this returns."""
-        now_ns = self.clock_ns()
-        self._busy.begin(now_ns)
-        return now_ns
+        """A step begins now; `stepped` has to follow, then `finished`."""
+        self._begun_ns = self.clock_ns()
+        self._busy.begin(self._begun_ns)
+        return self._begun_ns
 
-    def stepped(self, begun_ns: int, tokens: int) -> float | None:
-        """A step has ended: earn the next one. Returns the joules since the step before, where measured."""
-        now_ns = self.clock_ns()
-        busy_ns = now_ns - begun_ns
-        self._busy.end(now_ns)
-        earliest_ns = max(self._next_ns, begun_ns - MAX_CREDIT_NS)
-        self._next_ns = earliest_ns + round(busy_ns / self.limit().duty)
+    def stepped(self, tokens: int) -> float | None:
+        """The engine has answered. Returns the joules since the step before, where measured."""
         self.tokens += tokens
-        before_j, self._charged_j = self._charged_j, self.meter.joules(now_ns)
+        before_j, self._charged_j = self._charged_j, self.meter.joules(self.clock_ns())
         if before_j is None or self._charged_j is None:
             return None
         used_j = max(self._charged_j - before_j, 0.0)
         self.engine_j += used_j
         return used_j
 
+    def finished(self) -> None:
+        """All that belongs to the step is done, the choice of its tokens, too: earn the next one."""
+        if self._begun_ns is None:
+            return
+        begun_ns, self._begun_ns, now_ns = self._begun_ns, None, self.clock_ns()
+        self._busy.end(now_ns)
+        earliest_ns = max(self._next_ns, begun_ns - MAX_CREDIT_NS)
+        self._next_ns = earliest_ns + round((now_ns - begun_ns) / self.limit().duty)
+
     def active_ns(self) -> int:
         """How long there has been work, in total; read by the governor."""
         return self._active.until(self.clock_ns())
 
     def busy_ns(self) -> int:
-        """How long steps have run, in total; read by the governor."""
+        """How long steps have taken, in total; read by the governor."""
         return self._busy.until(self.clock_ns())
 
     @property

@@ -14,7 +14,9 @@ from lineside.power.control import start_control
 from lineside.power.governor import Governor
 from lineside.power.gpu import Gpu
 from lineside.power.gpu_cap import GpuCap, SetCap, restore, write_cap
-from lineside.power.helper_client import set_mode_through_helper, set_through_helper
+from lineside.power.gpu_limit import GpuLimit, SetLimit, restore_limit, write_limit
+from lineside.power.helper_client import set_limit_through_helper, set_mode_through_helper, set_through_helper
+from lineside.power.nvml import GPU_RAIL, NvmlLimit
 from lineside.power.nvpmodel import STATUS
 from lineside.power.originals import OriginalsFile
 from lineside.power.pacer import Pacer
@@ -32,7 +34,9 @@ def start_governor(config: Config, pacer: Pacer, settings: Settings) -> Governor
     file = OriginalsFile(config.power_originals_path)
     cap = None if board.gpu is None else GpuCap(board.gpu, file, setter_of(board.gpu, power.helper_socket))
     mode = PowerMode(board.root, board.gpu, file, mode_setter(board.root, power.helper_socket))
-    governor = Governor(board, pacer, settings.wish, Actuators(cap, mode), config.engine.slots)
+    limit = limit_of(board)
+    gpu = None if limit is None else GpuLimit(limit, file, limit_setter(limit, power.helper_socket))
+    governor = Governor(board, pacer, settings.wish, Actuators(cap, mode, gpu), config.engine.slots)
     governor.control = start_control(settings, config.power_control_path, power.operators)
     governor.start()
     log.info(
@@ -47,9 +51,12 @@ def restore_originals(config: Config, board: Board) -> str:
     helper, file = config.power.helper_socket, OriginalsFile(config.power_originals_path)
     set_cap: SetCap = _no_gpu if board.gpu is None else setter_of(board.gpu, helper)
     # The mode first: it brings a cap of its own.
+    limit = board.nvml.limit if board.nvml else None
+    set_limit: SetLimit = _no_gpu if limit is None else limit_setter(limit, helper)
     parts = (
         restore_mode(board.root, file, mode_setter(board.root, helper)),
         restore(board.gpu, file, set_cap),
+        restore_limit(limit, file, set_limit),
     )
     done = "; ".join(filter(None, parts))
     if done:
@@ -64,6 +71,18 @@ def setter_of(gpu: Gpu, helper_socket: str) -> SetCap:
     return functools.partial(set_through_helper, helper_socket)
 
 
+def limit_of(board: Board) -> NvmlLimit | None:
+    """The GPU's power limit, where it is of use: its power is a part of what is measured."""
+    return board.nvml.limit if board.nvml and GPU_RAIL in board.total.rails else None
+
+
+def limit_setter(limit: NvmlLimit, helper_socket: str) -> SetLimit:
+    """By NVML where the daemon is root, else through the helper: who may shows only when it is set."""
+    if os.geteuid() == 0:
+        return functools.partial(write_limit, limit)
+    return functools.partial(set_limit_through_helper, helper_socket)
+
+
 def mode_setter(root: Path, helper_socket: str) -> SetMode:
     """By nvpmodel itself where the daemon may write what it writes, else through the helper."""
     if os.access(root / STATUS, os.W_OK):
@@ -71,5 +90,5 @@ def mode_setter(root: Path, helper_socket: str) -> SetMode:
     return functools.partial(set_mode_through_helper, helper_socket)
 
 
-def _no_gpu(_hz: int) -> None:
+def _no_gpu(_value: int) -> None:
     raise OSError("there is no GPU")

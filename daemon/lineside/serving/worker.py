@@ -125,6 +125,7 @@ class Worker:
             return False
         self._expire()
         self._step()
+        self._pacer.finished()
         self._after_step()
         return True
 
@@ -201,14 +202,14 @@ class Worker:
             results = self._engine.forward(batch)
         except EngineFaultError as error:
             log.error("engine fault: %s", error)  # noqa: TRY400  (the message holds what ONNX Runtime said)
-            self._pacer.stepped(begun_ns, 0)
+            self._pacer.stepped(0)
             self._scheduler.forget_caches()
             lost = by_slot if error.caches_lost else [extension.slot for extension in batch]
             for slot in lost:
                 self._end(by_slot[slot].id, Reason.ENGINE_FAULT, error.message)
             return
         ended_ns = time.monotonic_ns()
-        self._charge(begun_ns, [(work, bool(e.rows)) for work, e in zip(works, batch, strict=True)])
+        self._charge([(work, bool(e.rows)) for work, e in zip(works, batch, strict=True)])
         picking = [w for w, e in zip(works, batch, strict=True) if e.rows and isinstance(w, Generation)]
         written = sum(generation.completion_tokens for generation in picking)
         for extension, logits in zip(batch, results, strict=True):
@@ -227,10 +228,10 @@ class Worker:
                 tallies.between_tokens.observe((ended_ns - generation.picked_ns) / NS_PER_S)
             generation.picked_ns = ended_ns
 
-    def _charge(self, begun_ns: int, taking: list[tuple[Work, bool]]) -> None:
+    def _charge(self, taking: list[tuple[Work, bool]]) -> None:
         """What the step drew goes to the requests in it, in equal parts."""
         picked = sum(rows for work, rows in taking if not work.request.scored_tokens)
-        joules = self._pacer.stepped(begun_ns, picked)
+        joules = self._pacer.stepped(picked)
         if joules is not None:
             for work, _ in taking:
                 work.energy_j = (work.energy_j or 0.0) + joules / len(taking)

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17lineside/v1/admin.proto\x12\x0blineside.v1\"\x12\n\x10GetStatusRequest\"\xd5\x03\n\x11GetStatusResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12(\n\x05state\x18\x02 \x01(\x0e\x32\x19.lineside.v1.ServiceState\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x10\n\x08uptime_s\x18\x04 \x01(\x01\x12)\n\x06\x65ngine\x18\x05 \x01(\x0b\x32\x19.lineside.v1.EngineStatus\x12/\n\tknowledge\x18\x06 \x01(\x0b\x32\x1c.lineside.v1.KnowledgeStatus\x12)\n\x06\x62roker\x18\x07 \x01(\x0b\x32\x19.lineside.v1.BrokerStatus\x12+\n\x07journal\x18\x08 \x01(\x0b\x32\x1a.lineside.v1.JournalStatus\x12>\n\x08\x63ounters\x18\t \x03(\x0b\x32,.lineside.v1.GetStatusResponse.CountersEntry\x12\x15\n\rengine_choice\x18\n \x01(\t\x12\'\n\x05power\x18\x14 \x01(\x0b\x32\x18.lineside.v1.PowerStatus\x1a/\n\rCountersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\xc7\x04\n\x0bPowerStatus\x12\r\n\x05state\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\x12\x0f\n\x07limit_w\x18\x03 \x01(\x01\x12\x14\n\x0climit_source\x18\x04 \x01(\t\x12\x14\n\x07power_w\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\r\n\x05total\x18\x06 \x01(\t\x12)\n\x07rails_w\x18\x07 \x03(\x0b\x32\x18.lineside.v1.PowerSensor\x12\x30\n\x0etemperatures_c\x18\x08 \x03(\x0b\x32\x18.lineside.v1.PowerSensor\x12\x15\n\x08gpu_load\x18\t \x01(\x01H\x01\x88\x01\x01\x12\x13\n\x06gpu_hz\x18\n \x01(\x01H\x02\x88\x01\x01\x12\x17\n\ngpu_max_hz\x18\x0b \x01(\x01H\x03\x88\x01\x01\x12\x0c\n\x04\x64uty\x18\x0c \x01(\x01\x12\x11\n\tmax_batch\x18\r \x01(\r\x12\x14\n\x07\x66loor_w\x18\x0e \x01(\x01H\x04\x88\x01\x01\x12\x15\n\x08\x65nergy_j\x18\x0f \x01(\x01H\x05\x88\x01\x01\x12\x19\n\x0ctokens_per_j\x18\x10 \x01(\x01H\x06\x88\x01\x01\x12\x1b\n\x13over_current_events\x18\x11 \x01(\x04\x12\x0c\n\x04mode\x18\x12 \x01(\t\x12!\n\x14joules_per_diagnosis\x18\x13 \x01(\x01H\x07\x88\x01\x01\x42\n\n\x08_power_wB\x0b\n\t_gpu_loadB\t\n\x07_gpu_hzB\r\n\x0b_gpu_max_hzB\n\n\x08_floor_wB\x0b\n\t_energy_jB\x0f\n\r_tokens_per_jB\x17\n\x15_joules_per_diagnosis\"X\n\x0bPowerSensor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\x05value\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\r\n\x05state\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\tB\x08\n\x06_value\"\x94\x01\n\x0fSetPowerRequest\x12\x14\n\x07limit_w\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x1e\n\x11temperature_max_c\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x11\n\x04mode\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\r\n\x05\x63lear\x18\x04 \x01(\x08\x42\n\n\x08_limit_wB\x14\n\x12_temperature_max_cB\x07\n\x05_mode\"b\n\x10SetPowerResponse\x12\x0f\n\x07limit_w\x18\x01 \x01(\x01\x12\x14\n\x0climit_source\x18\x02 \x01(\t\x12\x19\n\x11temperature_max_c\x18\x03 \x01(\x01\x12\x0c\n\x04mode\x18\x04 \x01(\t\"\xd8\x01\n\x0c\x45ngineStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x11\n\tprecision\x18\x04 \x01(\t\x12\r\n\x05slots\x18\x05 \x01(\r\x12\x13\n\x0bmax_seq_len\x18\x06 \x01(\r\x12\x13\n\x0b\x63\x61\x63he_bytes\x18\x07 \x01(\x04\x12\x0f\n\x07running\x18\x08 \x01(\r\x12\x0f\n\x07waiting\x18\t \x01(\r\x12\x0f\n\x07step_ms\x18\n \x01(\x01\x12\x1c\n\x14prefill_tokens_per_s\x18\x0b \x01(\x01\"Z\n\x0fKnowledgeStatus\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0f\n\x07\x65ntries\x18\x02 \x01(\x04\x12\x16\n\x0etexts_embedded\x18\x03 \x01(\x04\x12\r\n\x05texts\x18\x04 \x01(\x04\"C\n\x0c\x42rokerStatus\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x11\n\tconnected\x18\x02 \x01(\x08\x12\x0f\n\x07managed\x18\x03 \x01(\x08\"5\n\rJournalStatus\x12\x0f\n\x07pending\x18\x01 \x01(\x04\x12\x13\n\x0bunpublished\x18\x02 \x01(\x04\"\x13\n\x11ListModelsRequest\"8\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.lineside.v1.Model\"\xa2\x01\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x61rchitecture\x18\x02 \x01(\t\x12\x11\n\tprecision\x18\x03 \x01(\t\x12\x0f\n\x07licence\x18\x04 \x01(\t\x12\x13\n\x0bmax_seq_len\x18\x05 \x01(\r\x12\x12\n\nparameters\x18\x06 \x01(\x04\x12\x11\n\tlanguages\x18\x07 \x03(\t\x12\x15\n\rsource_sha256\x18\x08 \x01(\t*\x9a\x01\n\x0cServiceState\x12\x1d\n\x19SERVICE_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16SERVICE_STATE_STARTING\x10\x01\x12\x17\n\x13SERVICE_STATE_READY\x10\x02\x12\x1a\n\x16SERVICE_STATE_DEGRADED\x10\x03\x12\x1a\n\x16SERVICE_STATE_DRAINING\x10\x04\x32\xf2\x01\n\x0c\x41\x64minService\x12J\n\tGetStatus\x12\x1d.lineside.v1.GetStatusRequest\x1a\x1e.lineside.v1.GetStatusResponse\x12M\n\nListModels\x12\x1e.lineside.v1.ListModelsRequest\x1a\x1f.lineside.v1.ListModelsResponse\x12G\n\x08SetPower\x12\x1c.lineside.v1.SetPowerRequest\x1a\x1d.lineside.v1.SetPowerResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17lineside/v1/admin.proto\x12\x0blineside.v1\"\x12\n\x10GetStatusRequest\"\xd5\x03\n\x11GetStatusResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12(\n\x05state\x18\x02 \x01(\x0e\x32\x19.lineside.v1.ServiceState\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x10\n\x08uptime_s\x18\x04 \x01(\x01\x12)\n\x06\x65ngine\x18\x05 \x01(\x0b\x32\x19.lineside.v1.EngineStatus\x12/\n\tknowledge\x18\x06 \x01(\x0b\x32\x1c.lineside.v1.KnowledgeStatus\x12)\n\x06\x62roker\x18\x07 \x01(\x0b\x32\x19.lineside.v1.BrokerStatus\x12+\n\x07journal\x18\x08 \x01(\x0b\x32\x1a.lineside.v1.JournalStatus\x12>\n\x08\x63ounters\x18\t \x03(\x0b\x32,.lineside.v1.GetStatusResponse.CountersEntry\x12\x15\n\rengine_choice\x18\n \x01(\t\x12\'\n\x05power\x18\x14 \x01(\x0b\x32\x18.lineside.v1.PowerStatus\x1a/\n\rCountersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\xf1\x04\n\x0bPowerStatus\x12\r\n\x05state\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\x12\x0f\n\x07limit_w\x18\x03 \x01(\x01\x12\x14\n\x0climit_source\x18\x04 \x01(\t\x12\x14\n\x07power_w\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\r\n\x05total\x18\x06 \x01(\t\x12)\n\x07rails_w\x18\x07 \x03(\x0b\x32\x18.lineside.v1.PowerSensor\x12\x30\n\x0etemperatures_c\x18\x08 \x03(\x0b\x32\x18.lineside.v1.PowerSensor\x12\x15\n\x08gpu_load\x18\t \x01(\x01H\x01\x88\x01\x01\x12\x13\n\x06gpu_hz\x18\n \x01(\x01H\x02\x88\x01\x01\x12\x17\n\ngpu_max_hz\x18\x0b \x01(\x01H\x03\x88\x01\x01\x12\x0c\n\x04\x64uty\x18\x0c \x01(\x01\x12\x11\n\tmax_batch\x18\r \x01(\r\x12\x14\n\x07\x66loor_w\x18\x0e \x01(\x01H\x04\x88\x01\x01\x12\x15\n\x08\x65nergy_j\x18\x0f \x01(\x01H\x05\x88\x01\x01\x12\x19\n\x0ctokens_per_j\x18\x10 \x01(\x01H\x06\x88\x01\x01\x12\x1b\n\x13over_current_events\x18\x11 \x01(\x04\x12\x0c\n\x04mode\x18\x12 \x01(\t\x12!\n\x14joules_per_diagnosis\x18\x13 \x01(\x01H\x07\x88\x01\x01\x12\x18\n\x0bgpu_limit_w\x18\x14 \x01(\x01H\x08\x88\x01\x01\x42\n\n\x08_power_wB\x0b\n\t_gpu_loadB\t\n\x07_gpu_hzB\r\n\x0b_gpu_max_hzB\n\n\x08_floor_wB\x0b\n\t_energy_jB\x0f\n\r_tokens_per_jB\x17\n\x15_joules_per_diagnosisB\x0e\n\x0c_gpu_limit_w\"X\n\x0bPowerSensor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\x05value\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\r\n\x05state\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\tB\x08\n\x06_value\"\x94\x01\n\x0fSetPowerRequest\x12\x14\n\x07limit_w\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x1e\n\x11temperature_max_c\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x11\n\x04mode\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\r\n\x05\x63lear\x18\x04 \x01(\x08\x42\n\n\x08_limit_wB\x14\n\x12_temperature_max_cB\x07\n\x05_mode\"b\n\x10SetPowerResponse\x12\x0f\n\x07limit_w\x18\x01 \x01(\x01\x12\x14\n\x0climit_source\x18\x02 \x01(\t\x12\x19\n\x11temperature_max_c\x18\x03 \x01(\x01\x12\x0c\n\x04mode\x18\x04 \x01(\t\"\xd8\x01\n\x0c\x45ngineStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x11\n\tprecision\x18\x04 \x01(\t\x12\r\n\x05slots\x18\x05 \x01(\r\x12\x13\n\x0bmax_seq_len\x18\x06 \x01(\r\x12\x13\n\x0b\x63\x61\x63he_bytes\x18\x07 \x01(\x04\x12\x0f\n\x07running\x18\x08 \x01(\r\x12\x0f\n\x07waiting\x18\t \x01(\r\x12\x0f\n\x07step_ms\x18\n \x01(\x01\x12\x1c\n\x14prefill_tokens_per_s\x18\x0b \x01(\x01\"Z\n\x0fKnowledgeStatus\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0f\n\x07\x65ntries\x18\x02 \x01(\x04\x12\x16\n\x0etexts_embedded\x18\x03 \x01(\x04\x12\r\n\x05texts\x18\x04 \x01(\x04\"C\n\x0c\x42rokerStatus\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x11\n\tconnected\x18\x02 \x01(\x08\x12\x0f\n\x07managed\x18\x03 \x01(\x08\"5\n\rJournalStatus\x12\x0f\n\x07pending\x18\x01 \x01(\x04\x12\x13\n\x0bunpublished\x18\x02 \x01(\x04\"\x13\n\x11ListModelsRequest\"8\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.lineside.v1.Model\"\xa2\x01\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x61rchitecture\x18\x02 \x01(\t\x12\x11\n\tprecision\x18\x03 \x01(\t\x12\x0f\n\x07licence\x18\x04 \x01(\t\x12\x13\n\x0bmax_seq_len\x18\x05 \x01(\r\x12\x12\n\nparameters\x18\x06 \x01(\x04\x12\x11\n\tlanguages\x18\x07 \x03(\t\x12\x15\n\rsource_sha256\x18\x08 \x01(\t*\x9a\x01\n\x0cServiceState\x12\x1d\n\x19SERVICE_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16SERVICE_STATE_STARTING\x10\x01\x12\x17\n\x13SERVICE_STATE_READY\x10\x02\x12\x1a\n\x16SERVICE_STATE_DEGRADED\x10\x03\x12\x1a\n\x16SERVICE_STATE_DRAINING\x10\x04\x32\xf2\x01\n\x0c\x41\x64minService\x12J\n\tGetStatus\x12\x1d.lineside.v1.GetStatusRequest\x1a\x1e.lineside.v1.GetStatusResponse\x12M\n\nListModels\x12\x1e.lineside.v1.ListModelsRequest\x1a\x1f.lineside.v1.ListModelsResponse\x12G\n\x08SetPower\x12\x1c.lineside.v1.SetPowerRequest\x1a\x1d.lineside.v1.SetPowerResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,8 +33,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GETSTATUSRESPONSE_COUNTERSENTRY']._loaded_options = None
   _globals['_GETSTATUSRESPONSE_COUNTERSENTRY']._serialized_options = b'8\001'
-  _globals['_SERVICESTATE']._serialized_start=2139
-  _globals['_SERVICESTATE']._serialized_end=2293
+  _globals['_SERVICESTATE']._serialized_start=2181
+  _globals['_SERVICESTATE']._serialized_end=2335
   _globals['_GETSTATUSREQUEST']._serialized_start=40
   _globals['_GETSTATUSREQUEST']._serialized_end=58
   _globals['_GETSTATUSRESPONSE']._serialized_start=61
@@ -42,27 +42,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSTATUSRESPONSE_COUNTERSENTRY']._serialized_start=483
   _globals['_GETSTATUSRESPONSE_COUNTERSENTRY']._serialized_end=530
   _globals['_POWERSTATUS']._serialized_start=533
-  _globals['_POWERSTATUS']._serialized_end=1116
-  _globals['_POWERSENSOR']._serialized_start=1118
-  _globals['_POWERSENSOR']._serialized_end=1206
-  _globals['_SETPOWERREQUEST']._serialized_start=1209
-  _globals['_SETPOWERREQUEST']._serialized_end=1357
-  _globals['_SETPOWERRESPONSE']._serialized_start=1359
-  _globals['_SETPOWERRESPONSE']._serialized_end=1457
-  _globals['_ENGINESTATUS']._serialized_start=1460
-  _globals['_ENGINESTATUS']._serialized_end=1676
-  _globals['_KNOWLEDGESTATUS']._serialized_start=1678
-  _globals['_KNOWLEDGESTATUS']._serialized_end=1768
-  _globals['_BROKERSTATUS']._serialized_start=1770
-  _globals['_BROKERSTATUS']._serialized_end=1837
-  _globals['_JOURNALSTATUS']._serialized_start=1839
-  _globals['_JOURNALSTATUS']._serialized_end=1892
-  _globals['_LISTMODELSREQUEST']._serialized_start=1894
-  _globals['_LISTMODELSREQUEST']._serialized_end=1913
-  _globals['_LISTMODELSRESPONSE']._serialized_start=1915
-  _globals['_LISTMODELSRESPONSE']._serialized_end=1971
-  _globals['_MODEL']._serialized_start=1974
-  _globals['_MODEL']._serialized_end=2136
-  _globals['_ADMINSERVICE']._serialized_start=2296
-  _globals['_ADMINSERVICE']._serialized_end=2538
+  _globals['_POWERSTATUS']._serialized_end=1158
+  _globals['_POWERSENSOR']._serialized_start=1160
+  _globals['_POWERSENSOR']._serialized_end=1248
+  _globals['_SETPOWERREQUEST']._serialized_start=1251
+  _globals['_SETPOWERREQUEST']._serialized_end=1399
+  _globals['_SETPOWERRESPONSE']._serialized_start=1401
+  _globals['_SETPOWERRESPONSE']._serialized_end=1499
+  _globals['_ENGINESTATUS']._serialized_start=1502
+  _globals['_ENGINESTATUS']._serialized_end=1718
+  _globals['_KNOWLEDGESTATUS']._serialized_start=1720
+  _globals['_KNOWLEDGESTATUS']._serialized_end=1810
+  _globals['_BROKERSTATUS']._serialized_start=1812
+  _globals['_BROKERSTATUS']._serialized_end=1879
+  _globals['_JOURNALSTATUS']._serialized_start=1881
+  _globals['_JOURNALSTATUS']._serialized_end=1934
+  _globals['_LISTMODELSREQUEST']._serialized_start=1936
+  _globals['_LISTMODELSREQUEST']._serialized_end=1955
+  _globals['_LISTMODELSRESPONSE']._serialized_start=1957
+  _globals['_LISTMODELSRESPONSE']._serialized_end=2013
+  _globals['_MODEL']._serialized_start=2016
+  _globals['_MODEL']._serialized_end=2178
+  _globals['_ADMINSERVICE']._serialized_start=2338
+  _globals['_ADMINSERVICE']._serialized_end=2580
 # @@protoc_insertion_point(module_scope)

@@ -58,7 +58,7 @@ class GetStatusResponse(_message.Message):
     def __init__(self, version: _Optional[str] = ..., state: _Optional[_Union[ServiceState, str]] = ..., detail: _Optional[str] = ..., uptime_s: _Optional[float] = ..., engine: _Optional[_Union[EngineStatus, _Mapping]] = ..., knowledge: _Optional[_Union[KnowledgeStatus, _Mapping]] = ..., broker: _Optional[_Union[BrokerStatus, _Mapping]] = ..., journal: _Optional[_Union[JournalStatus, _Mapping]] = ..., counters: _Optional[_Mapping[str, int]] = ..., engine_choice: _Optional[str] = ..., power: _Optional[_Union[PowerStatus, _Mapping]] = ...) -> None: ...
 
 class PowerStatus(_message.Message):
-    __slots__ = ("state", "detail", "limit_w", "limit_source", "power_w", "total", "rails_w", "temperatures_c", "gpu_load", "gpu_hz", "gpu_max_hz", "duty", "max_batch", "floor_w", "energy_j", "tokens_per_j", "over_current_events", "mode", "joules_per_diagnosis")
+    __slots__ = ("state", "detail", "limit_w", "limit_source", "power_w", "total", "rails_w", "temperatures_c", "gpu_load", "gpu_hz", "gpu_max_hz", "duty", "max_batch", "floor_w", "energy_j", "tokens_per_j", "over_current_events", "mode", "joules_per_diagnosis", "gpu_limit_w")
     STATE_FIELD_NUMBER: _ClassVar[int]
     DETAIL_FIELD_NUMBER: _ClassVar[int]
     LIMIT_W_FIELD_NUMBER: _ClassVar[int]
@@ -78,6 +78,7 @@ class PowerStatus(_message.Message):
     OVER_CURRENT_EVENTS_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
     JOULES_PER_DIAGNOSIS_FIELD_NUMBER: _ClassVar[int]
+    GPU_LIMIT_W_FIELD_NUMBER: _ClassVar[int]
     state: str
     detail: str
     limit_w: float
@@ -97,7 +98,8 @@ class PowerStatus(_message.Message):
     over_current_events: int
     mode: str
     joules_per_diagnosis: float
-    def __init__(self, state: _Optional[str] = ..., detail: _Optional[str] = ..., limit_w: _Optional[float] = ..., limit_source: _Optional[str] = ..., power_w: _Optional[float] = ..., total: _Optional[str] = ..., rails_w: _Optional[_Iterable[_Union[PowerSensor, _Mapping]]] = ..., temperatures_c: _Optional[_Iterable[_Union[PowerSensor, _Mapping]]] = ..., gpu_load: _Optional[float] = ..., gpu_hz: _Optional[float] = ..., gpu_max_hz: _Optional[float] = ..., duty: _Optional[float] = ..., max_batch: _Optional[int] = ..., floor_w: _Optional[float] = ..., energy_j: _Optional[float] = ..., tokens_per_j: _Optional[float] = ..., over_current_events: _Optional[int] = ..., mode: _Optional[str] = ..., joules_per_diagnosis: _Optional[float] = ...) -> None: ...
+    gpu_limit_w: float
+    def __init__(self, state: _Optional[str] = ..., detail: _Optional[str] = ..., limit_w: _Optional[float] = ..., limit_source: _Optional[str] = ..., power_w: _Optional[float] = ..., total: _Optional[str] = ..., rails_w: _Optional[_Iterable[_Union[PowerSensor, _Mapping]]] = ..., temperatures_c: _Optional[_Iterable[_Union[PowerSensor, _Mapping]]] = ..., gpu_load: _Optional[float] = ..., gpu_hz: _Optional[float] = ..., gpu_max_hz: _Optional[float] = ..., duty: _Optional[float] = ..., max_batch: _Optional[int] = ..., floor_w: _Optional[float] = ..., energy_j: _Optional[float] = ..., tokens_per_j: _Optional[float] = ..., over_current_events: _Optional[int] = ..., mode: _Optional[str] = ..., joules_per_diagnosis: _Optional[float] = ..., gpu_limit_w: _Optional[float] = ...) -> None: ...
 
 class PowerSensor(_message.Message):
     __slots__ = ("name", "value", "state", "detail")

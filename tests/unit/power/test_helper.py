@@ -70,6 +70,7 @@ def test_any_other_value_is_refused(serve, tree, path, hz):
         {"set": "fan", "value": 1},
         {"set": "mode"},
         {"set": "mode", "value": "0; reboot"},
+        {"set": "gpu_power_limit_mw", "value": "max"},
         {"set": "mode", "value": 3, "file": "/etc/passwd"},
         {"set": "mode", "value": 3, "pad": "x" * 1000},
         {},

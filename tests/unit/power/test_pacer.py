@@ -32,9 +32,11 @@ def run_steps(pacer, clock, steps, step_ns=10 * MS, oversleep_ns=0):
     for _ in range(steps):
         while pause_s := pacer.pause_s():
             clock.now_ns += round(pause_s * S) + oversleep_ns
-        begun_ns = clock.now_ns
-        clock.now_ns += step_ns
-        pacer.stepped(begun_ns, 1)
+        pacer.begin()
+        clock.now_ns += step_ns // 2
+        pacer.stepped(1)
+        clock.now_ns += step_ns - step_ns // 2  # the tokens are chosen
+        pacer.finished()
     return steps * step_ns
 
 
@@ -64,9 +66,19 @@ def test_time_without_work_earns_no_burst(clock):
 def test_a_pause_is_bounded(clock):
     pacer = pacer_at(clock, 0.05)
     pacer.pause_s()
+    pacer.begin()
     clock.now_ns += 10 * S
-    pacer.stepped(0, 1)
+    pacer.stepped(1)
+    pacer.finished()
     assert pacer.pause_s() == 1.0
+
+
+def test_what_no_step_has_begun_earns_nothing(clock):
+    pacer = pacer_at(clock, 0.1)
+    pacer.pause_s()
+    clock.now_ns += S
+    pacer.finished()
+    assert (pacer.pause_s(), pacer.busy_ns()) == (0, 0)
 
 
 def test_work_is_told_apart_from_rest(clock):
@@ -98,22 +110,21 @@ def test_a_step_is_charged_with_the_rest_before_it(clock):
     pacer.meter.add(10_000.0, 0)
     assert pacer.pause_s() == 0
     clock.now_ns = 100 * MS
-    assert pacer.stepped(0, 4) == pytest.approx(1.0)
-    begun_ns = clock.now_ns = 200 * MS
+    assert pacer.stepped(4) == pytest.approx(1.0)
     clock.now_ns = 300 * MS
-    assert pacer.stepped(begun_ns, 6) == pytest.approx(2.0)
+    assert pacer.stepped(6) == pytest.approx(2.0)
     assert pacer.tokens_per_j == pytest.approx(10 / 3)
     pacer.rest()
     clock.now_ns = 800 * MS
     pacer.pause_s()
     clock.now_ns = 900 * MS
-    assert pacer.stepped(800 * MS, 1) == pytest.approx(1.0), "nobody pays for the time without work"
+    assert pacer.stepped(1) == pytest.approx(1.0), "nobody pays for the time without work"
 
 
 def test_without_a_meter_nothing_is_charged(clock):
     pacer = pacer_at(clock, 1.0)
     pacer.pause_s()
-    assert pacer.stepped(0, 1) is None
+    assert pacer.stepped(1) is None
     assert pacer.tokens_per_j is None
 
 

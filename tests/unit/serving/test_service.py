@@ -12,6 +12,8 @@ from lineside.engine.base import Costs, EngineFaultError
 from lineside.engine.bundle import TOKENIZER
 from lineside.errors import Reason, RejectedError
 from lineside.ports import Call, ChatMessage, GenerateJob
+from lineside.power.limit import Limit
+from lineside.power.pacer import MAX_CREDIT_NS, Pacer
 from lineside.serving.grammar import GrammarCompiler
 from lineside.serving.request import EndEvent, FinishReason, Principal, Priority, Sampling, TokenEvent
 from lineside.serving.sampler import Sampler
@@ -36,7 +38,7 @@ def job(prompt="hello", *, timeout_s=20.0, priority=None, schema=None, **samplin
 
 
 @asynccontextmanager
-async def running(bundle, engine, *, max_waiting=8, failures=None, tallies=None):
+async def running(bundle, engine, *, max_waiting=8, failures=None, tallies=None, pacer=None):
     manifest = bundle.manifest
     service = GenerationService(
         engine,
@@ -45,6 +47,7 @@ async def running(bundle, engine, *, max_waiting=8, failures=None, tallies=None)
         max_waiting=max_waiting,
         on_failure=(failures if failures is not None else []).append,
         tallies=tallies,
+        pacer=pacer,
     )
     try:
         yield service
@@ -451,3 +454,22 @@ async def test_the_load_by_priority_while_the_engine_stands_still(bundle):
         assert (load.running, load.waiting) == (1, {Priority.HIGH: 1})
         assert load.cached == 5 / bundle.manifest.max_seq_len
         assert tallies.load().running == 0
+
+
+async def test_the_rests_of_pacing_are_for_the_choice_of_tokens_too(bundle, monkeypatch):
+    pick, pacer = Sampler.pick, Pacer()
+
+    def slow_pick(*arguments):
+        time.sleep(0.01)
+        return pick(*arguments)
+
+    monkeypatch.setattr(Sampler, "pick", slow_pick)
+    pacer.published.publish(Limit(duty=0.5))
+    async with running(
+        bundle, engine_of(bundle, choose=lambda tokens: 5 + len(tokens)), pacer=pacer
+    ) as service:
+        begun_s = time.monotonic()
+        await collect(service, job("hello", max_tokens=20))
+        elapsed_s = time.monotonic() - begun_s
+    assert elapsed_s > 19 * 0.01 / 0.5 - MAX_CREDIT_NS / 1e9
+    assert pacer.busy_ns() > 20 * 0.01 * 1e9

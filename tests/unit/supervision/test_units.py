@@ -31,6 +31,12 @@ def test_a_jetson_opens_little_more(tmp_path):
     assert exposure(unit) <= 1.6
 
 
+def test_a_card_opens_no_more_than_the_helper_may(tmp_path):
+    unit = tmp_path / HELPER
+    unit.write_text((UNITS / HELPER).read_text() + (UNITS / "nvidia-power.conf").read_text())
+    assert exposure(unit) <= 1.2
+
+
 def test_the_lan_opens_little_more(tmp_path):
     unit = tmp_path / "lineside-broker.service"
     unit.write_text((UNITS / "lineside-broker.service").read_text() + (UNITS / "lan.conf").read_text())
@@ -49,6 +55,9 @@ def test_systemd_has_nothing_to_say_about_them(tmp_path):
     dropin = tmp_path / "lineside-broker.service.d"
     dropin.mkdir()
     (dropin / "lan.conf").write_text((UNITS / "lan.conf").read_text().replace(PROGRAM, str(program)))
+    dropin = tmp_path / f"{HELPER}.d"
+    dropin.mkdir()
+    (dropin / "nvidia-power.conf").write_text((UNITS / "nvidia-power.conf").read_text())
     units = [path for path in tmp_path.iterdir() if path.is_file()]
     assert len(units) >= 4
     done = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True, check=False)

@@ -179,6 +179,7 @@ def power_facts(power: admin_pb2.PowerStatus) -> PowerFacts:
         over_current_events=power.over_current_events,
         mode=power.mode,
         joules_per_diagnosis=given("joules_per_diagnosis"),
+        gpu_limit_w=given("gpu_limit_w"),
     )
 
 
