@@ -30,6 +30,7 @@ MAX_PEM_BYTES = 1 << 20
 MAX_CHAIN = 8
 SOON_DAYS = 30
 DAY = datetime.timedelta(days=1)
+RENEW = "lineside certs renew lineside; where that does not do: lineside certs server NAME... --replace"
 PUBLIC = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 # What reading and verifying says of odd certificates.
 UNFIT = (
@@ -76,12 +77,13 @@ def identities(config: Config) -> Iterator[Identity]:
         )
         renew = "have whoever looks after the broker issue another"
         yield Identity("mqtt", certificate, key, ca, renew, one_authority=False)
-    if config.grpc.enabled and config.grpc.tls:
-        files = CertificateFiles(config.certs_path)
-        renew = (
-            "lineside certs renew lineside; where that does not do: lineside certs server NAME... --replace"
-        )
-        yield Identity("grpc", files.server, files.server_key, files.ca, renew, one_authority=True)
+    files = CertificateFiles(config.certs_path)
+    for name, is_open in (
+        ("grpc", config.grpc.enabled and config.grpc.tls),
+        ("broker", mqtt.broker != "off" and bool(mqtt.interface)),
+    ):
+        if is_open:
+            yield Identity(name, files.server, files.server_key, files.ca, RENEW, one_authority=True)
 
 
 def look(machine: Machine) -> Iterator[Finding]:

@@ -29,7 +29,7 @@ def _secrets(config: Config) -> Iterator[tuple[str, Path]]:
     for name in ("password_file", "key_file"):
         if path := getattr(config.mqtt, name):
             yield name, Path(path)
-    if config.grpc.tls:
+    if config.grpc.tls or config.mqtt.interface:
         files = CertificateFiles(config.certs_path)
         yield "server_key", files.server_key
         if os.access(files.ca_key, os.F_OK):  # it may be kept elsewhere
