@@ -7,9 +7,20 @@ import sqlite3
 from pathlib import Path
 
 from lineside import journal_schema
-from lineside.backup.parts import CONFIGURATION, FEEDBACK, JOURNAL, KNOWLEDGE, Part, Place
+from lineside.backup.parts import (
+    CALIBRATION,
+    CONFIGURATION,
+    DEVICES,
+    FEEDBACK,
+    JOURNAL,
+    KNOWLEDGE,
+    POWER,
+    Part,
+    Place,
+)
 from lineside.config import load_config
 from lineside.devices import file as devices
+from lineside.diagnosis.knowledge.calibration_file import read_calibration
 from lineside.diagnosis.knowledge.store import Snapshot
 from lineside.errors import LinesideError
 from lineside.feedback import file as feedback
@@ -25,8 +36,10 @@ def check_content(part: Part, path: Path, here: Place) -> None:
     elif part.name == KNOWLEDGE:
         _plain(part.name, path)
         Snapshot(path).close()
-    elif part.name == "devices.json":
+    elif part.name == DEVICES:
         devices.read(path)
+    elif part.name == CALIBRATION:
+        read_calibration(path)
     elif part.name == CONFIGURATION:
         _check_configuration(path, here)
 
@@ -63,7 +76,7 @@ def _check_configuration(path: Path, here: Place) -> None:
     """It is valid, and the daemon will look for its files where the restore puts them."""
     config = load_config(path)
     theirs = Place(config, here.config_path, here.root)
-    for name in (JOURNAL, FEEDBACK, KNOWLEDGE, "devices.json", "power-setting.json"):
+    for name in (JOURNAL, FEEDBACK, KNOWLEDGE, DEVICES, POWER, CALIBRATION):
         mine, other = here.part(name), theirs.part(name)
         assert mine is not None
         assert other is not None

@@ -12,6 +12,7 @@ from pathlib import Path
 from lineside.config import SYSTEM_CONFIG, Config, load_config
 
 JOURNAL, FEEDBACK, KNOWLEDGE = "journal.db", "feedback.db", "knowledge.db"
+DEVICES, POWER, CALIBRATION = "devices.json", "power-setting.json", "calibration.toml"
 CONFIGURATION = "configuration.toml"
 MARKER = "restore-begun.json"
 _MEMBER = {
@@ -75,6 +76,8 @@ class Place:
             named += [str(path) for path in sorted(secrets.iterdir())]
         except OSError:
             named.append(str(secrets))
+        if self._at(config.certs_path).is_dir():
+            named.append(f"{config.certs_path} (the plant's authority, its keys, what it has revoked)")
         return [*filter(None, named), str(config.bundle_path)]
 
     @property
@@ -93,8 +96,9 @@ class Place:
             Part(JOURNAL, config.journal_path, database=True),
             Part(FEEDBACK, config.feedback_path, database=True),
             Part(KNOWLEDGE, config.knowledge_path),
-            Part("devices.json", config.devices_path),
-            Part("power-setting.json", config.power_setting_path),
+            Part(DEVICES, config.devices_path),
+            Part(POWER, config.power_setting_path),
+            Part(CALIBRATION, config.state_path(config.diagnosis.calibration, CALIBRATION)),
             Part(CONFIGURATION, self.config_path),
         ]
         return [self._below(part) for part in parts]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.resources
 import sqlite3
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from lineside.journal_file import Limits
 from lineside.journal_rows import NewReport
 from lineside.ports import IncomingReport
 
+SHIPPED_CALIBRATION = (
+    importlib.resources.files("lineside.diagnosis.knowledge").joinpath("calibration.toml").read_text("utf-8")
+)
 LIMITS = Limits(keep_answers=100, max_bytes=1 << 26)
 
 
@@ -27,7 +31,7 @@ def quiet(*_: object) -> None:
 
 
 def installation(directory: Path, answers: int = 3, state: Path | None = None) -> Place:
-    """Configuration, journal, feedback, devices, a draft, a power setting and a mapping."""
+    """Configuration, journal, feedback, devices, a draft, a power setting, a calibration and a mapping."""
     directory.mkdir(parents=True, exist_ok=True)
     config_path = directory / "lineside.toml"
     (directory / "bare.toml").write_text("# a mapping\n")
@@ -44,6 +48,7 @@ def installation(directory: Path, answers: int = 3, state: Path | None = None) -
     entry = Entry(source="manual", code="E1", en=Text(title="Motor too hot"))
     save(config.knowledge_path, Draft(source="manual", imported_at="", files=("m",), entries=(entry,)))
     config.power_setting_path.write_text('{"limit_w": 12.5}')
+    config.state_path("", "calibration.toml").write_text(SHIPPED_CALIBRATION)
     return place(config_path)
 
 

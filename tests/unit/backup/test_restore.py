@@ -147,3 +147,12 @@ def test_a_marker_of_somebody_elses_moves_nothing(tmp_path):
         finish_begun(here)
     here.marker.unlink()
     assert contents(here) == before
+
+
+def test_a_calibration_that_cannot_be_used_is_not_put_back(tmp_path):
+    there, here = installation(tmp_path / "there"), installation(tmp_path / "here")
+    there.config.state_path("", "calibration.toml").write_text("half of o")
+    before = contents(here)
+    with pytest.raises(LinesideError, match="read calibration"):
+        put_back(here, saved(there, tmp_path / "backup"))
+    assert contents(here) == before

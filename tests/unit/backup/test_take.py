@@ -24,12 +24,23 @@ def test_what_is_in_it_and_what_is_named_as_missing(tmp_path):
     secrets.mkdir()
     (secrets / "mqtt-password").write_text("not for a USB stick")
     (here.journal.parent / "power-originals.json").write_text("{}")
+    here.config.certs_path.mkdir()
+    (here.config.certs_path / "ca.key").write_text("nor this")
     target = tmp_path / "backup"
     assert back_up(here, target, quiet) == manifest(target)
     names = [file.name.split("/")[0] for file in manifest(target).files]
-    wanted = ["journal.db", "feedback.db", "devices.json", "power-setting.json", "configuration.toml"]
+    wanted = [
+        "journal.db",
+        "feedback.db",
+        "devices.json",
+        "power-setting.json",
+        "calibration.toml",
+        "configuration.toml",
+    ]
     assert names == [*wanted, "drafts", "mappings"]
-    assert manifest(target).left_out == (str(secrets / "mqtt-password"), str(here.config.bundle_path))
+    password, certs, bundle = manifest(target).left_out
+    assert (password, bundle) == (str(secrets / "mqtt-password"), str(here.config.bundle_path))
+    assert certs.startswith(f"{here.config.certs_path} (the plant's authority")
     assert target.stat().st_mode & 0o777 == 0o600
     assert len(manifest(target).machine) == 16
 
