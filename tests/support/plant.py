@@ -78,6 +78,7 @@ class Publisher:
         self._reply = f"{reply}/{name}"
         self._lock = threading.Lock()
         self._names: dict[int, str] = {}
+        self._early: set[int] = set()
         self._client = session(f"gateway-{name}", port)
         self._client.on_publish = self._on_publish
         self._client.loop_start()
@@ -88,14 +89,24 @@ class Publisher:
         properties.ResponseTopic = self._reply
         properties.CorrelationData = name.encode()
         topic = f"lineside/v1/fault/{said['dev']['id']}"
+        # Not under the lock: paho calls back under one that `publish` takes, too.
+        info = self._client.publish(topic, json.dumps(said).encode(), qos=1, properties=properties)
         with self._lock:
-            info = self._client.publish(topic, json.dumps(said).encode(), qos=1, properties=properties)
-            self._names[info.mid] = name
+            accepted = info.mid in self._early
+            self._early.discard(info.mid)
+            if not accepted:
+                self._names[info.mid] = name
+        if accepted:
+            self._ledger.accepted(name)
 
     def _on_publish(self, _client, _data, mid, reason, _properties) -> None:
+        if reason.is_failure:
+            return
         with self._lock:
             name = self._names.pop(mid, None)
-        if name is not None and not reason.is_failure:
+            if name is None:
+                self._early.add(mid)
+        if name is not None:
             self._ledger.accepted(name)
 
     def stop(self) -> None:
@@ -186,6 +197,11 @@ class Plant:
         """Publish a report once more, as a device does that heard no answer."""
         gateway, said = self._said[name]
         gateway.publish(name, said)
+
+    def recent(self, count: int) -> list[str]:
+        """Some of the latest reports."""
+        latest = list(self._said)[-100:]
+        return random.sample(latest, min(count, len(latest)))
 
     def settle(self, idle_s: float = 5.0, again_s: float | None = None) -> None:
         """Report nothing more, and wait until all are answered, or nothing has come for `idle_s`.
