@@ -108,6 +108,7 @@ class Soak:
             self._until(self._seconds * 3 / 5, TROUBLE_EVERY_S, plant, itertools.cycle(self._troubles()))
         after = self._at_rest()
         lasting = self.ledger.totals()
+        differing = self.ledger.differing()
         fraction = within_deadline(self.ledger.entries().values(), DEADLINE_MS)
         self.ledger = over = Ledger()
         with self._load("overload", OVERLOAD * capacity):
@@ -132,6 +133,7 @@ class Soak:
             "load": lasting,
             "overload": over.totals(),
             "troubles": dict(self.troubles),
+            "answered_differently": differing + over.differing(),
             "daemon": [asdict(sample) for sample in self.samples],
         }
         return outcome

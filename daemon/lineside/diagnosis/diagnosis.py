@@ -91,7 +91,8 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     wo: WorkOrder | None = None
     model: str = ""
     kb: str = ""
-    timings: dict[str, float | None] = {}
+    # Whole numbers stay whole, so that what is kept and read again is the same to the byte.
+    timings: dict[str, int | float | None] = {}
     energy_j: float | None = None
 
 
