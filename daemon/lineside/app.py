@@ -40,6 +40,7 @@ from lineside.power.pacer import Pacer
 from lineside.power.settings import Settings
 from lineside.power.start import start_governor
 from lineside.power_desk import PowerDesk
+from lineside.reader import EngineReader
 from lineside.security.files import CertificateFiles
 from lineside.security.roles import Roles
 from lineside.serving.no_model import NoModel
@@ -276,12 +277,15 @@ class App:
         config, model = self._config, self._model
         calibration = self._load_calibration()
         searcher = Searcher(self._store, config.knowledge.max_entries, self._vectors, calibration)
-        writer = None
+        writer = reader = None
         if model is not None:
             writer = writer_of(model.service, model.loaded.bundle.manifest, config.diagnosis.thinking_tokens)
+            if config.diagnosis.rereading == "auto":
+                reader = EngineReader(model.service, writer.model_name)
         return Pipeline(
             searcher,
             writer,
+            reader=reader,
             locale=config.plant.locale,
             mode=config.diagnosis.by,
             history=History(self._verdicts),

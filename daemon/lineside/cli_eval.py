@@ -16,8 +16,8 @@ from lineside.config import load_config
 if TYPE_CHECKING:
     from lineside.diagnosis.knowledge.fusion import Calibration
     from lineside.diagnosis.knowledge.vectors import Embedder
-    from lineside.evaluation.outcome import Outcome
-    from lineside.evaluation.suites import Plan, Progress, Result
+    from lineside.evaluation.calibrate import Asked
+    from lineside.evaluation.suites import Plan, Progress, ReportSuite, Result
 
     class Keep(Protocol):
         """Writes what there is so far."""
@@ -77,7 +77,8 @@ def add_eval(commands: Any, common: argparse.ArgumentParser) -> None:
         "--calibrate",
         type=Path,
         metavar="FILE",
-        help="fit the confidence to the labelled reports, and each --model's, write it there",
+        help="fit the confidence to the labelled reports and write it there; with it each --model's choices, "
+        "or with --suite rereading its readings",
     )
     command.set_defaults(run=_run)
 
@@ -109,9 +110,10 @@ def _run(arguments: argparse.Namespace) -> None:
         questions=arguments.questions,
         seed=arguments.seed,
         timeout_s=arguments.timeout,
+        rereading=config.diagnosis.rereading == "auto",
     )
     if arguments.calibrate:
-        _calibrate(plan, arguments.calibrate, arguments.model)
+        _calibrate(plan, arguments.calibrate, arguments.model, arguments.suite or _SUITES)
         return
     # Whose home it was is nobody's business.
     command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]).replace(str(Path.home()), "~")
@@ -140,83 +142,100 @@ async def _evaluate(arguments: argparse.Namespace, plan: Plan, keep: Keep) -> li
     What is measured is kept after every model: who stops the rest still has that.
     """
     from lineside.evaluation.cases import EvaluationError  # noqa: PLC0415
+    from lineside.evaluation.run import By  # noqa: PLC0415
     from lineside.evaluation.suites import run_suite, sensoriq_by_rules  # noqa: PLC0415
 
     asked = dict.fromkeys(arguments.suite or _SUITES)
     if _REREADING in asked and not arguments.model:
         raise EvaluationError("measure rereading", "no model is named that could read", "--model BUNDLE")
-    suites = [suite for suite in asked if suite not in (_QUESTIONS, _REREADING)]
+    suites: list[ReportSuite] = [suite for suite in ("plant", "reports") if suite in asked]
     with _progress() as progress:
         whole = dataclasses.replace(plan, sample=0)
-        results = [await run_suite(suite, whole, None, progress) for suite in suites]
+        results = [await run_suite(suite, whole, By(), progress) for suite in suites]
         if arguments.model and plan.sample and "reports" in suites:
-            sampled = await run_suite("reports", plan, None, progress)
+            sampled = await run_suite("reports", plan, By(), progress)
             sampled.mode = "rules_on_the_sample"
             results.append(sampled)
         if _QUESTIONS in asked:
             results.append(sensoriq_by_rules(plan))
         for bundle in arguments.model:
             keep(results, complete=False)
-            results += await _by_model(bundle, plan, suites, progress)
-            results += await _by_likelihood(bundle, plan, asked, progress)
+            results += await _by_model(bundle, plan, asked, progress)
+            if _QUESTIONS in asked:
+                results.append(await _by_likelihood(bundle, plan, progress))
         keep(results, complete=True)
     return results
 
 
-async def _by_model(bundle: Path, plan: Plan, suites: list[Any], progress: Progress) -> list[Result]:
+async def _by_model(bundle: Path, plan: Plan, suites: Collection[str], progress: Progress) -> list[Result]:
+    """The model's answers, and the rules' where it reads what is in another language."""
+    from lineside.diagnosis.knowledge.fusion import shipped_calibration  # noqa: PLC0415
     from lineside.evaluation.model import open_model  # noqa: PLC0415
-    from lineside.evaluation.suites import run_suite  # noqa: PLC0415
+    from lineside.evaluation.run import By  # noqa: PLC0415
+    from lineside.evaluation.suites import reread, run_suite  # noqa: PLC0415
 
-    if not suites:
+    answering: list[ReportSuite] = [suite for suite in ("plant", "reports") if suite in suites]
+    if not answering and _REREADING not in suites:
         return []
-    async with open_model(bundle) as writer:
-        return [await run_suite(suite, plan, writer, progress) for suite in suites]
+    async with open_model(bundle) as model:
+        reads = plan.rereading and model.name in (plan.calibration or shipped_calibration()).reading
+        found = []
+        if reads and "reports" in answering:
+            by = By(reader=model.reader)
+            found.append(await run_suite("reports", dataclasses.replace(plan, sample=0), by, progress))
+        by = By(model.writer, model.reader if reads else None)
+        found += [await run_suite(suite, plan, by, progress) for suite in answering]
+        if _REREADING in suites:
+            found.append(await reread(plan, model.reader, progress))
+    return found
 
 
-async def _by_likelihood(
-    bundle: Path, plan: Plan, suites: Collection[str], progress: Progress
-) -> list[Result]:
-    """The suites that read a model's likelihoods."""
+async def _by_likelihood(bundle: Path, plan: Plan, progress: Progress) -> Result:
+    """The suite that reads a model's likelihoods of answers."""
     from lineside.engine.bundle import read_manifest  # noqa: PLC0415
     from lineside.evaluation.likelihood import open_scorer  # noqa: PLC0415
-    from lineside.evaluation.suites import reread, sensoriq_by_model  # noqa: PLC0415
+    from lineside.evaluation.suites import sensoriq_by_model  # noqa: PLC0415
 
-    runs = [run for suite, run in ((_QUESTIONS, sensoriq_by_model), (_REREADING, reread)) if suite in suites]
-    if not runs:
-        return []
     manifest = read_manifest(bundle)
-    name = f"{manifest.name}-{manifest.precision}"
     async with open_scorer(bundle) as scorer:
-        return [await run(plan, name, scorer, progress) for run in runs]
+        return await sensoriq_by_model(plan, f"{manifest.name}-{manifest.precision}", scorer, progress)
 
 
-def _calibrate(plan: Plan, path: Path, models: list[Path]) -> None:
+def _calibrate(plan: Plan, path: Path, models: list[Path], suites: Collection[str]) -> None:
     import anyio  # noqa: PLC0415
 
     from lineside.evaluation.calibrate import KINDS, calibrate_file  # noqa: PLC0415
 
     with _progress() as progress:
 
-        def ask(calibration: Calibration) -> dict[str, list[Outcome]]:
-            return anyio.run(_choices, dataclasses.replace(plan, calibration=calibration), models, progress)
+        def ask(calibration: Calibration) -> Asked:
+            taught = dataclasses.replace(plan, calibration=calibration)
+            return anyio.run(_asked, taught, models, suites, progress)
 
         calibration = calibrate_file(plan.data, plan.embedder, path, progress, ask)
     for kind in KINDS:
         print(f"{kind} texts: answered from a confidence of {calibration.weights(kind).threshold:g} on")
     for name, weights in calibration.models.items():
         print(f"what {name} chooses: answered from a confidence of {weights.threshold:g} on")
+    for name, reading in calibration.reading.items():
+        print(f"what {name} reads again: answered from a confidence of {reading.threshold:g} on")
 
 
-async def _choices(plan: Plan, models: list[Path], progress: Progress) -> dict[str, list[Outcome]]:
-    """What each model made of the labelled reports."""
+async def _asked(plan: Plan, models: list[Path], suites: Collection[str], progress: Progress) -> Asked:
+    """What each model made of the labelled reports: its choices, where it reads again, or both."""
+    from lineside.evaluation.calibrate import Asked  # noqa: PLC0415
     from lineside.evaluation.model import open_model  # noqa: PLC0415
-    from lineside.evaluation.suites import asked  # noqa: PLC0415
+    from lineside.evaluation.run import By  # noqa: PLC0415
+    from lineside.evaluation.suites import asked, read_again  # noqa: PLC0415
 
-    found = {}
+    answered, read = {}, {}
     for bundle in models:
-        async with open_model(bundle) as writer:
-            found[writer.model_name] = await asked("reports", plan, writer, progress)
-    return found
+        async with open_model(bundle) as model:
+            if "reports" in suites:
+                answered[model.name] = await asked("reports", plan, By(model.writer), progress)
+            if _REREADING in suites:
+                read[model.name] = await read_again(plan, model.reader, progress)
+    return Asked(answered, read)
 
 
 def _embedder(bundle: Path | None) -> Embedder | None:

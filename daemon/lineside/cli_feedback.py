@@ -15,7 +15,7 @@ from lineside.config import load_config
 from lineside.errors import LinesideError, RejectedError
 
 if TYPE_CHECKING:
-    from lineside.feedback.store import Case, FeedbackStore
+    from lineside.feedback.store import Case, FeedbackStore, State
     from lineside.feedback.verdict import Person
 
 ADD_TIMEOUT_S = 10.0
@@ -92,8 +92,7 @@ def _add(arguments: argparse.Namespace) -> None:
 
 
 def _list(arguments: argparse.Namespace) -> None:
-    with _store(arguments) as store:
-        cases = list(store.cases(None if arguments.all else "pending"))
+    cases = _kept(arguments, None if arguments.all else "pending")
     for case in cases:
         feedback, diagnosis = case.feedback, case.issued.diagnosis
         print(f"{case.id}  {case.state}  {feedback.verdict}  {case.received_at}  {feedback.by.shown}")
@@ -134,8 +133,7 @@ def _reject(arguments: argparse.Namespace) -> None:
 def _export(arguments: argparse.Namespace) -> None:
     from lineside.feedback.labelled import can_be_scored, labelled  # noqa: PLC0415
 
-    with _store(arguments) as store:
-        lines = [labelled(case) for case in store.cases()]
+    lines = [labelled(case) for case in _kept(arguments)]
     if arguments.for_eval:
         lines = [line for line in lines if can_be_scored(line)]
     text = "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
@@ -148,6 +146,14 @@ def _export(arguments: argparse.Namespace) -> None:
         hint = "name a file that may be written, or - for standard output"
         raise LinesideError("export feedback", f"{arguments.file}: {error.strerror}", hint) from error
     print(f"{len(lines)} verdicts in {arguments.file}")
+
+
+def _kept(arguments: argparse.Namespace, state: State | None = None) -> list[Case]:
+    """What there is; nothing where no daemon has begun a file yet, and then none is begun here."""
+    if not _begun(load_config(arguments.config).feedback_path):
+        return []
+    with _store(arguments) as store:
+        return list(store.cases(state))
 
 
 def _cases(store: FeedbackStore, ids: list[str]) -> list[Case]:
@@ -163,12 +169,27 @@ def _person(arguments: argparse.Namespace) -> Person:
     return Person(name=arguments.by[:64], role=arguments.role[:64])
 
 
+def _begun(path: Path) -> bool:
+    """Whether the file is there. What hinders looking is told by who opens it."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
 @contextlib.contextmanager
 def _store(arguments: argparse.Namespace) -> Iterator[FeedbackStore]:
     from lineside.feedback.file import limits_of  # noqa: PLC0415
     from lineside.feedback.store import FeedbackStore  # noqa: PLC0415
 
     config = load_config(arguments.config)
+    if not _begun(config.feedback_path):
+        message = f"{config.feedback_path} is not there: no diagnosis was given here"
+        hint = "run it where the daemon runs, with its configuration (--config); or add --address"
+        raise LinesideError("open feedback", message, hint)
     store = FeedbackStore(config.feedback_path, limits_of(config.feedback))
     with contextlib.closing(store):
         yield store

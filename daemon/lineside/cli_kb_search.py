@@ -41,7 +41,8 @@ def add_search(actions: Any, common: argparse.ArgumentParser) -> None:
 
 
 def _search(arguments: argparse.Namespace) -> int:
-    from lineside.diagnosis.knowledge.search import Query, Searcher  # noqa: PLC0415
+    from lineside.diagnosis.knowledge.retrieval import Query  # noqa: PLC0415
+    from lineside.diagnosis.knowledge.search import Searcher  # noqa: PLC0415
     from lineside.diagnosis.knowledge.store import Store  # noqa: PLC0415
 
     if not (arguments.text or arguments.code):

@@ -139,11 +139,13 @@ class DiagnosisConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `thinking_tokens`: how long a reasoning model may think before it answers; unset: as its bundle says.
     `calibration` empty: `calibration.toml` in the state directory, where there is one.
+    `rereading` auto: a model that the calibration knows reads what was found in another language.
     """
 
     mode: Literal["auto", "model", "rules"] = "auto"
     thinking_tokens: Annotated[int, msgspec.Meta(ge=0, le=4096)] | None = None
     calibration: str = ""
+    rereading: Literal["auto", "off"] = "auto"
 
     @property
     def by(self) -> Literal["model", "rules"]:

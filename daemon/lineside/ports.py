@@ -52,7 +52,7 @@ class GenerateJob:
 
 @dataclass(frozen=True, slots=True)
 class ScoreJob:
-    """Asks how likely a text is behind a prompt. Both are taken as they are."""
+    """Asks how likely a text is behind a prompt, without a chat template. Control tokens in both are text."""
 
     call: Call
     prompt: str

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 
 import pytest
 from tests.support.bundles import altered_bundle, recipe_bundle
 from tests.support.daemon import Daemon, lineside
 
+from lineside.diagnosis.knowledge import fusion
 from lineside.engine.bundle import EMBEDDER_MODEL
 
 MANUAL = """entries:
@@ -17,6 +19,19 @@ MANUAL = """entries:
 - {source: robot, unit: arm, code: "13", zh: {title: 编码器电池电压低, actions: [更换编码器电池]}}
 """
 REPORT = {"dev": {"id": "L3/R1"}, "alarm": {"text": "Encoder battery voltage is low"}}
+
+
+# A reading that changes no order and is sure of all: whether it took part is the question here.
+READS = """
+[reading."smollm2-135m-instruct-int8"]
+threshold = 0.5
+ranking = 0.0
+bias = 9.0
+share = 0.0
+gain = 0.0
+lead = 0.0
+kept = 0.0
+"""
 
 
 @pytest.fixture
@@ -64,6 +79,23 @@ def test_an_english_report_finds_the_chinese_entry(start, mode) -> None:
     assert b"robot:arm:13" in lineside(*search).stdout.splitlines()[1], (
         "the command searches as the daemon does"
     )
+
+
+@pytest.mark.parametrize("rereading", ["auto", "off"])
+def test_a_model_that_the_calibration_knows_reads_what_is_in_another_language(start, tmp_path, rereading):
+    shipped = Path(fusion.__file__).with_name("calibration.toml").read_text("utf-8")
+    (tmp_path / "calibration.toml").write_text(shipped.partition("[reading.")[0] + READS, "utf-8")
+    settings = {"mode": "auto", "calibration": str(tmp_path / "calibration.toml"), "rereading": rereading}
+    daemon = start(diagnosis=settings)
+    end_s = time.monotonic() + 30
+    while (found := diagnose(daemon))["status"] != "ok" and time.monotonic() < end_s:
+        time.sleep(0.2)
+    assert (found["status"], found["mode"], found["evidence"][0]["src"]) == ("ok", "rules", "robot#13")
+    if rereading == "off":
+        assert (found["model"], "reread_ms" in found["timings"]) == ("", False)
+        return
+    assert (found["model"], found["conf"]) == ("smollm2-135m-instruct-int8", 1.0)
+    assert 0 < found["timings"]["reread_ms"] <= found["timings"]["retrieve_ms"]
 
 
 def test_an_embedder_that_cannot_be_loaded_leaves_the_words(tmp_path) -> None:

@@ -7,7 +7,6 @@ import fcntl
 import hashlib
 import logging
 import os
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ import msgspec
 from lineside.devices.registry import Registry
 from lineside.errors import LinesideError
 from lineside.plain_files import read_plain
+from lineside.whole_file import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -82,18 +82,7 @@ def replace(path: Path, registry: Registry) -> Registry:
     version = f"{number}-{hashlib.sha256(content).hexdigest()[:8]}"
     registry = msgspec.structs.replace(registry, version=version)
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(msgspec.json.encode(registry))
-                stream.flush()
-                os.fsync(stream.fileno())
-            # mkstemp's 0600 would keep a daemon under another user from reading it.
-            temporary.chmod(0o644)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(path, msgspec.json.encode(registry))
     except OSError as error:
         raise _unwritable(path, error) from error
     return registry

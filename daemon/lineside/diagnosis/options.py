@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lineside.diagnosis.knowledge.entry import Entry, Language, Text
-from lineside.diagnosis.knowledge.search import Candidate, Retrieval
+from lineside.diagnosis.knowledge.retrieval import Candidate, Retrieval
 from lineside.diagnosis.work import (
     is_safety_function,
     rests_on_safety_function,

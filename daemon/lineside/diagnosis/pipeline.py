@@ -18,12 +18,14 @@ from lineside.diagnosis.diagnosis import Diagnosis
 from lineside.diagnosis.draft import NS_PER_MS, Assignment, Draft, confidence, write
 from lineside.diagnosis.guide import Guide, allowed_severities
 from lineside.diagnosis.knowledge.entry import Language
-from lineside.diagnosis.knowledge.search import Query, Retrieval, Searcher
+from lineside.diagnosis.knowledge.retrieval import Query, Retrieval
+from lineside.diagnosis.knowledge.search import Searcher
 from lineside.diagnosis.options import Option
 from lineside.diagnosis.phrases import phrase
 from lineside.diagnosis.prompt import Data, fit, opening
 from lineside.diagnosis.recent import Earlier, History, earlier, in_light_of, recent_evidence
 from lineside.diagnosis.report import Report, priority_of
+from lineside.diagnosis.rereading import Finding, find
 from lineside.diagnosis.rules import (
     Answer,
     Choice,
@@ -33,7 +35,7 @@ from lineside.diagnosis.rules import (
     considered,
     findings_of,
 )
-from lineside.diagnosis.writer import Writer
+from lineside.diagnosis.writer import Reader, Writer
 from lineside.errors import LinesideError, Reason, RejectedError
 from lineside.ports import Call, DiagnosisEvent, Retrieved, RetrievedEntry, Written
 from lineside.power.energy import EnergyMeter, EnergyShares, Share
@@ -60,6 +62,7 @@ class _Task:
     received_at: str
     started_ns: int
     share: Share
+    found: Finding = dataclasses.field(default_factory=lambda: Finding(Retrieval("none")))
     retrieval: Retrieval = dataclasses.field(default_factory=lambda: Retrieval("none"))
     earlier: tuple[Earlier, ...] = ()
     options: tuple[Option, ...] = ()
@@ -73,13 +76,17 @@ class _Task:
 
 
 class Pipeline:
-    """Implements ports.Diagnoser. `writer` may be set and taken away at any time; None: rules alone."""
+    """Implements ports.Diagnoser. `writer` may be set and taken away at any time; None: rules alone.
+
+    `reader` looks over what was found in another language than the report's, whatever the mode.
+    """
 
     def __init__(  # noqa: PLR0913 all but the first two have defaults and names
         self,
         searcher: Searcher,
         writer: Writer | None = None,
         *,
+        reader: Reader | None = None,
         locale: Language = "en",
         mode: Literal["model", "rules"] = "model",
         history: History | None = None,
@@ -88,6 +95,7 @@ class Pipeline:
     ) -> None:
         self.searcher = searcher
         self.writer = writer
+        self.reader = reader
         self._locale = locale
         self._mode = mode
         self._history = history
@@ -131,7 +139,7 @@ class Pipeline:
             yield self._failed(task, RejectedError(Reason.INTERNAL, "an internal error; the log tells more"))
 
     async def _steps(self, task: _Task) -> AsyncGenerator[DiagnosisEvent, None]:
-        await anyio.to_thread.run_sync(self._retrieve, task)
+        await self._retrieve(task)
         task.timings["retrieve_ms"] = self._elapsed_ms(task)
         if task.retrieval.verdict != "none":
             task.options = considered(task.report, task.retrieval, task.language)
@@ -151,12 +159,20 @@ class Pipeline:
                 yield Written(text)
         yield self._by_model(task, assignment, draft)
 
-    def _retrieve(self, task: _Task) -> None:
-        """Blocking."""
-        retrieval = self.searcher.search(Query.of(task.report))
+    async def _retrieve(self, task: _Task) -> None:
+        call, timeout_s = self._in_reserve(task)
+        task.found = await find(self.searcher, Query.of(task.report), self.reader, call, timeout_s)
         if self._history is not None:
-            task.earlier = earlier(self._history(task.report.dev.id), task.received_at)
-        task.retrieval = in_light_of(retrieval, task.earlier)
+            before = await anyio.to_thread.run_sync(self._history, task.report.dev.id)
+            task.earlier = earlier(before, task.received_at)
+        task.retrieval = in_light_of(task.found.retrieval, task.earlier)
+        if task.found.model:
+            task.timings["reread_ms"] = task.found.read_ms
+
+    def _in_reserve(self, task: _Task) -> tuple[Call, float]:
+        """The call with what a model may take of its time, also in seconds from now."""
+        call = dataclasses.replace(task.call, deadline_ns=task.call.deadline_ns - RESERVE_MS * NS_PER_MS)
+        return call, (self._left_ms(task) - RESERVE_MS) / 1000
 
     async def _assignment(self, task: _Task) -> Assignment | str:
         """What to ask the model, or why it is not asked."""
@@ -176,8 +192,7 @@ class Pipeline:
 
     async def _written(self, task: _Task, assignment: Assignment, draft: Draft) -> AsyncGenerator[str, None]:
         started_ns = self._clock.monotonic_ns()
-        call = dataclasses.replace(task.call, deadline_ns=task.call.deadline_ns - RESERVE_MS * NS_PER_MS)
-        timeout_s = (self._left_ms(task) - RESERVE_MS) / 1000
+        call, timeout_s = self._in_reserve(task)
         async with contextlib.aclosing(write(draft, assignment, call, timeout_s)) as texts:
             async for text in texts:
                 yield text
@@ -229,16 +244,17 @@ class Pipeline:
             language=task.language,
             kb=task.retrieval.version,
             mode="model" if model else "rules",
-            model=model,
+            model=model or task.found.model,
             message=message,
             energy_j=energy_j,
         )
         return diagnosis_of(task.report, answer, frame, task.timings, self._clock)
 
     def _charge(self, task: _Task) -> float | None:
-        """What the model's steps took; without a step, this report's share of the time it was worked on."""
+        """What models' steps took; without a step, this report's share of the time it was worked on."""
         draft = task.written
-        joules = (draft and draft.energy_j) or task.share.joules()
+        measured = (draft.energy_j if draft else None, task.found.energy_j)
+        joules = sum(one for one in measured if one is not None) or task.share.joules()
         self._energy.account(joules)
         tokens = 0 if draft is None else draft.completion_tokens
         task.timings["energy_j"] = joules = _three_digits(joules or None)

@@ -11,7 +11,8 @@ from datetime import datetime
 
 from lineside.diagnosis.diagnosis import Evidence
 from lineside.diagnosis.knowledge.entry import Entry, Language
-from lineside.diagnosis.knowledge.search import SAME, Retrieval
+from lineside.diagnosis.knowledge.retrieval import Retrieval
+from lineside.diagnosis.knowledge.search import SAME
 from lineside.diagnosis.order import span
 from lineside.diagnosis.phrases import phrase
 

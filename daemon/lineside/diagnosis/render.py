@@ -75,8 +75,9 @@ def _evidence(evidence: Evidence) -> Text:
 
 
 def _footer(diagnosis: Diagnosis) -> list[Text]:
-    by = f"{word(diagnosis, 'model')} {diagnosis.model}" if diagnosis.model else said(diagnosis, "rules")
-    facts = [by, f"{word(diagnosis, 'confidence')} {diagnosis.conf:.2f}"]
+    by = [] if diagnosis.mode == "model" else [said(diagnosis, "rules")]
+    by += [f"{word(diagnosis, 'model')} {diagnosis.model}"] if diagnosis.model else []
+    facts = [*by, f"{word(diagnosis, 'confidence')} {diagnosis.conf:.2f}"]
     if diagnosis.kb:
         facts.append(f"{word(diagnosis, 'knowledge')} {diagnosis.kb}")
     if total_ms := diagnosis.timings.get("total_ms"):

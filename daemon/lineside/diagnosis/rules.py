@@ -9,7 +9,7 @@ from typing import Literal
 from lineside.diagnosis.diagnosis import Cause, Check, Evidence, SeverityName, Status, WorkOrder
 from lineside.diagnosis.evidence import log_evidence, sensor_evidence
 from lineside.diagnosis.knowledge.entry import Entry, Language, Text
-from lineside.diagnosis.knowledge.search import Retrieval
+from lineside.diagnosis.knowledge.retrieval import Retrieval
 from lineside.diagnosis.options import Option, options_of
 from lineside.diagnosis.order import order_evidence
 from lineside.diagnosis.phrases import phrase

@@ -1,18 +1,11 @@
-"""The words by which work.py reads a manual's sentence, in English and Chinese. Decides nothing itself."""
+"""The words by which work.py reads what a sentence asks for, in English and Chinese. Decides nothing."""
 
 from __future__ import annotations
 
 import re
 
 from lineside.diagnosis.diagnosis import CheckKind
-
-
-def _any(english: str, chinese: str, *, starts: bool = False) -> re.Pattern[str]:
-    """Any of the phrases: one a line in English, one a word in Chinese. `starts`: at the very beginning."""
-    phrases = [re.sub(r" +", r"[- ]", line.strip()) for line in english.strip().splitlines()]
-    words = rf"\b(?:{'|'.join(phrases)})\b|{'|'.join(chinese.split())}"
-    return re.compile(rf"^\W*(?:please |请)?(?:{words})" if starts else words, re.IGNORECASE)
-
+from lineside.diagnosis.pattern import any_of
 
 # Verbs that give an order: where one follows "and" or "；", another step begins.
 _ORDER = (
@@ -59,7 +52,7 @@ FORBIDDEN = re.compile(
 EXCEPTION = re.compile(r"\b(?:except|unless)\b|除非|除[^，。；]*外", re.IGNORECASE)
 
 KINDS: dict[CheckKind, re.Pattern[str]] = {
-    "replace": _any(
+    "replace": any_of(
         r"""
         replac\w*
         exchang\w*
@@ -72,7 +65,7 @@ KINDS: dict[CheckKind, re.Pattern[str]] = {
         """,
         "更换 替换 换装 换上 换新 换下 调换",
     ),
-    "measure": _any(
+    "measure": any_of(
         r"""
         measur\w*
         multimeter
@@ -82,7 +75,7 @@ KINDS: dict[CheckKind, re.Pattern[str]] = {
         """,
         "测量 测定 实测 万用表 兆欧表 摇表 示波器 测试?绝缘",
     ),
-    "reset": _any(
+    "reset": any_of(
         r"""
         re-?set\w*
         re-?start\w*
@@ -103,7 +96,7 @@ KINDS: dict[CheckKind, re.Pattern[str]] = {
         "复位 重启 重新启动 重新上下?电 重新使能 (继续|恢复)(运行|生产)"
         " 清除[^，。；]{0,8}(报警|故障|错误|告警|报错) 确认(报警|故障) 断电再上电",
     ),
-    "inspect": _any(
+    "inspect": any_of(
         r"""
         check\w*
         clean\w*
@@ -121,7 +114,7 @@ KINDS: dict[CheckKind, re.Pattern[str]] = {
         "检查 检测 检验 测试 查看 确认 确定 核对 观察 排查 查找 清洁 清理 清除 紧固",
     ),
 }
-LOCKOUT = _any(
+LOCKOUT = any_of(
     r"""
     lock(ed|ing)? ?out
     tag(ged)? ?out
@@ -134,7 +127,7 @@ LOCKOUT = _any(
     "上锁 挂牌 锁定电源 (?<!不)切断电源 断电后 隔离电源 停电",
 )
 # Hands go in, whatever else the sentence says.
-OPENS = _any(
+OPENS = any_of(
     r"""
     disassembl\w*
     disconnect\w*
@@ -156,7 +149,7 @@ OPENS = _any(
     " (?<!否)紧固(?!件) (?<!否)拧紧 伸手 润滑 张紧绳",
 )
 # Where hands go in unless only a value is read there.
-INSIDE = _any(
+INSIDE = any_of(
     r"""
     cabinet
     fuses?
@@ -168,7 +161,7 @@ INSIDE = _any(
     "接线(?!图) 端子 电柜 控制柜 熔断器 保险丝 插头 张紧 拧紧 紧固",
 )
 # Where a hand touches, movement is no reason to leave the machine unlocked.
-TOUCHES = _any(
+TOUCHES = any_of(
     r"""
     brush(ing)?
     by hand
@@ -179,7 +172,7 @@ TOUCHES = _any(
     "清洁 清理 擦拭 用手",
 )
 # What is asked for is only there while the machine has power: locking out would defeat the purpose.
-POWERED = _any(
+POWERED = any_of(
     r"""
     under load
     (while|with|when) ([\w']+ ){1,5}(energi[sz]ed|live(?! part)|powered|(power|switch|turn)ed (on|up))
@@ -194,7 +187,7 @@ _CARRIER = "(coil|control|line|loop|mains|motor|phase|supply)"
 _AT_REST = "absence|continuity|discharg|insulation|residual|resistance"
 _AT_REST_ZH = r"电阻|绝缘|通断|放电|残余|无电|应为\s?0\s?V"
 # What is asked for is only there while the machine moves or may move, or carries voltage.
-LIVE = _any(
+LIVE = any_of(
     rf"""
     (while|with|when|as) ([\w']+ ){{0,5}}{_MOVING}(?=$|[,.;]| (at|by|in|on|and|to)\b)
     (check|see|sure|verify) (that |whether )?([\w']+ ){{0,5}}(is|are) {_MOVING}
@@ -232,7 +225,7 @@ _SET_ZH = "(设置|设定|设|延长|缩短|增大|减小|减少|增加|降低|�
 _SET = "adjust|change|decrease|enter|increase|lengthen|load|lower|raise|reduce|select|set|shorten"
 _OBJECT = rf"( (?!({_PREPOSITION})\b)[\w'-]+){{0,5}}"
 # A parameter is set at the panel; guides and chains are set by hand.
-SETS = _any(
+SETS = any_of(
     rf"""
     ({_SET}){_OBJECT} {_VALUE}(?= ({_PREPOSITION}|and|again|so)\b|[,.;:]|$)
     """,
@@ -242,7 +235,7 @@ SETS = _any(
     starts=True,
 )
 _SHOWN = "counter|display|log|menu|page|panel|screen"
-READS = _any(
+READS = any_of(
     rf"""
     read
     (note|record|write)( down)?
@@ -257,130 +250,4 @@ READS = _any(
     " (查看|检查)[^，。；]*(指示灯|显示屏?|计数器?|日志|页面|画面|菜单)(?=[，。；]|$)"
     " 将[^，。；]*(参数|设定负载|配方|载荷|节拍|(速度|温度|时间)(?!传感器|继电器))[^，。；]*(对比|核对)",
     starts=True,
-)
-
-SAFETY_FUNCTION = _any(
-    r"""
-    dead man'?s? (handle|switch)
-    e-?stop\w*
-    em(er)?g(ency)?\W{0,2}stop\w*
-    emergency (brak\w*|button|circuit|halt|input|io|off|power off|push ?button|shut ?(down|off)|stop|switch)
-    emo
-    enabl(e|ing) (button|device|switch|pendant)
-    fail ?safe (cpu|controller|function|input|module|plc)
-    (safe)?guard\w*
-    interlock\w*
-    (laser|area) scanner
-    light (barrier|curtain|grid)
-    muting
-    protective (door|field|stop)
-    pull (cord|rope|wire) (switch|stop)
-    rope pull
-    safe (brake|cam|direction|limited|operat\w+|speed|stand ?still|stop|torque)( \w+)?
-    safety
-    (sto|ss1|ss2|sos|sls|sbc|sdi)\d?
-    (three|3) (position|state) (enabl\w*|switch)
-    two\W?hand(ed)?
-    (cover|door|gate|hatch|hood)s? (\w*\d+ )?((are|has been|is|was|were) )?(ajar|open(ed)?)
-    (cover|door|gate|hatch|hood)s? (\w*\d+ )?((are|has been|is|was|were) )?(not |un-?)(closed|locked|shut)
-    open (door|gate)
-    """,
-    "急停 紧急停 紧急制动 紧急刹车 紧急按钮 紧急开关 紧急断电 紧急输入 安全 防护门 护栏 光幕 光栅 光电保护"
-    " 激光扫描 区域扫描 防护罩 双手 联锁 保护性停止 保护停止 拉绳 使能开关 使能装置 使能按钮 三位使能"
-    " 三位开关 三态开关 故障安全"
-    " (?<!阀)门锁?(仍|尚)?(未|没有?)(关|锁|闭) (?<!阀)门被?(打开|开启|开着)",
-)
-_PROTECTION = (
-    "(the |both |all |this |that )?([a-z]+ )?"
-    "(e-?stop|curtain|door|gate|guard|interlock|light|monitor\\w*|protect\\w*|safety|scanner)"
-)
-_SENSED = "(actuator|button|curtain|door|guard|lever|magnet|sensor|switch)"
-BYPASS = _any(
-    rf"""
-    by-?pass(ed|es|ing)?(?! (capacitor|contactor|diode|filter|valve)s?\b(?! monitor))
-    bridg(e|ing) (across|both|contacts?|inputs?|it|out|over|pins?|terminals?|the|[\w:]*\d[\w:]*)
-    defeat\w*
-    (deactivat|disabl|mask|suppress)\w* {_PROTECTION}
-    (switch|turn)(ing)? off (the )?(curtain|guard|interlock|light curtain|safety)
-    forc(e|ing) the (contact|input|output|signal)
-    ignor\w* the (alarm|guard|interlock|safety)
-    (?<!the )(?<!a )(?<!missing )jumper(ed|ing)?
-    (connect|fit|insert|install|place|put|use) (a |the )?jumpers?
-    (?<!speed )(?<!feed )overrid\w*
-    (?<!a )(?<!the )short(ing)? (across|both|out|pins?|terminals?|the|together)
-    (?<!a )short circuit(ing)? (both|pins?|terminals?|the)
-    tap(e|ing) (down|over)
-    (glue|tape|tie|wedge) (a|an|both|the) .{{0,30}}{_SENSED}\w*
-    (fix|hold|secure)(ing)? .{{0,30}}{_SENSED}\w* .{{0,20}}with (a )?(cable tie|tape|wire)
-    (loose|spare|second) (actuator|magnet)
-    (door|gate|guard|cover)s? (can|could|may|might|to|will) (be (kept|left)|remain|stay) open
-    (keep|leav|prop)(e|ing)? the (\w+ )?(door|gate|guard) open
-    (operat|produc|run)\w* .{{0,30}}with the (\w+ )?(cover|door|gate|guard) open
-    """,
-    "短接(?![线片插帽件]) [加用装插][^，。；]{0,4}(短接|跨接)[线片] 跨接(?!线)"
-    " 旁路(?!阀(?!监)|接触器|电容|过滤)"
-    " (?<!未)屏蔽(掉|了)?(该|此)?[^，。；层线网夹传时]{0,4}(光幕|光栅|安全|门|报警|急停|联锁|保护)"
-    " [将把][^，。；]{1,12}屏蔽(?![层线网夹])"
-    " (取消|解除|关闭|停用)(安全|防护|联锁|保护|光幕|门锁) 强制(输入|输出|信号|接通) 忽略(报警|安全|联锁)"
-    " (胶带|胶布|扎带|铁丝)[^，。；]{0,20}(传感器|开关|磁铁|触头|按钮|门|光幕)"
-    " (传感器|开关|磁铁|触头|按钮|光幕)[^，。；]{0,8}(胶带|胶布|扎带|铁丝)"
-    " (压住|绑住|粘住|顶住)[^，。；]{0,6}(按钮|开关|触头|磁铁)"
-    " (备用|散装)(触头|磁铁) 门[^，。；]{0,4}(保持|一直)(打开|开启|开着)"
-    " (开着|打开)[^，。；]{0,4}门(运行|生产|操作)",
-)
-# At a safety function, letting the button out is half of a reset.
-RELEASE = _any(
-    r"""
-    (?<!the )(click|pull|push|press|releas|turn|twist)(e|ing)? .{0,60}(button|e-?stop|emergency stop)
-    (unlatch|unlock)(ing)? .{0,60}(button|e-?stop|emergency stop)
-    """,
-    "(释放|松开|旋开|旋转|拉出|拔出|弹起|点击).{0,16}(急停|按钮|开关)",
-)
-# At a safety input, putting it to ground or to 24 V is a bypass too, whatever it is elsewhere.
-WIRED = _any(
-    r"""
-    (ground|earth)(ing)? (all|both|each|it|the|[\w:]*\d[\w:]*)
-    connect(ing)? .{0,40} (to|with) (the )?(0 ?v|24 ?v|earth|gnd|ground)
-    key switch .{0,20}(maintenance|service|set up)
-    """,
-    "[将把][^，。；]*接地 接[到至入]?\\s?(0|24)\\s?V 接GND 钥匙开关.{0,8}(维修|维护|检修)",
-)
-# A state is no order: "has not been reset" is why the machine stands.
-STATE = re.compile(
-    r"\b(?:not|never|been|was|were)\b (?:\w+ ){0,2}?"
-    r"(?:re-?set|re-?started|re-?enabled|acknowledged|press|release|pull|push|unlatch|unlock)\b"
-    r"|(?:尚?未|没有|不能)(?:自行)?(?:复位|松开|释放|确认)",
-    re.IGNORECASE,
-)
-
-_GUIDANCE = (
-    "above|answer|context|directive|entry|entries|everything|guidance|guideline|instruction|manual|message"
-    "|policy|preceding|previous|prior|prompt|rule|severity|system|text"
-)
-_TO_YOU = "a|an|assistant|answer|ignore|model|not|now|obey|output|print|reply|respond|say|set|tell|write"
-_SAID = "everything|exactly|fine|json|no fault|nothing|ok|only|that|the following"
-# Not the language of machines: it speaks to whoever answers. A second fence, behind the grammar: what slips
-# past it still cannot bring words of its own, only choose among the manual's.
-ADDRESSES = _any(
-    rf"""
-    (disregard|forget|ignore|override|skip) (\w+ ){{0,5}}({_GUIDANCE})s?
-    (new|updated|real|secret|hidden) instructions?
-    (system|developer) (message|mode|prompt|override)
-    you (are|must|should|will|have to|need to) (\w+ ){{0,3}}({_TO_YOU})
-    (act|behave) as
-    pretend
-    jailbreak\w*
-    as an ai
-    language model
-    (answer|output|print|reply|respond|return|say|state|tell|write) (\w+ ){{0,3}}({_SAID})
-    (set|lower|change|mark) (the )?(severity|confidence|status|answer|diagnosis)
-    (do not|don't|never) (\w+ ){{0,2}}(cite|mention|quote|use|follow|read) (\w+ ){{0,3}}(manual|entry|source)
-    end of data
-    """,
-    "(忽略|无视|忘记|忘掉|不要理会|不用管|别管|不要遵守|跳过|不要引用|不要参考)[^。；]{0,16}"
-    "(手册|指令|说明|规则|以上|上述|之前|前面|提示|条目|内容|系统|要求)"
-    " 系统提示 系统消息 新的?指令 你(现在|必须|应该|只能|需要|是一)"
-    " (请|必须|只|直接|务必)(直接|只)?(回答|回复|输出|返回|告诉|写明|声称|说) 扮演 假装 越狱"
-    " 作为(一个|一名)?(AI|人工智能|助手) 语言模型 数据结束"
-    " (将|把)?(严重程度|严重性|严重级别|置信度|可信度|诊断结果?)(设|改|降|调|标)[^。]{0,4}(为|成|到|低)",
 )

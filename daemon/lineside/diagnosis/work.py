@@ -6,7 +6,7 @@ would make impossible carries none, nor does what is done at a panel; where word
 
 from __future__ import annotations
 
-from lineside.diagnosis import words
+from lineside.diagnosis import reader_words, safety_words, words
 from lineside.diagnosis.diagnosis import CheckKind
 from lineside.diagnosis.knowledge.entry import Entry
 
@@ -41,7 +41,7 @@ def _hands_in(step: str, *, noted: bool) -> bool:
 
 def names_safety_function(text: str) -> bool:
     """Whether a text speaks of a function that protects people."""
-    return words.SAFETY_FUNCTION.search(text) is not None
+    return safety_words.SAFETY_FUNCTION.search(text) is not None
 
 
 def is_safety_function(entry: Entry) -> bool:
@@ -60,16 +60,16 @@ def may_be_suggested(sentence: str, *, safety_function: bool) -> bool:
     Forbidding it is no suggestion, unless the sentence goes on to name an exception.
     """
     said = sentence if words.EXCEPTION.search(sentence) else words.FORBIDDEN.sub(" ", sentence)
-    if words.BYPASS.search(said):
+    if safety_words.BYPASS.search(said):
         return False
-    orders = words.STATE.sub(" ", words.BEFORE.sub(" ", said))
-    runs_again = (words.KINDS["reset"], words.RELEASE, words.WIRED)
+    orders = safety_words.STATE.sub(" ", words.BEFORE.sub(" ", said))
+    runs_again = (words.KINDS["reset"], safety_words.RELEASE, safety_words.WIRED)
     return not (safety_function and any(order.search(orders) for order in runs_again))
 
 
 def addresses_reader(text: str) -> bool:
     """Whether a text tells its reader what to do with the answer, which no machine's own words do."""
-    return words.ADDRESSES.search(text) is not None
+    return reader_words.ADDRESSES.search(text) is not None
 
 
 def suggestible(sentences: tuple[str, ...], *, safety_function: bool) -> tuple[str, ...]:

@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from lineside.ports import Call, ChatMessage
 from lineside.serving.request import Event
+
+
+class Heard(NamedTuple):
+    """Log probabilities of a text behind each prompt; what finding out drew, where that is measured."""
+
+    logprobs: tuple[float, ...]
+    energy_j: float | None = None
+
+
+class Reader(Protocol):
+    """A model that is asked how likely it holds a text; behind its engine's admission."""
+
+    @property
+    def model_name(self) -> str:
+        """By which calibration knows it, and which answers show."""
+
+    async def read(self, prompts: Sequence[str], text: str, call: Call) -> Heard:
+        """How likely `text` is behind each prompt. Raises RejectedError where there is no time or no room."""
 
 
 class Writer(Protocol):

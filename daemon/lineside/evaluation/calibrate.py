@@ -30,13 +30,15 @@ from lineside.diagnosis.knowledge.fusion import (
     log_odds,
     probability,
 )
-from lineside.diagnosis.knowledge.search import Query, Searcher
+from lineside.diagnosis.knowledge.retrieval import Query
+from lineside.diagnosis.knowledge.search import Searcher
 from lineside.diagnosis.knowledge.text_search import comparable
 from lineside.diagnosis.knowledge.vectors import Embedder
 from lineside.engine.bundle import sha256_file
 from lineside.evaluation.cases import ENTRIES, REPORTS, Base, Case, EvaluationError, build_bases, read_cases
 from lineside.evaluation.fit import abstaining, logistic, worth_most
 from lineside.evaluation.outcome import Outcome
+from lineside.evaluation.rereading import Reading, fitted_reading
 from lineside.evaluation.run import open_bases
 
 # An entry's siblings resemble it: taken away, it is missed far less clearly than a fault that no manual has.
@@ -61,6 +63,13 @@ class Example(NamedTuple):
     weight: float
     no_entry: bool
     own: bool
+
+
+class Asked(NamedTuple):
+    """What models made of the reports, by their names: their answers, and what they read again."""
+
+    answered: Mapping[str, Sequence[Outcome]] = {}
+    read: Mapping[str, Sequence[Reading]] = {}
 
 
 def examples_of(
@@ -102,11 +111,11 @@ def calibrate_file(
     embedder: Embedder | None,
     path: Path,
     progress: Callable[[str, int], Callable[[], None]],
-    ask: Callable[[Calibration], Mapping[str, Sequence[Outcome]]] | None = None,
+    ask: Callable[[Calibration], Asked] | None = None,
 ) -> Calibration:
-    """Calibrate on the labelled reports in `data`, and on what each model chose of them; write `path`.
+    """Calibrate on the labelled reports in `data`, and on what models made of them; write `path`.
 
-    `ask`: what each model makes of the reports where the search has that calibration.
+    `ask`: what they make of the reports where the search has that calibration.
     """
     if embedder is None:
         hint = "name a bundle that was built with --embedder: --bundle DIR"
@@ -125,9 +134,10 @@ def calibrate_file(
         "lineside": __version__,
     }
     found = msgspec.structs.replace(found, origin=origin)
-    outcomes = ask(found) if ask else {}
-    choices = {name: fitted_choice(choices_of(made)) for name, made in outcomes.items()}
-    found = msgspec.structs.replace(found, models=choices)
+    asked = ask(found) if ask else Asked()
+    choices = {name: fitted_choice(choices_of(made)) for name, made in asked.answered.items()}
+    reading = {name: fitted_reading(made) for name, made in asked.read.items()}
+    found = msgspec.structs.replace(found, models=choices, reading=reading)
     write_calibration(path, calibration_toml(found))
     return found
 
@@ -138,15 +148,17 @@ def calibration_toml(calibration: Calibration) -> str:
         "# How likely the first entry of a ranking is the right one, for each kind of text. The probability",
         "# is 1 / (1 + exp(-odds)); odds = bias + words * w^3 + vector * cosine + margin * lead over second",
         "# + unknown_code where a code was reported that no entry has. For a model's choice: odds = bias",
-        "# + score * log odds of the above + choice * log odds of its own probability.",
+        "# + score * log odds of the above + choice * log odds of its own probability. For an entry that a",
+        "# model has read the text behind: see reading in docs/retrieval.md.",
         "# Written by lineside eval --calibrate.",
         "",
         f"format = {calibration.format}",
     ]
     tables = msgspec.to_builtins(calibration)
-    models = tables.pop("models")
     del tables["format"]
-    tables |= {f"models.{json.dumps(name, ensure_ascii=False)}": table for name, table in models.items()}
+    for kind in ("models", "reading"):
+        by_model = tables.pop(kind)
+        tables |= {f"{kind}.{json.dumps(name, ensure_ascii=False)}": one for name, one in by_model.items()}
     for name, table in tables.items():
         lines += ["", f"[{name}]"]
         lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in table.items()]

@@ -10,11 +10,10 @@ import anyio
 import numpy as np
 from numpy.typing import NDArray
 
-from lineside.config import BundleConfig, Config, EngineConfig
 from lineside.engine.base import Engine, Extension
 from lineside.evaluation.cases import EvaluationError
+from lineside.evaluation.model import open_engine
 from lineside.evaluation.sensoriq import Question
-from lineside.loading import load
 from lineside.serving.tokenizer import Tokenizer
 
 # The same words, but nothing to answer: what the model thinks of an option whatever it is asked.
@@ -23,7 +22,7 @@ INSTRUCTION = "Answer with its name alone."
 
 
 class LikelihoodScorer:
-    """Implements sensoriq.Scorer and rereading.Reader. A question is read once, then each option."""
+    """Implements sensoriq.Scorer. A question is read once, then each option."""
 
     def __init__(self, engine: Engine, tokenizer: Tokenizer) -> None:
         self._engine, self._tokenizer = engine, tokenizer
@@ -40,10 +39,6 @@ class LikelihoodScorer:
             found = await anyio.to_thread.run_sync(self._likelihoods, NO_QUESTION, new)
             self._priors.update(zip(new, found, strict=True))
         return [self._priors[option] for option in question.options]
-
-    async def behind(self, prompt: str, texts: Sequence[str]) -> list[float]:
-        """See rereading.Reader."""
-        return await anyio.to_thread.run_sync(self._behind, prompt, texts)
 
     def _likelihoods(self, question: str, options: Sequence[str]) -> list[float]:
         return self._behind(self._tokenizer.chat([("user", f"{question} {INSTRUCTION}")]), options)
@@ -81,15 +76,8 @@ class LikelihoodScorer:
 @contextlib.asynccontextmanager
 async def open_scorer(bundle: Path) -> AsyncIterator[LikelihoodScorer]:
     """The bundle's model on the engine that the daemon would choose, read directly."""
-    config = Config(bundle=BundleConfig(path=str(bundle)), engine=EngineConfig(slots=1))
-    loaded = await anyio.to_thread.run_sync(load, config)
-    engine = loaded.choice.engine
-    if engine is None:
-        raise EvaluationError("load model", loaded.choice.trouble, "evaluate without a model, or mend it")
-    try:
+    async with open_engine(bundle) as (engine, loaded):
         yield LikelihoodScorer(engine, loaded.tokenizer)
-    finally:
-        engine.close()
 
 
 def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:

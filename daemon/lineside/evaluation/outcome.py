@@ -8,7 +8,7 @@ import msgspec
 
 from lineside.diagnosis.diagnosis import Diagnosis
 from lineside.diagnosis.knowledge.entry import Entry
-from lineside.diagnosis.knowledge.search import Retrieval
+from lineside.diagnosis.knowledge.retrieval import Retrieval
 from lineside.diagnosis.support import statements, unsupported
 from lineside.evaluation.cases import Case
 

@@ -6,7 +6,6 @@ so that nothing is measured on what it was fitted to. Knows nothing of searches.
 
 from __future__ import annotations
 
-import hashlib
 import statistics
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
@@ -17,7 +16,7 @@ from lineside.diagnosis.draft import confidence
 from lineside.diagnosis.knowledge.fusion import Calibration, probability, shipped_calibration
 from lineside.evaluation.calibrate import ABSTAIN_SHARES, Example, choices_of, fitted, fitted_choice
 from lineside.evaluation.cases import EvaluationError
-from lineside.evaluation.fit import abstaining
+from lineside.evaluation.fit import abstaining, half_of
 from lineside.evaluation.outcome import Outcome
 
 BINS = 10
@@ -75,11 +74,6 @@ def of_model(outcomes: Sequence[Outcome]) -> list[Reliability]:
         reliability_of("with the choice's probability, uncalibrated", plain),
         reliability_of("fitted on the other half", held_out),
     ]
-
-
-def half_of(identity: str) -> int:
-    """0 or 1, the same one always."""
-    return hashlib.sha256(identity.encode()).digest()[0] % 2
 
 
 def reliability_of(name: str, judged: Sequence[Judged]) -> Reliability:

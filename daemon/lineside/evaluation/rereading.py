@@ -1,40 +1,36 @@
-"""What a model adds that reads a report's text behind each entry found for it in another language.
+"""What a model's reading adds, and the weights that the daemon takes it with (diagnosis/rereading.py).
 
-Measured only: answers do not use it. Words cannot be compared across languages, and vectors alone decide
-there; how likely the model holds the text, once it has read an entry, is a second opinion. Beside the reports
-whose manual is in the other language, those that have no entry are asked of that manual, too. Both ways of
-ranking and of abstaining are fitted to one half of the reports and measured on the other.
+Beside the reports whose manual is in the other language, those that have no entry are asked of that manual,
+too. Both ways of ranking and of abstaining are fitted to one half of the reports and measured on the other.
 """
 
 from __future__ import annotations
 
-import math
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import msgspec
 
-from lineside.diagnosis.knowledge.fusion import Fused, features_of, kind_of, log_odds, probability
-from lineside.diagnosis.knowledge.search import Query, Searcher
+from lineside.diagnosis.knowledge.fusion import ReadingWeights, features_of, kind_of, log_odds, probability
+from lineside.diagnosis.knowledge.rereading import READ, Evidence, confidence, evidence_of, first_of
+from lineside.diagnosis.knowledge.retrieval import Query, Retrieval
+from lineside.diagnosis.knowledge.search import Searcher
 from lineside.diagnosis.knowledge.text_search import comparable
+from lineside.diagnosis.rereading import gains_of, read
+from lineside.diagnosis.writer import Reader
 from lineside.evaluation.cases import Case, EvaluationError
-from lineside.evaluation.fit import abstaining, logistic
-from lineside.evaluation.reliability import half_of
+from lineside.evaluation.fit import abstaining, half_of, logistic
+from lineside.ports import Call
+from lineside.serving.request import Principal
 
-READ = 5
-CAUSE_CHARS = 120
-WEIGHTS = (0.0, 0.005, 0.01, 0.02, 0.05)
-# Of the reports without an entry, so many are to be abstained from: as shipped, and as one would like.
+RANKINGS = (0.0, 0.005, 0.01, 0.02, 0.05)
+# Of the reports without an entry, so many are to be abstained from: as the search alone does, and as it is
+# with a model, which loses far fewer of the right answers by it.
 SHARES = (0.75, 0.9)
-_DISPLAY = "The alarm shown on the machine's display:"
-_NO_ENTRY = f"A maintenance technician's note.\n{_DISPLAY}"
-
-
-class Reader(Protocol):
-    """A model that tells how likely texts are behind a prompt, as logarithms."""
-
-    async def behind(self, prompt: str, texts: Sequence[str]) -> list[float]:
-        """For each text."""
+SHIPPED_SHARE = 0.9
+READING_S = 600.0
+_PRINCIPAL = Principal("eval", "local")
 
 
 class Reading(NamedTuple):
@@ -80,18 +76,28 @@ async def readings(
     return found
 
 
+def fitted_reading(found: Sequence[Reading]) -> ReadingWeights:
+    """What the daemon takes a model's reading with. Raises EvaluationError where there is too little."""
+    _check([found])
+    return _taught(found, SHIPPED_SHARE, RANKINGS)
+
+
 def rows_of(found: Sequence[Reading]) -> list[Row]:
     """By the search alone and with the model's reading. Raises EvaluationError where there is too little."""
     halves = [[one for one in found if half_of(one.id) == half] for half in (0, 1)]
-    for half in halves:
-        if not any(one.right == 0 for one in half) or all(one.has_entry for one in half):
-            hint = "name reports in another language than their manuals, with and without an entry"
-            raise EvaluationError("measure rereading", "a half has nothing to fit to", hint)
+    _check(halves)
     return [
-        _row(name, share, halves, weights)
+        _row(name, share, halves, rankings)
         for share in SHARES
-        for name, weights in (("the search", WEIGHTS[:1]), ("the search and the model's reading", WEIGHTS))
+        for name, rankings in (("the search", ()), ("the search and the model's reading", RANKINGS))
     ]
+
+
+def _check(parts: Sequence[Sequence[Reading]]) -> None:
+    for part in parts:
+        if not any(one.right == 0 for one in part) or all(one.has_entry for one in part):
+            hint = "name reports in another language than their manuals, with and without an entry"
+            raise EvaluationError("measure rereading", "there is nothing to fit to", hint)
 
 
 async def _reading(case: Case, searcher: Searcher, reader: Reader) -> Reading | None:
@@ -99,10 +105,10 @@ async def _reading(case: Case, searcher: Searcher, reader: Reader) -> Reading | 
     ranked = searcher.ranking(query) if query.text and not case.expect.conflict else []
     if not ranked or comparable(ranked[0].found.entry, query.text):
         return None
-    text = f" {query.text}"
-    (unread,) = await reader.behind(_NO_ENTRY, [text])
-    gains = [(await reader.behind(_prompt(one, case), [text]))[0] - unread for one in ranked[:READ]]
-    ids = [one.found.entry.id for one in ranked[:READ]]
+    unread = Retrieval("none", unread=tuple(one.found.entry for one in ranked[:READ]))
+    call = Call(_PRINCIPAL, time.monotonic_ns() + int(READING_S * 1e9))
+    gains = gains_of(unread, await read(unread, query, reader, call))
+    ids = list(gains)
     weights = searcher.calibration.weights(kind_of(query.text, comparable=False))
     return Reading(
         id=case.id,
@@ -110,32 +116,15 @@ async def _reading(case: Case, searcher: Searcher, reader: Reader) -> Reading | 
         right=ids.index(case.expect.entry) if case.expect.entry in ids else -1,
         share=probability(features_of(ranked, code=bool(query.code)), weights),
         scores=tuple(one.score for one in ranked[:READ]),
-        gains=tuple(gains),
+        gains=tuple(gains.values()),
     )
 
 
-def _prompt(one: Fused, case: Case) -> str:
-    text = one.found.entry.text("zh" if case.lang == "zh" else "en")
-    causes = " ".join(text.causes)[:CAUSE_CHARS]
-    return f"Manual entry. {text.title}. {text.meaning} {causes}\n{_DISPLAY}"
-
-
-class _Judge(NamedTuple):
-    """How one half taught to rank and to abstain. A weight of 0 is the search alone."""
-
-    weight: float
-    fit: list[float]
-    threshold: float
-
-    def answers(self, one: Reading) -> bool:
-        return _sure(one, self.weight, self.fit) >= self.threshold
-
-
-def _row(name: str, share: float, halves: Sequence[Sequence[Reading]], weights: Sequence[float]) -> Row:
+def _row(name: str, share: float, halves: Sequence[Sequence[Reading]], rankings: Sequence[float]) -> Row:
     judged: list[tuple[Reading, int, bool]] = []
     for taught, asked in (halves, halves[::-1]):
-        judge = _taught(taught, share, weights)
-        judged += [(one, _first(one, judge.weight), judge.answers(one)) for one in asked]
+        weights = _taught(taught, share, rankings)
+        judged += [(one, _first(one, weights.ranking), _answers(one, weights)) for one in asked]
     known = [(first == one.right, answers) for one, first, answers in judged if one.has_entry]
     unknown = [answers for one, _, answers in judged if not one.has_entry]
     return Row(
@@ -150,31 +139,33 @@ def _row(name: str, share: float, halves: Sequence[Sequence[Reading]], weights: 
     )
 
 
-def _taught(taught: Sequence[Reading], share: float, weights: Sequence[float]) -> _Judge:
-    weight = max(weights, key=lambda one: (sum(_first(r, one) == r.right for r in taught), -one))
-    right = [_first(one, weight) == one.right for one in taught]
-    fit = logistic([_features(one, weight) for one in taught], right, [1.0] * len(taught))
-    missing = [_sure(one, weight, fit) for one in taught if not one.has_entry]
-    return _Judge(weight, fit, abstaining(missing, share))
+def _taught(taught: Sequence[Reading], share: float, rankings: Sequence[float]) -> ReadingWeights:
+    """How to rank and to abstain. Without `rankings`: by the search alone, in the same form."""
+    ranking = max(
+        rankings, key=lambda one: (sum(_first(r, one) == r.right for r in taught), -one), default=0.0
+    )
+    right = [_first(one, ranking) == one.right for one in taught]
+    seen: list[Sequence[float]] = [
+        _evidence(one, ranking) if rankings else [log_odds(one.share)] for one in taught
+    ]
+    bias, *slopes = logistic(seen, right, [1.0] * len(taught))
+    slopes += [0.0] * (len(Evidence._fields) - len(slopes))
+    by_name = dict(zip(Evidence._fields, slopes, strict=True))
+    weights = ReadingWeights(threshold=0.0, ranking=ranking, bias=bias, **by_name)
+    missing = [confidence(_evidence(one, ranking), weights) for one in taught if not one.has_entry]
+    return msgspec.structs.replace(weights, threshold=abstaining(missing, share))
 
 
-def _sure(one: Reading, weight: float, fit: Sequence[float]) -> float:
-    odds = fit[0] + sum(slope * value for slope, value in zip(fit[1:], _features(one, weight), strict=True))
-    return 1 / (1 + math.exp(-max(min(odds, 50.0), -50.0)))
+def _answers(one: Reading, weights: ReadingWeights) -> bool:
+    return confidence(_evidence(one, weights.ranking), weights) >= weights.threshold
 
 
-def _features(one: Reading, weight: float) -> list[float]:
-    if not weight:
-        return [log_odds(one.share)]
-    first = _first(one, weight)
-    others = [gain for place, gain in enumerate(one.gains) if place != first]
-    lead = one.gains[first] - max(others, default=one.gains[first])
-    return [log_odds(one.share), one.gains[first], lead, float(first == 0)]
+def _evidence(one: Reading, ranking: float) -> Evidence:
+    return evidence_of(one.share, one.gains, _first(one, ranking))
 
 
-def _first(one: Reading, weight: float) -> int:
-    """The place of the entry that comes first where likelihoods count so much."""
-    return max(range(len(one.scores)), key=lambda place: one.scores[place] + weight * one.gains[place])
+def _first(one: Reading, ranking: float) -> int:
+    return first_of(one.scores, one.gains, ranking)
 
 
 def _share(flags: Iterable[bool]) -> float:

@@ -12,11 +12,13 @@ from typing import Literal
 from lineside.diagnosis.diagnosis import Diagnosis
 from lineside.diagnosis.draft import Draft
 from lineside.diagnosis.knowledge.fusion import Calibration
-from lineside.diagnosis.knowledge.search import Query, Searcher
+from lineside.diagnosis.knowledge.retrieval import Query
+from lineside.diagnosis.knowledge.search import Searcher
 from lineside.diagnosis.knowledge.store import Store
 from lineside.diagnosis.knowledge.vectors import Embedder, Vectors
 from lineside.diagnosis.pipeline import Pipeline
-from lineside.diagnosis.writer import Writer
+from lineside.diagnosis.rereading import find
+from lineside.diagnosis.writer import Heard, Reader, Writer
 from lineside.evaluation.cases import Case
 from lineside.evaluation.outcome import Outcome, outcome_of
 from lineside.ports import Call, ChatMessage
@@ -25,7 +27,23 @@ from lineside.serving.request import Event, Principal
 MAX_ENTRIES = 5
 _PRINCIPAL = Principal("eval", "local")
 
+RULES = "rules"
 Mode = Literal["rules", "model"]
+
+
+@dataclass(frozen=True, slots=True)
+class By:
+    """Who answers: rules, where there is no writer; the reader looks over what is in another language."""
+
+    writer: Writer | None = None
+    reader: Reader | None = None
+
+    @property
+    def name(self) -> str:
+        """As tables and files call it."""
+        if self.writer is not None:
+            return self.writer.model_name
+        return f"{RULES}, reread by {self.reader.model_name}" if self.reader else RULES
 
 
 @contextlib.contextmanager
@@ -91,25 +109,52 @@ class Listening:
             yield event
 
 
+@dataclass(slots=True)
+class Remembering:
+    """A reader that tells once more what it heard last, so that an answer's own search can be looked at."""
+
+    reader: Reader
+    _last: tuple[object, Heard] | None = None
+
+    @property
+    def model_name(self) -> str:
+        """See Reader."""
+        return self.reader.model_name
+
+    async def read(self, prompts: Sequence[str], text: str, call: Call) -> Heard:
+        """See Reader."""
+        asked = (tuple(prompts), text)
+        if self._last is None or self._last[0] != asked:
+            self._last = (asked, await self.reader.read(prompts, text, call))
+        return self._last[1]
+
+
 async def ask(
     cases: Sequence[Case],
     searchers: Mapping[str, Searcher],
-    writer: Writer | None,
+    by: By,
     *,
     timeout_s: float,
     advance: Callable[[], None],
 ) -> list[Outcome]:
-    """Every case's outcome, in order; by rules where there is no writer."""
-    mode: Mode = "rules" if writer is None else "model"
-    listening = None if writer is None else Listening(writer)
-    pipelines = {name: Pipeline(searcher, listening, mode=mode) for name, searcher in searchers.items()}
+    """Every case's outcome, in order."""
+    mode: Mode = "rules" if by.writer is None else "model"
+    listening = None if by.writer is None else Listening(by.writer)
+    remembering = None if by.reader is None else Remembering(by.reader)
+    pipelines = {
+        name: Pipeline(searcher, listening, reader=remembering, mode=mode)
+        for name, searcher in searchers.items()
+    }
     outcomes = []
     for case in cases:
-        found = searchers[case.kb].search(Query.of(case.report))
+        searcher, query = searchers[case.kb], Query.of(case.report)
+        found = searcher.search(query)
         begun_s = time.monotonic()
         call = Call(_PRINCIPAL, time.monotonic_ns() + int(timeout_s * 1e9))
         diagnosis = await _diagnosed(pipelines[case.kb], case, call)
         latency_ms = round((time.monotonic() - begun_s) * 1000, 3)
+        if found.unread:
+            found = (await find(searcher, query, remembering, call, timeout_s)).retrieval
         by_text = diagnosis.mode == "model" and found.candidates[0].by == "text"
         choice = listening.choice if listening and by_text else None
         outcomes.append(outcome_of(case, found, diagnosis, choice=choice, latency_ms=latency_ms))

@@ -14,6 +14,7 @@ import msgspec
 from lineside.diagnosis.knowledge.fusion import Calibration
 from lineside.diagnosis.knowledge.importers import ImportOptions, import_files
 from lineside.diagnosis.knowledge.vectors import Embedder
+from lineside.diagnosis.writer import Reader
 from lineside.evaluation import rereading, sensoriq
 from lineside.evaluation.calibrate import OTHER_BASES, examples_of
 from lineside.evaluation.cases import (
@@ -29,8 +30,7 @@ from lineside.evaluation.cases import (
 from lineside.evaluation.metrics import curve_of, goals_of, rows_of
 from lineside.evaluation.outcome import Outcome
 from lineside.evaluation.reliability import Reliability, of_model, of_search
-from lineside.evaluation.run import ask, open_bases
-from lineside.writer import EngineWriter
+from lineside.evaluation.run import RULES, By, ask, open_bases
 
 ReportSuite = Literal["plant", "reports"]
 Progress = Callable[[str, int], Callable[[], None]]
@@ -40,8 +40,8 @@ Progress = Callable[[str, int], Callable[[], None]]
 class Plan:
     """Where the data is, about how many reports and questions models are asked (0: all), and the embedder.
 
-    `calibration`: the search's, where it is not the shipped one. `scratch`: where knowledge bases and their
-    vectors are kept from one suite and model to the next.
+    `calibration`: the search's, where it is not the shipped one. `rereading`: models that it knows read.
+    `scratch`: where knowledge bases and their vectors are kept from one suite and model to the next.
     """
 
     data: Path
@@ -52,6 +52,7 @@ class Plan:
     seed: int = 1
     timeout_s: float = 120.0
     calibration: Calibration | None = None
+    rereading: bool = True
     scratch: Path | None = None
 
 
@@ -81,36 +82,30 @@ SAMPLE_FIELDS = (
 )
 
 
-async def run_suite(
-    suite: ReportSuite, plan: Plan, writer: EngineWriter | None, progress: Progress
-) -> Result:
-    """A suite of reports, by rules or by the writer's model. Raises EvaluationError where data is missing."""
-    mode = "rules" if writer is None else writer.model_name
-    outcomes, trust = await _asked(suite, plan, writer, progress)
-    return _result(suite, mode, outcomes, trust)
+async def run_suite(suite: ReportSuite, plan: Plan, by: By, progress: Progress) -> Result:
+    """A suite of reports. Raises EvaluationError where data is missing."""
+    outcomes, trust = await _asked(suite, plan, by, progress)
+    return _result(suite, by.name, outcomes, trust)
 
 
-async def asked(
-    suite: ReportSuite, plan: Plan, writer: EngineWriter | None, progress: Progress
-) -> list[Outcome]:
+async def asked(suite: ReportSuite, plan: Plan, by: By, progress: Progress) -> list[Outcome]:
     """What came of a suite's reports, without any sums."""
-    outcomes, _ = await _asked(suite, plan, writer, progress)
+    outcomes, _ = await _asked(suite, plan, by, progress)
     return outcomes
 
 
 async def _asked(
-    suite: ReportSuite, plan: Plan, writer: EngineWriter | None, progress: Progress
+    suite: ReportSuite, plan: Plan, by: By, progress: Progress
 ) -> tuple[list[Outcome], list[Reliability]]:
-    name = "rules" if writer is None else writer.model_name
     with _directory(suite, plan) as directory:
         cases = _cases(suite, plan)
         # The search's confidence is measured on all that is labelled; a sample is too few.
-        fits = suite == "reports" and writer is None and plan.embedder is not None and not plan.sample
+        fits = suite == "reports" and by == By() and plan.embedder is not None and not plan.sample
         bases = _bases(suite, plan, cases, directory, *(OTHER_BASES if fits else ()))
         chosen = sample_cases(cases, plan.sample, plan.seed) if plan.sample else cases
         with open_bases(bases, plan.embedder, lambda name: None, plan.calibration) as searchers:
-            advance = progress(f"{suite}, {name}", len(chosen))
-            outcomes = await ask(chosen, searchers, writer, timeout_s=plan.timeout_s, advance=advance)
+            advance = progress(f"{suite}, {by.name}", len(chosen))
+            outcomes = await ask(chosen, searchers, by, timeout_s=plan.timeout_s, advance=advance)
             if not fits:
                 return outcomes, of_model(outcomes)
             advance = progress("confidence, by halves", len(cases))
@@ -154,7 +149,7 @@ def _result(
     statements = sum(one.statements for one in outcomes)
     unsupported = sum(one.unsupported for one in outcomes)
     metrics = goals_of(outcomes) | {"reports": float(len(outcomes))}
-    if mode == "rules":
+    if mode.startswith(RULES):
         metrics["unsupported_statements_rules"] = float(unsupported)
     else:
         metrics["unsupported_statements_model_fraction"] = round(unsupported / max(statements, 1), 4)
@@ -172,8 +167,15 @@ def _result(
     )
 
 
-async def reread(plan: Plan, name: str, reader: rereading.Reader, progress: Progress) -> Result:
+async def reread(plan: Plan, reader: Reader, progress: Progress) -> Result:
     """What the model's reading adds where report and manual are of two languages."""
+    found = await read_again(plan, reader, progress)
+    rows = [msgspec.to_builtins(row) for row in rereading.rows_of(found)]
+    return Result("rereading", reader.model_name, table=rows, samples=[list(one) for one in found])
+
+
+async def read_again(plan: Plan, reader: Reader, progress: Progress) -> list[rereading.Reading]:
+    """What the model makes of all reports whose manuals are in another language."""
     if plan.embedder is None:
         hint = "name a bundle that was built with --embedder: --bundle DIR"
         raise EvaluationError("measure rereading", "across languages nothing is found without vectors", hint)
@@ -181,10 +183,8 @@ async def reread(plan: Plan, name: str, reader: rereading.Reader, progress: Prog
     with _directory("reports", plan) as directory:
         bases = _bases("reports", plan, cases, directory, *OTHER_BASES)
         with open_bases(bases, plan.embedder, lambda name: None, plan.calibration) as searchers:
-            advance = progress(f"rereading, {name}", len(cases))
-            found = await rereading.readings(cases, searchers, reader, advance)
-    rows = [msgspec.to_builtins(row) for row in rereading.rows_of(found)]
-    return Result("rereading", name, table=rows, samples=[list(one) for one in found])
+            advance = progress(f"rereading, {reader.model_name}", len(cases))
+            return await rereading.readings(cases, searchers, reader, advance)
 
 
 def sensoriq_by_rules(plan: Plan) -> Result:

@@ -25,7 +25,7 @@ class Live:
     def remaining_ns(self, capabilities: Capabilities, sharing: int) -> int:
         """Predicted engine time for the rest, where `sharing` sequences share each step."""
         costs = capabilities.costs
-        prefill = 0 if self.written_tokens else prefill_ns(self.request, capabilities)
+        prefill = 0 if self.written_tokens else reading_ns(len(self.request.prompt), capabilities)
         tokens = max(self.request.expected_tokens - self.written_tokens, 1)
         return prefill + tokens * costs.step(sharing) // sharing
 
@@ -66,14 +66,14 @@ class Admission:
         """Predicted time from now until `expected_tokens` of `request` are written."""
         sharing = min(len(live) + 1, self.capabilities.slots)
         tokens = request.expected_tokens * self.capabilities.costs.step(sharing)
-        return self.wait_ns(live) + prefill_ns(request, self.capabilities) + tokens
+        return self.wait_ns(live) + reading_ns(len(request.prompt), self.capabilities) + tokens
 
     def wait_ns(self, live: Collection[Live]) -> int:
         """Predicted time until a newcomer's turn: others' prompts, and a slot where none is free."""
         slots = self.capabilities.slots
         if len(live) < slots:
             unread = (one.request for one in live if not one.written_tokens)
-            return sum(prefill_ns(request, self.capabilities) for request in unread)
+            return sum(reading_ns(len(request.prompt), self.capabilities) for request in unread)
         return (
             sum(one.remaining_ns(self.capabilities, slots) for one in live)
             * (len(live) - slots + 1)
@@ -81,8 +81,8 @@ class Admission:
         )
 
 
-def prefill_ns(request: Request, capabilities: Capabilities) -> int:
-    """Predicted engine time for the prompt, cut into chunks."""
-    full, rest = divmod(len(request.prompt), capabilities.max_chunk_tokens)
+def reading_ns(tokens: int, capabilities: Capabilities) -> int:
+    """Predicted engine time for a prompt, cut into chunks."""
+    full, rest = divmod(tokens, capabilities.max_chunk_tokens)
     costs = capabilities.costs
     return full * costs.chunk(capabilities.max_chunk_tokens) + costs.chunk(rest)

@@ -24,7 +24,7 @@ from lineside.engine.base import Engine
 from lineside.errors import Reason, RejectedError
 from lineside.ports import GenerateJob, ScoreJob
 from lineside.power.pacer import Pacer
-from lineside.serving.admission import Admission, Live
+from lineside.serving.admission import Admission, Live, reading_ns
 from lineside.serving.grammar import Grammar, GrammarCompiler
 from lineside.serving.request import EndEvent, Event, Priority, Request, TokenEvent
 from lineside.serving.scoring import Scoring
@@ -124,8 +124,7 @@ class GenerationService:
 
     async def score(self, job: ScoreJob) -> EndEvent:
         """How likely `job.text` is behind its prompt: the end's `logprobs`. Raises RejectedError at first."""
-        prompt = await anyio.to_thread.run_sync(self._tokenizer.encode, job.prompt)
-        text = await anyio.to_thread.run_sync(self._tokenizer.encode_more, job.text)
+        prompt, text = await anyio.to_thread.run_sync(self._encoded, job)
         for field, tokens in (("prompt", prompt), ("text", text)):
             if not tokens:
                 raise RejectedError(Reason.INVALID, f"the {field} is empty", field=field)
@@ -175,6 +174,14 @@ class GenerationService:
         cached = sum(len(live.request.prompt) + live.written_tokens for live in running)
         positions = self._capabilities.slots * self._capabilities.max_seq_len
         return Load(len(running), waiting, min(cached / positions, 1.0))
+
+    def _encoded(self, job: ScoreJob) -> tuple[list[int], list[int]]:
+        disarm = self._tokenizer.disarm
+        return self._tokenizer.encode(disarm(job.prompt)), self._tokenizer.encode_more(disarm(job.text))
+
+    def reading_ns(self, tokens: int) -> int:
+        """Predicted time to read so many tokens at the pace that power allows, were nothing else running."""
+        return round(reading_ns(tokens, self._capabilities) / self._admission.limit().duty)
 
     async def progress(self) -> None:
         """Returns once the engine's thread is between two steps; a stuck step never is."""

@@ -61,7 +61,7 @@ class Tokenizer:
 
         A reasoning model's thought is begun in it, or closed where `thinking_tokens` is 0.
         """
-        turns = [{"role": role, "content": self._disarm(content)} for role, content in messages]
+        turns = [{"role": role, "content": self.disarm(content)} for role, content in messages]
         prompt = self._template.render(
             messages=turns,
             add_generation_prompt=True,
@@ -84,8 +84,8 @@ class Tokenizer:
             raise ValueError(f"{TOKENIZER} has no tokens {OPEN} and {CLOSE}, {MANIFEST} says that it has")
         return Marks(start, end, after, forced)
 
-    def _disarm(self, text: str) -> str:
-        """Split every control token that a client wrote, so that it is read as text."""
+    def disarm(self, text: str) -> str:
+        """`text` with every control token in it split, so that it is read as text."""
         for token in self._special:
             if token in text:
                 text = text.replace(token, token[0] + " " + token[1:])

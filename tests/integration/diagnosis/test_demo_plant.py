@@ -5,7 +5,7 @@ import pytest
 from tests.integration.diagnosis.diagnosis_parts import DEMO
 
 from lineside.diagnosis.answers import language_of
-from lineside.diagnosis.knowledge.search import Query
+from lineside.diagnosis.knowledge.retrieval import Query
 from lineside.diagnosis.options import options_of
 from lineside.diagnosis.report import Report
 from lineside.diagnosis.rules import answer_by_rules

@@ -3,7 +3,8 @@ import sys
 import time
 
 from lineside.diagnosis.knowledge.entry import Entry, Text
-from lineside.diagnosis.knowledge.search import Query, Searcher
+from lineside.diagnosis.knowledge.retrieval import Query
+from lineside.diagnosis.knowledge.search import Searcher
 from lineside.diagnosis.knowledge.store import Store
 from lineside.diagnosis.knowledge.writing import write_all
 

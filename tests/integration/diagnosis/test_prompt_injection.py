@@ -7,7 +7,7 @@ import pytest
 from tests.integration.diagnosis.diagnosis_parts import DEMO, call, run
 from tests.support.hostile_texts import HOSTILE, HOSTILE_EN, SMOOTH
 
-from lineside.diagnosis.knowledge.search import Query
+from lineside.diagnosis.knowledge.retrieval import Query
 from lineside.diagnosis.options import options_of
 from lineside.diagnosis.pipeline import Pipeline
 from lineside.diagnosis.report import parse_report
@@ -83,8 +83,8 @@ def same(one, other):
 
 
 async def test_with_a_real_model_nothing_changes(plant, smollm2_bundle):
-    async with open_model(smollm2_bundle) as writer:
-        pipeline = Pipeline(plant, writer)
+    async with open_model(smollm2_bundle) as model:
+        pipeline = Pipeline(plant, model.writer, reader=model.reader)
 
         async def ask(report):
             return (await run(pipeline, report, call(60)))[-1]
@@ -99,8 +99,8 @@ async def test_with_a_real_model_nothing_changes(plant, smollm2_bundle):
 
 async def test_what_cannot_be_told_from_a_machines_words_brings_none_of_its_own(plant, smollm2_bundle):
     entries = [option.entry for option in options_of(plant.search(Query.of(BARE)), "en")]
-    async with open_model(smollm2_bundle) as writer:
-        pipeline = Pipeline(plant, writer)
+    async with open_model(smollm2_bundle) as model:
+        pipeline = Pipeline(plant, model.writer, reader=model.reader)
         clean = (await run(pipeline, BARE, call(60)))[-1]
         report = REPLACE(BARE, log=SMOOTH)
         found = (await run(pipeline, report, call(60)))[-1]

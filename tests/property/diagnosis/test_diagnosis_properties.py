@@ -10,7 +10,8 @@ from lineside.diagnosis.knowledge.codes import code_keys
 from lineside.diagnosis.knowledge.entry import Entry, Text
 from lineside.diagnosis.knowledge.importers.columns import column_of
 from lineside.diagnosis.knowledge.importers.records import items
-from lineside.diagnosis.knowledge.search import Candidate, Query, Retrieval, Searcher
+from lineside.diagnosis.knowledge.retrieval import Candidate, Query, Retrieval
+from lineside.diagnosis.knowledge.search import Searcher
 from lineside.diagnosis.knowledge.similarity import Probe
 from lineside.diagnosis.knowledge.spelling import Spelling, longest_common
 from lineside.diagnosis.knowledge.store import Store

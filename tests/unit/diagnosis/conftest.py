@@ -1,6 +1,7 @@
 import pytest
 
-from lineside.diagnosis.knowledge.search import Query, Searcher
+from lineside.diagnosis.knowledge.retrieval import Query
+from lineside.diagnosis.knowledge.search import Searcher
 from lineside.diagnosis.knowledge.store import Store
 from lineside.diagnosis.knowledge.writing import write_all
 

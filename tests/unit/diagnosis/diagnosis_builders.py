@@ -1,7 +1,7 @@
 """Entries, options and reports for tests, as short as they can be said."""
 
 from lineside.diagnosis.knowledge.entry import Entry, Text
-from lineside.diagnosis.knowledge.search import Candidate, Retrieval
+from lineside.diagnosis.knowledge.retrieval import Candidate, Retrieval
 from lineside.diagnosis.report import Alarm, Device, Report
 
 

@@ -9,7 +9,8 @@ from lineside.diagnosis.knowledge.curation import approve, confirm, remove
 from lineside.diagnosis.knowledge.drafts import Draft
 from lineside.diagnosis.knowledge.entry import Confirmation
 from lineside.diagnosis.knowledge.importers import ImportOptions, import_files
-from lineside.diagnosis.knowledge.search import Query, Searcher
+from lineside.diagnosis.knowledge.retrieval import Query
+from lineside.diagnosis.knowledge.search import Searcher
 from lineside.diagnosis.knowledge.store import Store
 from lineside.diagnosis.knowledge.writing import read_all
 from lineside.errors import LinesideError

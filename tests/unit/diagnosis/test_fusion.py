@@ -16,7 +16,8 @@ from lineside.diagnosis.knowledge.fusion import (
     probability,
     shipped_calibration,
 )
-from lineside.diagnosis.knowledge.search import Query, Searcher
+from lineside.diagnosis.knowledge.retrieval import Query
+from lineside.diagnosis.knowledge.search import Searcher
 from lineside.diagnosis.knowledge.store import Found, Store
 from lineside.diagnosis.knowledge.vectors import Vectors
 from lineside.diagnosis.knowledge.writing import write_all

@@ -3,7 +3,8 @@ import sqlite3
 import pytest
 from tests.unit.diagnosis.diagnosis_builders import entry
 
-from lineside.diagnosis.knowledge.search import Query, Searcher
+from lineside.diagnosis.knowledge.retrieval import Query
+from lineside.diagnosis.knowledge.search import Searcher
 from lineside.diagnosis.knowledge.store import Snapshot, Store
 from lineside.diagnosis.knowledge.terms import query_terms
 from lineside.diagnosis.knowledge.writing import read_all, write_all

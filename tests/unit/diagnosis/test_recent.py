@@ -2,7 +2,7 @@ import pytest
 from tests.unit.diagnosis.diagnosis_builders import entry
 
 from lineside.diagnosis.knowledge.entry import Confirmation
-from lineside.diagnosis.knowledge.search import Candidate, Retrieval
+from lineside.diagnosis.knowledge.retrieval import Candidate, Retrieval
 from lineside.diagnosis.recent import MAX_AGE_S, MAX_FAULTS, Fault, earlier, in_light_of, recent_evidence
 
 NOW = "2026-03-01T12:00:00.000Z"

@@ -22,7 +22,7 @@ def test_the_page_names_what_it_was_made_by():
         "FailureSensorIQ",
         "wrongly_abstained",
         "Confidence and abstention",
-        "What a model would add by reading again",
+        "What a model adds by reading again",
         "fitted on the other half",
     ):
         assert part in text

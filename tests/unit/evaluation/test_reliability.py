@@ -2,7 +2,8 @@ import msgspec
 import pytest
 from tests.unit.evaluation.test_metrics import outcome
 
-from lineside.evaluation.reliability import Judged, half_of, of_model, reliability_of
+from lineside.evaluation.fit import half_of
+from lineside.evaluation.reliability import Judged, of_model, reliability_of
 
 
 def test_a_confidence_that_keeps_its_word_has_no_error():

@@ -4,21 +4,14 @@ import anyio
 import pytest
 from tests.support.toy_embedder import ToyEmbedder
 from tests.unit.evaluation.evaluation_data import case, write_data
+from tests.unit.evaluation.readers import Knowing, reading
 from tests.unit.evaluation.test_run import DEMO, quiet
 
 from lineside.cli import main
+from lineside.diagnosis.knowledge.rereading import confidence, evidence_of, first_of
 from lineside.evaluation.cases import EvaluationError
-from lineside.evaluation.rereading import SHARES, Reading, rows_of
+from lineside.evaluation.rereading import SHARES, fitted_reading, rows_of
 from lineside.evaluation.suites import Plan, reread
-
-
-def reading(number, *, knows=True):
-    """The search holds two entries for alike and is wrong in half of the cases; a model that knows is not."""
-    has_entry, right = number % 3 > 0, number % 2
-    gains = [0.0, 0.0]
-    if knows and has_entry:
-        gains[right] = 30.0
-    return Reading(f"r{number}", has_entry, right if has_entry else -1, 0.5, (1.7, 1.69), tuple(gains))
 
 
 def by_name(rows, share):
@@ -42,15 +35,22 @@ def test_a_model_that_knows_nothing_changes_nothing():
 
 
 def test_too_little_to_fit_to_is_refused():
-    with pytest.raises(EvaluationError, match="nothing to fit to"):
-        rows_of([reading(number) for number in range(240) if number % 3])
+    known = [reading(number) for number in range(240) if number % 3]
+    for fit in (rows_of, fitted_reading):
+        with pytest.raises(EvaluationError, match="nothing to fit to"):
+            fit(known)
 
 
-class Knowing:
-    """Holds the text for likely behind an entry that shares a character's name with it."""
-
-    async def behind(self, prompt, texts):
-        return [-1.0 if "\u76ae\u5e26" in prompt and "belt" in text else -9.0 for text in texts]
+def test_what_is_fitted_for_the_daemon_ranks_and_abstains_as_what_is_measured():
+    found = [reading(number) for number in range(240)]
+    weights = fitted_reading(found)
+    first = [first_of(one.scores, one.gains, weights.ranking) for one in found]
+    sure = [
+        confidence(evidence_of(one.share, one.gains, place), weights) >= weights.threshold
+        for one, place in zip(found, first, strict=True)
+    ]
+    assert all(place == one.right for one, place in zip(found, first, strict=True) if one.has_entry)
+    assert sure == [one.has_entry for one in found]
 
 
 def reports():
@@ -65,7 +65,7 @@ def reports():
 
 def test_reports_whose_manual_is_in_the_other_language_are_read_again(tmp_path):
     plan = Plan(data=write_data(tmp_path, reports()), plant=DEMO, embedder=ToyEmbedder())
-    result = anyio.run(reread, plan, "a-model", Knowing(), quiet)
+    result = anyio.run(reread, plan, Knowing(), quiet)
     assert {row[0] for row in result.samples} == {one["id"] for one in reports()} - {"r300"}
     gains = {row[0]: max(row[5]) for row in result.samples}
     assert gains["r1"] == 8.0
@@ -82,5 +82,5 @@ def test_the_suite_does_not_vanish_where_no_model_is_named(tmp_path, capsys):
 def test_without_an_embedder_nothing_is_found_across_languages(tmp_path):
     plan = Plan(data=write_data(tmp_path, reports()), plant=DEMO)
     with pytest.raises(EvaluationError, match="without vectors") as caught:
-        anyio.run(reread, plan, "a-model", Knowing(), quiet)
+        anyio.run(reread, plan, Knowing(), quiet)
     assert "--bundle" in caught.value.hint

@@ -7,26 +7,29 @@ import msgspec
 import pytest
 from tests.support.toy_embedder import ToyEmbedder
 from tests.unit.evaluation.evaluation_data import case, cases, write_data, write_questions
+from tests.unit.evaluation.readers import Knowing, reading
 from tests.unit.evaluation.test_reliability import chosen
 from tests.unit.evaluation.test_sensoriq import FirstAndLiked
 
 from lineside.cli import main
 from lineside.diagnosis.knowledge.calibration_file import read_calibration
 from lineside.diagnosis.knowledge.fusion import parse_calibration
-from lineside.evaluation.calibrate import calibrate_file, calibration_toml
+from lineside.evaluation.calibrate import Asked, calibrate_file, calibration_toml
 from lineside.evaluation.cases import EvaluationError
+from lineside.evaluation.run import By
 from lineside.evaluation.suites import SAMPLE_FIELDS, Plan, run_suite, sensoriq_by_model, sensoriq_by_rules
 
 DEMO = Path(__file__).parents[3] / "demo"
+RULES = By()
 
 
 def quiet(label, total):
     return lambda: None
 
 
-def run(suite, data, **more):
+def run(suite, data, by=RULES, **more):
     plan = Plan(data=data, plant=DEMO, **more)
-    return anyio.run(run_suite, suite, plan, None, quiet)
+    return anyio.run(run_suite, suite, plan, by, quiet)
 
 
 def test_reports_by_rules(tmp_path):
@@ -100,7 +103,7 @@ def test_a_suite_without_data_fails(tmp_path):
 def test_a_plant_without_manuals_fails(tmp_path):
     (tmp_path / "reports.jsonl").write_bytes((DEMO / "reports.jsonl").read_bytes())
     with pytest.raises(EvaluationError, match="no manuals"):
-        anyio.run(run_suite, "plant", Plan(data=tmp_path, plant=tmp_path), None, quiet)
+        anyio.run(run_suite, "plant", Plan(data=tmp_path, plant=tmp_path), RULES, quiet)
 
 
 def labelled():
@@ -138,7 +141,7 @@ def test_what_models_chose_is_calibrated_too(tmp_path):
 
     def ask(calibration):
         searches.append(calibration)
-        return {"a-model-1.5b": [chosen(number) for number in range(40)]}
+        return Asked(answered={"a-model-1.5b": [chosen(number) for number in range(40)]})
 
     calibration = calibrate_file(data, ToyEmbedder(), path, quiet, ask)
     assert searches == [msgspec.structs.replace(calibration, models={})], (
@@ -147,8 +150,36 @@ def test_what_models_chose_is_calibrated_too(tmp_path):
     assert read_calibration(path, "toy-1") == calibration
     assert calibration.models["a-model-1.5b"].choice > 0
     with pytest.raises(EvaluationError, match="20 choices of the model"):
-        calibrate_file(data, ToyEmbedder(), path, quiet, lambda _: {"a-model": [chosen(1)]})
+        calibrate_file(data, ToyEmbedder(), path, quiet, lambda _: Asked({"a-model": [chosen(1)]}))
     assert read_calibration(path) == calibration, "and the file is as it was"
+
+
+def test_what_models_read_again_is_calibrated_too(tmp_path):
+    data, path = write_data(tmp_path, labelled()), tmp_path / "calibration.toml"
+    read = {"a-model-0.5b": [reading(number) for number in range(240)]}
+    calibration = calibrate_file(data, ToyEmbedder(), path, quiet, lambda _: Asked(read=read))
+    assert read_calibration(path, "toy-1") == calibration
+    weights = calibration.reading["a-model-0.5b"]
+    assert (weights.ranking, weights.gain > 0) == (0.005, True)
+    with pytest.raises(EvaluationError, match="nothing to fit to"):
+        calibrate_file(data, ToyEmbedder(), path, quiet, lambda _: Asked(read={"a-model": []}))
+    assert read_calibration(path) == calibration, "and the file is as it was"
+
+
+def test_rules_that_a_model_reads_for_are_measured_beside_those_alone(tmp_path):
+    data = write_data(tmp_path)
+    read = {Knowing.model_name: [reading(number) for number in range(240)]}
+    calibration = calibrate_file(
+        write_data(tmp_path, labelled()), ToyEmbedder(), tmp_path / "c", quiet, lambda _: Asked(read=read)
+    )
+    write_data(tmp_path)
+    reader = Knowing()
+    result = run("reports", data, By(reader=reader), embedder=ToyEmbedder(), calibration=calibration)
+    assert result.mode == "rules, reread by a-model"
+    assert result.metrics["cross_language_hit1"] == 1.0
+    assert result.metrics["unsupported_statements_rules"] == 0
+    assert {text for _, text in reader.asked} == {" belt slips again"}, "only what is in another language"
+    assert len(reader.asked) == 1, "and once"
 
 
 def test_the_confidence_is_measured_where_there_is_an_embedder(tmp_path):

@@ -6,7 +6,8 @@ from tests.unit.feedback.feedback_builders import FITTER, feedback, issued
 from lineside.diagnosis.answers import Clock, Frame, diagnosis_of
 from lineside.diagnosis.diagnosis import Cause
 from lineside.diagnosis.knowledge.entry import Confirmation
-from lineside.diagnosis.knowledge.search import Query, Searcher
+from lineside.diagnosis.knowledge.retrieval import Query
+from lineside.diagnosis.knowledge.search import Searcher
 from lineside.diagnosis.knowledge.store import Store
 from lineside.diagnosis.knowledge.writing import write_all
 from lineside.diagnosis.rules import answer_by_rules

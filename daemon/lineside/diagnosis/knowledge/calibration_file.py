@@ -5,8 +5,6 @@ Knows nothing of what the weights mean. Who cannot use the file goes on with the
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 import msgspec
@@ -15,6 +13,7 @@ from lineside.diagnosis.knowledge.fusion import Calibration, parse_calibration
 from lineside.errors import LinesideError
 from lineside.plain_files import read_plain
 from lineside.toml_file import TomlError
+from lineside.whole_file import write_whole
 
 MAX_BYTES = 65_536
 _HINT = "write it again: lineside eval --bundle BUNDLE --calibrate FILE; or move it away"
@@ -49,18 +48,7 @@ def read_calibration(path: Path, embedder: str = "") -> Calibration:
 def write_calibration(path: Path, text: str) -> None:
     """Put `text` in the file's place. Raises CalibrationError."""
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                stream.write(text)
-                stream.flush()
-                os.fsync(stream.fileno())
-            # mkstemp's 0600 would keep a daemon under another user from reading it.
-            temporary.chmod(0o644)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(path, text.encode())
     except OSError as error:
         hint = "name a file in a directory that exists and may be written"
         raise CalibrationError("write calibration", f"{path}: {error.strerror}", hint) from error

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import msgspec
 
 from lineside.diagnosis.knowledge.entry import Entry
 from lineside.errors import LinesideError
+from lineside.whole_file import write_whole
 
 MAX_DRAFTS = 256
 
@@ -41,16 +40,7 @@ def save(store: Path, draft: Draft) -> None:
         if not path.exists() and sum(1 for _ in folder.glob("*.json")) >= MAX_DRAFTS:
             message = f"{MAX_DRAFTS} drafts wait already"
             raise LinesideError("keep draft", message, "approve or remove some: lineside kb list")
-        handle, name = tempfile.mkstemp(prefix=".draft.", dir=folder)
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(msgspec.json.encode(draft))
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(path, msgspec.json.encode(draft), 0o600)
     except OSError as error:
         raise _unusable("keep draft", folder, error) from error
 

@@ -60,14 +60,33 @@ class ChoiceWeights(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return 1 / (1 + math.exp(-odds))
 
 
+class ReadingWeights(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The same of the entry that comes first once a model has read the text behind the best few.
+
+    `ranking`: what a gain of one counts beside a fused score. The others: see rereading.Evidence.
+    """
+
+    threshold: Threshold
+    ranking: Weight
+    bias: Weight
+    share: Weight
+    gain: Weight
+    lead: Weight
+    kept: Weight
+
+
 class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """calibration.toml. `origin`: what it was fitted on. `models`: by the name that answers show."""
+    """calibration.toml. `origin`: what it was fitted on. `models`: by the name that answers show.
+
+    `reading`: by the same names; a model that has none is not asked to read.
+    """
 
     format: Literal[1]
     short: Weights
     long: Weights
     foreign: Weights
     models: Annotated[dict[str, ChoiceWeights], msgspec.Meta(max_length=16)] = {}
+    reading: Annotated[dict[str, ReadingWeights], msgspec.Meta(max_length=16)] = {}
     origin: dict[str, str | int | float] = {}
 
     def weights(self, kind: Kind) -> Weights:

@@ -7,8 +7,8 @@ for a wrong entry costs a technician more than none.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Literal, TypeVar
+from dataclasses import replace
+from typing import TypeVar
 
 from lineside.diagnosis.knowledge.codes import code_keys
 from lineside.diagnosis.knowledge.entry import PLANT_SOURCE, Entry
@@ -20,14 +20,14 @@ from lineside.diagnosis.knowledge.fusion import (
     probability,
     shipped_calibration,
 )
+from lineside.diagnosis.knowledge.rereading import READ, Ranked, Reading, reread
+from lineside.diagnosis.knowledge.retrieval import Candidate, Query, Retrieval, Verdict
 from lineside.diagnosis.knowledge.scope import same, scope_of
 from lineside.diagnosis.knowledge.store import Found, Snapshot, Store
 from lineside.diagnosis.knowledge.text_search import TextSearch, comparable
 from lineside.diagnosis.knowledge.vector_index import Cosines
 from lineside.diagnosis.knowledge.vectors import Vectors
-from lineside.diagnosis.report import Report
 
-Verdict = Literal["hit", "conflict", "none"]
 _Ranked = TypeVar("_Ranked")
 
 # Thresholds of similarity, set on labelled reports of two robot vendors (300 garbled titles, 66 texts of no
@@ -55,55 +55,6 @@ MAX_TEXT = 2000
 EQUAL_SCORES, NEAR_SCORES = 0.03, 0.4
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
-    """What a report says about which fault it is."""
-
-    code: str = ""
-    text: str = ""
-    vendor: str = ""
-    model: str = ""
-    unit: str = ""
-    fw: str = ""
-    code_base: str = ""
-
-    @classmethod
-    def of(cls, report: Report) -> Query:
-        """The parts of a report that retrieval reads."""
-        device, alarm = report.dev, report.alarm
-        return cls(
-            alarm.code.strip(),
-            alarm.text.strip(),
-            device.vendor,
-            device.model,
-            device.unit,
-            device.fw,
-            device.code_base,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """An entry, how well it fits (0 to 1), and by what it was found."""
-
-    entry: Entry
-    score: float
-    by: Literal["code", "text"]
-
-
-@dataclass(frozen=True, slots=True)
-class Retrieval:
-    """Candidates, best first: the hit and what else is near, or what collides, or near misses.
-
-    `total` counts the candidates, also those beyond MAX_SHOWN.
-    """
-
-    verdict: Verdict
-    candidates: tuple[Candidate, ...] = ()
-    version: str = "0"
-    total: int = 0
-
-
 class Searcher:
     """Searches a store, by words and, where there are `vectors`, by those too. Thread-safe; blocking."""
 
@@ -119,12 +70,12 @@ class Searcher:
         self.vectors = vectors
         self.calibration = calibration or shipped_calibration()
 
-    def search(self, query: Query) -> Retrieval:
-        """Find the entry that `query` is about."""
+    def search(self, query: Query, reading: Reading | None = None) -> Retrieval:
+        """Find the entry that `query` is about. `reading`: what a model made of what was `unread`."""
         with self.store.snapshot() as snapshot:
             if snapshot is None:
                 return Retrieval("none")
-            return _Search(snapshot, query, self).run()
+            return _Search(snapshot, query, self, reading).run()
 
     def ranking(self, query: Query) -> list[Fused]:
         """All that a text is compared with, best first, by words and vectors; a code is left aside."""
@@ -135,8 +86,11 @@ class Searcher:
 class _Search:
     """One query over one snapshot."""
 
-    def __init__(self, snapshot: Snapshot, query: Query, searcher: Searcher) -> None:
+    def __init__(
+        self, snapshot: Snapshot, query: Query, searcher: Searcher, reading: Reading | None = None
+    ) -> None:
         self._snapshot = snapshot
+        self._reading = reading
         self._query = query = replace(query, text=query.text[:MAX_TEXT])
         self._searcher = searcher
         self._max_entries = searcher.max_entries
@@ -214,26 +168,37 @@ class _Search:
         ranked = self._manuals(ranked, lambda one: one.found)
         if not ranked:
             return self._result("none", [])
-        first = ranked[0]
-        kind = kind_of(self._query.text, comparable=comparable(first.found.entry, self._query.text))
+        kind = kind_of(self._query.text, comparable=comparable(ranked[0].found.entry, self._query.text))
         weights = self._searcher.calibration.weights(kind)
         share = probability(features_of(ranked, code=bool(self._query.code)), weights)
-        candidates = [
-            Candidate(
-                one.found.entry, self._worth(share * one.score / max(first.score, 1e-6), one.found), "text"
-            )
-            for one in ranked
-        ]
-        if share < weights.threshold:
-            by_words = self._by_words()
-            unsure = self._result("none", candidates[: self._max_entries])
-            return by_words if by_words.verdict == "hit" else unsure
+        if kind == "foreign" and self._reading is not None:
+            anew, conf = reread(ranked, share, self._reading)
+            return self._decided(anew, conf, self._reading.weights.threshold, equal=1)
+        first = ranked[0]
         equal = sum(
             one.words > first.words - SAME and first.score - one.score < EQUAL_SCORES for one in ranked
         )
+        scored = [Ranked(one, one.score) for one in ranked]
+        found = self._decided(scored, share, weights.threshold, equal)
+        by_words_alone = found.verdict == "hit" and share < weights.threshold
+        if kind != "foreign" or by_words_alone:
+            return found
+        return replace(found, unread=tuple(one.found.entry for one in ranked[:READ]))
+
+    def _decided(self, ranked: list[Ranked], share: float, threshold: float, equal: int) -> Retrieval:
+        """`share`: the confidence in the first. `equal`: so many are as good."""
+        best = ranked[0].score
+        candidates = [
+            Candidate(fused.found.entry, self._worth(share * score / max(best, 1e-6), fused.found), "text")
+            for fused, score in ranked
+        ]
+        if share < threshold:
+            by_words = self._by_words()
+            unsure = self._result("none", candidates[: self._max_entries])
+            return by_words if by_words.verdict == "hit" else unsure
         if equal > MAX_EQUAL:
             return self._result("conflict", candidates[:equal])
-        near = [one for one in ranked[: self._max_entries] if first.score - one.score <= NEAR_SCORES]
+        near = [one for one in ranked[: self._max_entries] if best - one.score <= NEAR_SCORES]
         return self._result("hit", candidates[: len(near)])
 
     def _by_words(self) -> Retrieval:

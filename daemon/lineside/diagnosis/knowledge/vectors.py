@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from lineside.diagnosis.knowledge.entry import Text
 from lineside.diagnosis.knowledge.store import EMPTY_VERSION, Snapshot, Store
 from lineside.diagnosis.knowledge.vector_index import VectorIndex
+from lineside.whole_file import replacing
 
 log = logging.getLogger(__name__)
 
@@ -232,14 +233,8 @@ def _read(path: Path, width: int) -> NDArray[Any]:
 
 def _write(path: Path, table: NDArray[Any]) -> None:
     """Put the table in the file's place, which is whole at every instant."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("wb") as stream:
+        with replacing(path) as temporary, temporary.open("wb") as stream:
             np.save(stream, table, allow_pickle=False)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
     except OSError as error:
         log.warning("%s cannot be written, vectors are computed anew at the next start: %s", path, error)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -7,7 +7,6 @@ import fcntl
 import hashlib
 import os
 import sqlite3
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +18,7 @@ from lineside.diagnosis.knowledge.entry import Entry
 from lineside.diagnosis.knowledge.store import EMPTY_VERSION, SCHEMA_VERSION, Ledger, Snapshot
 from lineside.diagnosis.knowledge.terms import title_terms
 from lineside.errors import LinesideError
+from lineside.whole_file import replacing
 
 MAX_ENTRIES = 200_000
 
@@ -89,18 +89,8 @@ def write_all(
     ordered = sorted(entries, key=lambda entry: entry.id)
     version = f"{number_of(after) + 1}-{_digest(ordered)}"
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
-        try:
+        with replacing(path) as temporary:
             _fill(temporary, ordered, version, ledger or Ledger())
-            # mkstemp's 0600 would keep a daemon under another user from reading it.
-            temporary.chmod(0o644)
-            _sync(temporary)
-            temporary.replace(path)
-            _sync(path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
     except (OSError, sqlite3.OperationalError) as error:
         raise _cannot_write(path, error) from error
     return version
@@ -160,14 +150,6 @@ def _digest(entries: Iterable[Entry]) -> str:
     for entry in entries:
         digest.update(msgspec.json.encode(entry))
     return digest.hexdigest()[:8]
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _cannot_write(path: Path, error: Exception) -> LinesideError:
