@@ -1,0 +1,76 @@
+"""Generations over gRPC, each with the instants of its tokens. Knows no benchmark."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import grpc
+
+from lineside.v1 import common_pb2, generation_pb2, generation_pb2_grpc
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Seconds of time.monotonic() at the call, at each token event and at the end; what was written."""
+
+    called_s: float
+    tokens_s: tuple[float, ...]
+    ended_s: float
+    completion_tokens: int
+    finish: int
+
+    @property
+    def first_s(self) -> float:
+        """From the call to the first token."""
+        return self.tokens_s[0] - self.called_s
+
+    @property
+    def whole_s(self) -> float:
+        """From the call to the end."""
+        return self.ended_s - self.called_s
+
+
+def generate(
+    channel: grpc.Channel,
+    prompt: str,
+    tokens: int,
+    *,
+    priority: common_pb2.Priority = common_pb2.PRIORITY_UNSPECIFIED,
+    timeout_s: float = 600.0,
+) -> Heard:
+    """One greedy generation. Raises grpc.RpcError."""
+    stub = generation_pb2_grpc.GenerationServiceStub(channel)
+    request = generation_pb2.GenerateRequest(
+        prompt=prompt,
+        sampling=generation_pb2.Sampling(max_tokens=tokens),
+        options=common_pb2.RequestOptions(priority=priority),
+    )
+    called_s, instants, written, finish = time.monotonic(), [], 0, 0
+    for response in stub.Generate(request, timeout=timeout_s):
+        if response.HasField("end"):
+            written, finish = response.end.usage.completion_tokens, response.end.finish_reason
+        else:
+            instants.append(time.monotonic())
+    return Heard(called_s, tuple(instants), time.monotonic(), written, finish)
+
+
+def at_once(address: str, prompts: Sequence[str], tokens: int) -> list[Heard]:
+    """As many clients as prompts, each on a connection of its own, all beginning together."""
+    found: dict[int, Heard] = {}
+    barrier = threading.Barrier(len(prompts))
+
+    def client(index: int) -> None:
+        with grpc.insecure_channel(address, (("grpc.use_local_subchannel_pool", 1),)) as channel:
+            grpc.channel_ready_future(channel).result(10)
+            barrier.wait()
+            found[index] = generate(channel, prompts[index], tokens)
+
+    threads = [threading.Thread(target=client, args=(index,)) for index in range(len(prompts))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [found[index] for index in range(len(prompts))]
