@@ -135,6 +135,12 @@ def _requests(tallies: Tallies) -> Iterator[Metric]:
     yield CounterMetricFamily("lineside_thinking_tokens", text, tallies.thinking_tokens)
     text = "Tokens that a grammar left no choice about, counted when their request ends."
     yield CounterMetricFamily("lineside_forced_tokens", text, tallies.forced_tokens)
+    text = "Tokens of prompts that were cached already, counted when their request ends."
+    yield CounterMetricFamily("lineside_prefix_cache_hits", text, tallies.reused_tokens)
+    text = "Tokens that were guessed and checked, counted when their request ends."
+    yield CounterMetricFamily("lineside_spec_decode_num_draft_tokens", text, tallies.drafted_tokens)
+    text = "Of these, how many were right."
+    yield CounterMetricFamily("lineside_spec_decode_num_accepted_tokens", text, tallies.accepted_tokens)
     text = "From admission to the first token that a model picked."
     yield _histogram("lineside_time_to_first_token_seconds", text, tallies.first_token)
     yield _histogram(

@@ -66,7 +66,7 @@ def samples(made):
 
 def end(finish=FinishReason.STOP, **fields):
     timings = Timings(queue_ms=400, first_token_ms=700, total_ms=1500)
-    return EndEvent(finish, Usage(12, 9, 4, 2), timings, **fields)
+    return EndEvent(finish, Usage(12, 9, 4, 2, 5, 7, 3), timings, **fields)
 
 
 def test_both_formats_are_what_they_say():
@@ -125,6 +125,9 @@ def test_requests_by_how_they_ended():
     assert found["lineside_prompt_tokens_total",] == 24
     assert found["lineside_forced_tokens_total",] == 8
     assert found["lineside_thinking_tokens_total",] == 4
+    assert found["lineside_prefix_cache_hits_total",] == 10
+    assert found["lineside_spec_decode_num_draft_tokens_total",] == 14
+    assert found["lineside_spec_decode_num_accepted_tokens_total",] == 6
     assert found["lineside_num_requests_running",] == 3
     assert found["lineside_num_requests_waiting", "high"] == 2
     assert found["lineside_kv_cache_usage_perc",] == 0.5
