@@ -7,6 +7,7 @@ values come from the kernel.
 from __future__ import annotations
 
 import importlib
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,8 @@ from lineside.power.readings import Probe
 INTERVAL_S = 0.5
 OFFLINE_C = -256
 TOTAL = "jtop total"
+# Values of so many of the service's intervals ago are the past.
+LATE_INTERVALS = 3
 
 
 class Jtop:
@@ -63,9 +66,17 @@ class Jtop:
         return read
 
     def _check(self) -> None:
-        """What the client holds when its service has gone is the past."""
-        if not self._client.ok(spin=True):
+        """Raises OSError where what the client holds is the past: its service has gone or stands still."""
+        try:
+            alive = self._client.ok(spin=True)
+        except Exception as error:  # noqa: BLE001 - whatever its thread has ended with, EOFError and others
+            raise OSError(f"the jtop service has gone: {error}") from None
+        if not alive:
             raise OSError("the jtop service has gone")
+        # The service writes the machine's uptime beside its values.
+        age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - self._client.uptime.total_seconds()
+        if age_s > LATE_INTERVALS * max(self._client.interval, INTERVAL_S):
+            raise OSError(f"the jtop service's values are {age_s:.0f} s old")
 
 
 def connect_jtop() -> Jtop | str:
