@@ -32,6 +32,7 @@ class Reason(str, enum.Enum):
     OVERLOAD = "overload"
     POWER = "power"
     DEADLINE = "deadline"
+    UNREACHABLE = "unreachable"
     EXPIRED = "expired"
     CANCELLED = "cancelled"
     DRAINING = "draining"
@@ -63,6 +64,7 @@ REASONS: dict[Reason, ReasonRow] = {
     Reason.OVERLOAD: ReasonRow("RESOURCE_EXHAUSTED", logging.WARNING, True),
     Reason.POWER: ReasonRow("RESOURCE_EXHAUSTED", logging.WARNING, True),
     Reason.DEADLINE: ReasonRow("DEADLINE_EXCEEDED", logging.WARNING, False),
+    Reason.UNREACHABLE: ReasonRow("DEADLINE_EXCEEDED", logging.WARNING, False),
     Reason.EXPIRED: ReasonRow("DEADLINE_EXCEEDED", logging.INFO, False),
     Reason.CANCELLED: ReasonRow("CANCELLED", logging.INFO, False),
     Reason.DRAINING: ReasonRow("UNAVAILABLE", logging.INFO, True),

@@ -23,7 +23,11 @@ TRAFFIC = st.lists(st.tuples(PROMPT, st.integers(1, 6), st.integers(0, 30)), min
 
 
 def generate(
-    engine: Engine, prompts: Sequence[Sequence[int]], counts: Sequence[int], joins: Sequence[int]
+    engine: Engine,
+    prompts: Sequence[Sequence[int]],
+    counts: Sequence[int],
+    joins: Sequence[int],
+    priorities: Sequence[Priority] | None = None,
 ) -> tuple[dict[str, list[int]], Mapping[str, int]]:
     """Tokens written and tokens reused, by the prompt's index; prompt i joins before step `joins[i]`."""
     scheduler = Scheduler(engine.capabilities)
@@ -34,7 +38,8 @@ def generate(
     while coming or scheduler.running or scheduler.waiting:
         while coming and joins[coming[0]] <= step:
             index = coming.pop(0)
-            scheduler.add(Running(str(index), Priority.NORMAL, NEVER_NS, list(prompts[index])))
+            priority = priorities[index] if priorities else Priority.NORMAL
+            scheduler.add(Running(str(index), priority, NEVER_NS, list(prompts[index])))
         step += 1
         planned = scheduler.plan()
         for copy in planned.copies:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from tests.support.ledger import Entry
 
 WARM_SHARE = 0.2
-TOO_LATE = ("deadline", "expired")
+TOO_LATE = ("deadline", "unreachable", "expired")
 
 
 def slope(samples: list[tuple[float, float]]) -> float:

@@ -43,6 +43,7 @@ _CHINESE = {
     "overload": "负载过高",
     "power": "供电受限",
     "deadline": "超出时限",
+    "unreachable": "时限内无法完成",
     "expired": "报告已过期",
     "cancelled": "已取消",
     "draining": "服务正在停止",

@@ -17,17 +17,22 @@ HEAT_RETRY_MS = 30_000
 
 @dataclass(slots=True)
 class Live:
-    """An admitted request and how far it is."""
+    """An admitted request and how far it is. `cached_tokens` of its prompt were cached when it came."""
 
     request: Request
     written_tokens: int = 0
+    cached_tokens: int = 0
 
     def remaining_ns(self, capabilities: Capabilities, sharing: int) -> int:
         """Predicted engine time for the rest, where `sharing` sequences share each step."""
         costs = capabilities.costs
-        prefill = 0 if self.written_tokens else reading_ns(len(self.request.prompt), capabilities)
+        prefill = 0 if self.written_tokens else self.reading_ns(capabilities)
         tokens = max(self.request.expected_tokens - self.written_tokens, 1)
         return prefill + tokens * costs.step(sharing) // sharing
+
+    def reading_ns(self, capabilities: Capabilities) -> int:
+        """Predicted engine time for the prompt, but for what was cached."""
+        return reading_ns(len(self.request.prompt) - self.cached_tokens, capabilities)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +43,9 @@ class Admission:
     max_waiting: int
     limit: Callable[[], Limit] = lambda: UNLIMITED
 
-    def check(self, request: Request, live: Collection[Live], now_ns: int) -> None:
+    def check(self, newcomer: Live, live: Collection[Live], now_ns: int) -> None:
         """Return for a yes; raise RejectedError with the reason for a no."""
+        request = newcomer.request
         cap = self.capabilities.max_seq_len
         if not request.prompt:
             raise RejectedError(Reason.INVALID, "the prompt is empty", field="prompt")
@@ -56,24 +62,23 @@ class Admission:
             message = f"{len(live)} requests are running or waiting"
             raise RejectedError(Reason.OVERLOAD, message, retry_after_ms=wait_ms)
         # Paced, everything takes as much longer as the engine rests.
-        needed_ns = round(self.predict_ns(request, live) / limit.duty)
+        needed_ns = round(self.predict_ns(newcomer, live) / limit.duty)
         left_ns = request.deadline_ns - now_ns
         if needed_ns > left_ns:
             message = f"needs about {needed_ns // NS_PER_MS} ms, {left_ns // NS_PER_MS} ms are left"
             raise RejectedError(Reason.DEADLINE, message)
 
-    def predict_ns(self, request: Request, live: Collection[Live]) -> int:
-        """Predicted time from now until `expected_tokens` of `request` are written."""
+    def predict_ns(self, newcomer: Live, live: Collection[Live]) -> int:
+        """Predicted time from now until the newcomer's `expected_tokens` are written."""
         sharing = min(len(live) + 1, self.capabilities.slots)
-        tokens = request.expected_tokens * self.capabilities.costs.step(sharing)
-        return self.wait_ns(live) + reading_ns(len(request.prompt), self.capabilities) + tokens
+        tokens = newcomer.request.expected_tokens * self.capabilities.costs.step(sharing)
+        return self.wait_ns(live) + newcomer.reading_ns(self.capabilities) + tokens
 
     def wait_ns(self, live: Collection[Live]) -> int:
         """Predicted time until a newcomer's turn: others' prompts, and a slot where none is free."""
         slots = self.capabilities.slots
         if len(live) < slots:
-            unread = (one.request for one in live if not one.written_tokens)
-            return sum(reading_ns(len(request.prompt), self.capabilities) for request in unread)
+            return sum(one.reading_ns(self.capabilities) for one in live if not one.written_tokens)
         return (
             sum(one.remaining_ns(self.capabilities, slots) for one in live)
             * (len(live) - slots + 1)

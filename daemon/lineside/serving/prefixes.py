@@ -50,6 +50,10 @@ class Prefixes:
             return free[0]
         return max(free, key=lambda slot: _common(self._held[slot], tokens))
 
+    def most(self, tokens: list[int]) -> int:
+        """How many of `tokens` some cache begins with."""
+        return max(_common(held, tokens) for held in self._held)
+
     def begin(self, slot: int, tokens: list[int], most: int) -> tuple[int, list[PrefixCopy]]:
         """A sequence begins in `slot`: how many of its tokens are cached there, at most `most`, after copies.
 

@@ -62,6 +62,15 @@ class Request:
     show_thinking: bool = False
     scored_tokens: int = 0
 
+    @property
+    def goal(self) -> int:
+        """With fewer tokens, its prompt's among them, it is of no use.
+
+        What is expected is a mean, and half of it still likely; a thought may be as short as it likes.
+        """
+        expected = self.expected_tokens - self.thinking_tokens
+        return len(self.prompt) + (0 if self.scored_tokens else max(expected // 2, 1))
+
 
 class FinishReason(str, enum.Enum):
     """How a generation that was carried out ended."""

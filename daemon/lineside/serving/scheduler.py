@@ -1,7 +1,7 @@
 """Scheduling policy: which sequences run, and what each step extends. Knows nothing of clocks or arrays.
 
-A step takes one token of every running sequence that has one to give, and at most `max_chunk_tokens` in
-longer chunks: a long prompt never holds the others up for more than one chunk.
+A step takes one token of every running sequence that has one to give, and in longer chunks as many as running
+sequences have patience for: a long prompt never holds the others up for more than one chunk.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from lineside.engine.base import Capabilities, Extension, PrefixCopy
 from lineside.serving.drafts import Drafter, agreed, worthwhile
+from lineside.serving.pace import Pace
 from lineside.serving.prefixes import Prefixes
 from lineside.serving.request import Priority
 
@@ -20,7 +21,8 @@ class Sequence:
     """A request's state here. The first `past_len` of its known `tokens` are cached.
 
     `rows`: so many of the last of them want logits. `reused`: so many were cached before it began. `draft`: a
-    guess at what follows, to be checked in its next step, `drafted` what is being checked.
+    guess at what follows, to be checked in its next step, `drafted` what is being checked. `goal`: with fewer
+    tokens than that it is of no use.
     """
 
     id: str
@@ -33,6 +35,8 @@ class Sequence:
     past_len: int = 0
     begun: bool = False
     reused: int = 0
+    goal: int = 0
+    preempted: bool = False
     drafter: Drafter | None = None
     draft: list[int] = field(default_factory=list)
     drafted: list[int] = field(default_factory=list)
@@ -64,11 +68,13 @@ class Scheduler:
     _sequences: dict[str, Sequence] = field(default_factory=dict)
     _free: list[int] = field(init=False)
     _prefixes: Prefixes = field(init=False)
+    _pace: Pace = field(init=False)
     _arrivals: int = 0
 
     def __post_init__(self) -> None:
         self._free = list(range(self.capabilities.slots))
         self._prefixes = Prefixes(self.capabilities)
+        self._pace = Pace(self.capabilities)
 
     @property
     def running(self) -> int:
@@ -101,20 +107,34 @@ class Scheduler:
         """Ids of sequences whose deadline has passed."""
         return [s.id for s in self._sequences.values() if s.deadline_ns <= now_ns]
 
-    def plan(self, max_batch: int | None = None) -> Step:
-        """Give free slots to the most urgent, then choose what each running sequence extends by.
+    def hopeless(self, now_ns: int) -> list[str]:
+        """Ids of sequences that no engine of these costs would bring to their goal in time, alone on it."""
+        return [s.id for s in self._sequences.values() if self._is_hopeless(s, s.deadline_ns - now_ns)]
 
+    def cached(self, tokens: list[int]) -> int:
+        """How many tokens of a prompt are cached somewhere now. Right or not so any more: a guess."""
+        return min(self._prefixes.most(tokens), max(len(tokens) - 1, 0))
+
+    def took(self, batch: list[Extension], measured_ns: int) -> None:
+        """A batch has been carried out in so long."""
+        self._pace.learn(batch, measured_ns)
+
+    def plan(self, max_batch: int | None = None) -> Step:
+        """Give slots to the most urgent, then choose what each running sequence extends by.
+
+        A slot may be taken from a sequence of lower priority. What that had cached is kept where there is a
+        slot to keep it, for a copy costs less than reading again does, and is read again where there is none.
         No more than `max_batch` sequences take part; the others keep their slots and wait.
         """
         for sequence in self._by_urgency(s for s in self._sequences.values() if s.slot is None):
-            if not self._free:
+            if not self._free and not self._preempt(sequence):
                 break
             sequence.slot = self._prefixes.nearest(self._free, sequence.tokens)
             self._free.remove(sequence.slot)
         running = self._by_urgency(s for s in self._sequences.values() if s.slot is not None)
         running = running[:max_batch]
-        budget = self.capabilities.max_chunk_tokens
         singles = sum(s.pending == 1 for s in running)
+        budget = self._pace.budget(singles, self.waiting + len(running) - singles)
         step = Step([], [])
         for sequence in running:
             if not sequence.begun:
@@ -173,8 +193,32 @@ class Scheduler:
         sequence.begun = True
         most = len(sequence.tokens) - sequence.rows
         sequence.past_len, copies = self._prefixes.begin(sequence.slot, sequence.tokens, most)
-        sequence.reused = sequence.past_len
+        if not sequence.preempted:
+            sequence.reused = sequence.past_len
         return copies
+
+    def _preempt(self, newcomer: Sequence) -> bool:
+        """Take the slot of the least urgent sequence of a lower priority, which goes on later.
+
+        One that has given some of several rows keeps its slot: they would be wanted again.
+        """
+        lower = (s for s in self.by_slot().values() if s.priority > newcomer.priority and s.rows == 1)
+        last = max(lower, key=lambda sequence: sequence.urgency, default=None)
+        if last is None:
+            return False
+        assert last.slot is not None
+        self._free.append(last.slot)
+        last.preempted = last.preempted or last.begun
+        last.slot, last.past_len, last.begun, last.draft = None, 0, False, []
+        return True
+
+    def _is_hopeless(self, sequence: Sequence, left_ns: int) -> bool:
+        picks = max(sequence.goal - len(sequence.tokens), 0)
+        if self._pace.least_ns(sequence.pending, picks) <= left_ns:
+            return False
+        # One that waits may find read what it has to read, which is looked up where it matters alone.
+        unread = sequence.pending - (0 if sequence.begun else self.cached(sequence.tokens))
+        return self._pace.least_ns(unread, picks) > left_ns
 
     def _use_draft(self, sequence: Sequence, budget: int, others: int) -> None:
         """Check as much of the draft as pays in this step."""

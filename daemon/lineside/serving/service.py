@@ -151,13 +151,14 @@ class GenerationService:
             if self._draining:
                 raise RejectedError(Reason.DRAINING, "the daemon is stopping")
             now_ns = time.monotonic_ns()
-            self._admission.check(request, [waiter.live for waiter in self._waiters.values()], now_ns)
+            live = Live(request, cached_tokens=self._worker.cached(request.prompt))
+            self._admission.check(live, [waiter.live for waiter in self._waiters.values()], now_ns)
         work = begin(lambda event: self._delivered.append((request.id, event)), now_ns)
         self._worker.send(Submit(work))
         # Unbounded, and yet bounded: a request yields no more events than its sequence cap has tokens.
         send, receive = anyio.create_memory_object_stream[Event](math.inf)
         # What it delivers already reaches this loop later: it is posted.
-        self._waiters[request.id] = _Waiter(Live(request), send, work)
+        self._waiters[request.id] = _Waiter(live, send, work)
         try:
             async for event in receive:
                 yield event

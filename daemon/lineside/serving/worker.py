@@ -7,7 +7,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -86,6 +86,10 @@ class Worker:
         self._lock = threading.Lock()
         self._dead = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+
+    def cached(self, tokens: Iterable[int]) -> int:
+        """See Scheduler.cached; any thread may ask."""
+        return self._scheduler.cached(list(tokens))
 
     def start(self) -> None:
         """Begin; the engine belongs to the thread from here on."""
@@ -171,7 +175,7 @@ class Worker:
     def _begin(self, work: Work) -> None:
         request = work.request
         rows = request.scored_tokens or 1
-        sequence = Sequence(request.id, request.priority, request.deadline_ns, [], rows)
+        sequence = Sequence(request.id, request.priority, request.deadline_ns, [], rows, goal=request.goal)
         if isinstance(work, Generation):
             sequence.drafter = Drafter(self._chances)
         self._works[request.id] = work
@@ -181,8 +185,12 @@ class Worker:
             self._tallies.generated_tokens += work.completion_tokens  # the grammar may have begun it
 
     def _expire(self) -> None:
-        for request_id in self._scheduler.expired(time.monotonic_ns()):
+        now_ns = time.monotonic_ns()
+        for request_id in self._scheduler.expired(now_ns):
             self._end(request_id, Reason.DEADLINE, "the deadline passed before the answer was complete")
+        for request_id in self._scheduler.hopeless(now_ns):
+            message = "what is left of the answer takes longer than the deadline allows, so it was given up"
+            self._end(request_id, Reason.UNREACHABLE, message)
 
     def _step(self) -> None:
         planned_ns = time.monotonic_ns()
@@ -209,6 +217,7 @@ class Worker:
                 self._end(by_slot[slot].id, Reason.ENGINE_FAULT, error.message)
             return
         ended_ns = time.monotonic_ns()
+        self._scheduler.took(batch, ended_ns - begun_ns)
         self._charge([(work, bool(e.rows)) for work, e in zip(works, batch, strict=True)])
         picking = [w for w, e in zip(works, batch, strict=True) if e.rows and isinstance(w, Generation)]
         written = sum(generation.completion_tokens for generation in picking)

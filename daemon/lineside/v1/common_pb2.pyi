@@ -35,6 +35,7 @@ class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REASON_NO_KB_HIT: _ClassVar[Reason]
     REASON_LOW_CONF: _ClassVar[Reason]
     REASON_CONFLICT: _ClassVar[Reason]
+    REASON_UNREACHABLE: _ClassVar[Reason]
 PRIORITY_UNSPECIFIED: Priority
 PRIORITY_CRITICAL: Priority
 PRIORITY_HIGH: Priority
@@ -60,6 +61,7 @@ REASON_INTERNAL: Reason
 REASON_NO_KB_HIT: Reason
 REASON_LOW_CONF: Reason
 REASON_CONFLICT: Reason
+REASON_UNREACHABLE: Reason
 
 class RequestOptions(_message.Message):
     __slots__ = ("timeout_ms", "priority", "idempotency_key")

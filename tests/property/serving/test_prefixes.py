@@ -1,18 +1,22 @@
-"""What is reused of earlier prompts changes no token of an answer."""
+"""What is reused of earlier prompts, and of those that were preempted, changes no token of an answer."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.engines import CountingEngine, next_token
 from tests.support.greedy import PASSAGES, TRAFFIC, VOCAB, generate
 
+from lineside.serving.request import Priority
+
 
 @settings(max_examples=150, deadline=None)
-@given(traffic=TRAFFIC, slots=st.integers(1, 3), kept=st.integers(0, 3))
-def test_every_token_depends_on_what_was_asked_alone(traffic, slots, kept):
+@given(traffic=TRAFFIC, slots=st.integers(1, 3), kept=st.integers(0, 3), levels=st.randoms())
+def test_every_token_depends_on_what_was_asked_alone(traffic, slots, kept, levels):
     engine = CountingEngine(slots=slots, kept_slots=kept, max_chunk_tokens=8, vocab_size=VOCAB)
     prompts, counts, joins = zip(*traffic, strict=True)
-    written, _ = generate(engine, prompts, counts, joins)
+    priorities = [levels.choice(list(Priority)) for _ in prompts]
+    written, _ = generate(engine, prompts, counts, joins, priorities)
     for index, prompt in enumerate(prompts):
+        assert len(written[str(index)]) == counts[index]
         tokens = list(prompt)
         for token in written[str(index)]:
             assert token == next_token(tokens, VOCAB)

@@ -1,3 +1,7 @@
+import dataclasses
+
+import pytest
+
 from lineside.engine.base import Capabilities, Costs
 from lineside.serving.request import Priority
 from lineside.serving.scheduler import Scheduler, Sequence
@@ -97,13 +101,52 @@ def test_equal_urgency_goes_by_age():
     assert scheduler.by_slot()[0].id == "first"
 
 
-def test_a_running_sequence_keeps_its_slot_when_a_more_urgent_one_comes():
+def test_a_running_sequence_gives_its_slot_to_one_of_higher_priority():
+    scheduler = Scheduler(capabilities(slots=2))
+    for name, deadline in (("sooner", 500), ("later", 900)):
+        scheduler.add(sequence(name, deadline_ns=deadline))
+    carry_out(scheduler, scheduler.plan().batch)
+    scheduler.add(sequence("alarm", priority=Priority.CRITICAL))
+    scheduler.plan()
+    assert {s.id for s in scheduler.by_slot().values()} == {"sooner", "alarm"}
+    scheduler.remove("alarm")
+    scheduler.plan()
+    assert {s.id for s in scheduler.by_slot().values()} == {"sooner", "later"}
+
+
+@pytest.mark.parametrize("fields", [{"deadline_ns": 1}, {"priority": Priority.LOW}])
+def test_a_running_sequence_keeps_its_slot_when_one_of_its_priority_or_lower_comes(fields):
     scheduler = Scheduler(capabilities(slots=1))
     scheduler.add(sequence("a"))
+    carry_out(scheduler, scheduler.plan().batch)
+    scheduler.add(sequence("b", **fields))
+    scheduler.plan()
+    assert scheduler.by_slot()[0].id == "a"
+
+
+def test_one_that_has_given_some_of_its_rows_keeps_its_slot():
+    scheduler = Scheduler(capabilities(slots=1))
+    scheduler.add(Sequence("a", Priority.LOW, 1000, list(range(20)), rows=15))
     carry_out(scheduler, scheduler.plan().batch)
     scheduler.add(sequence("b", priority=Priority.CRITICAL))
     scheduler.plan()
     assert scheduler.by_slot()[0].id == "a"
+
+
+@pytest.mark.parametrize(("kept", "begins_at"), [(1, 20), (0, 0)])
+def test_a_preempted_cache_is_kept_where_it_can_be_and_read_again_where_not(kept, begins_at):
+    scheduler = Scheduler(dataclasses.replace(capabilities(slots=1, chunk=32), kept_slots=kept))
+    scheduler.add(sequence("a", 20, Priority.LOW))
+    carry_out(scheduler, scheduler.plan().batch)
+    scheduler.add(Sequence("alarm", Priority.CRITICAL, 1000, list(range(30, 50))))
+    carry_out(scheduler, scheduler.plan().batch)
+    scheduler.remove("alarm")
+    step = scheduler.plan()
+    assert [copy.length for copy in step.copies][-1:] == [begins_at] * kept
+    (extension,) = step.batch
+    assert extension.past_len == begins_at
+    assert len(extension.tokens) == 21 - begins_at
+    assert scheduler.by_slot()[0].reused == 0, "what it had read itself is no reuse"
 
 
 def test_slots_come_back_and_the_lowest_is_used_first():
@@ -128,6 +171,28 @@ def test_expired_names_running_and_waiting_sequences():
     scheduler.plan()
     assert scheduler.expired(9) == []
     assert scheduler.expired(10) == ["a", "b"]
+
+
+def test_what_cannot_be_done_in_time_even_alone_is_hopeless():
+    """40 tokens in one chunk take 500, each of 5 more 22 in a draft of 8: 9 tenths of 610 are 549."""
+    scheduler = Scheduler(capabilities(chunk=64))
+    for name, deadline in (("no", 547), ("may", 550)):
+        one = sequence(name, 40, deadline_ns=deadline)
+        one.goal = 45
+        scheduler.add(one)
+    assert scheduler.hopeless(0) == ["no"]
+    assert set(scheduler.hopeless(4)) == {"no", "may"}
+
+
+def test_what_waits_and_is_cached_is_not_hopeless():
+    scheduler = Scheduler(capabilities(slots=1, chunk=64))
+    scheduler.add(sequence("first", 40))
+    carry_out(scheduler, scheduler.plan().batch)
+    scheduler.remove("first")
+    scheduler.add(sequence("same", 40, deadline_ns=100))
+    assert scheduler.hopeless(0) == []
+    scheduler.add(Sequence("other", Priority.NORMAL, 100, list(range(10, 50))))
+    assert scheduler.hopeless(0) == ["other"]
 
 
 def test_forced_tokens_go_one_a_step_where_that_is_cheaper():

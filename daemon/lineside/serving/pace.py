@@ -1,0 +1,70 @@
+"""How fast the engine really is, and what follows for a step. Knows no clock, no sequences and no caches.
+
+The costs were measured with the machine quiet, at the start: heat, a power mode, other processes change them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lineside.engine.base import Capabilities, Costs, Extension
+from lineside.serving.drafts import MOST_TOKENS
+
+# Running sequences wait for a chunk as long as for so many steps of their own, and as much longer as there
+# are more prompts to read than slots.
+STALL_STEPS = 8
+# A chunk is not cut so short that more than a quarter of it is what every chunk costs.
+LEAST_OVER_FIXED = 3
+LEARN = 0.1
+# What is timed once may have been held up by anything.
+RATIO_MIN, RATIO_MAX = 0.2, 5.0
+# What is said to be impossible is so by this much.
+MARGIN = 0.9
+
+
+@dataclass(slots=True)
+class Pace:
+    """Measured over predicted time, of steps and of chunks; what was seen lately weighs more."""
+
+    capabilities: Capabilities
+    step: float = 1.0
+    chunk: float = 1.0
+
+    def learn(self, batch: Sequence[Extension], measured_ns: int) -> None:
+        """A batch has taken so long."""
+        costs = self.capabilities.costs
+        chunks_ns = sum(costs.chunk(len(e.tokens), max(len(e.rows), 1)) for e in batch if len(e.tokens) > 1)
+        steps_ns = costs.step(sum(len(e.tokens) == 1 for e in batch))
+        if not chunks_ns:
+            self.step = _towards(self.step, measured_ns / steps_ns)
+            return
+        self.chunk = _towards(self.chunk, (measured_ns - self.step * steps_ns) / chunks_ns)
+
+    def budget(self, singles: int, unread: int) -> int:
+        """Tokens of longer chunks in a step beside `singles` sequences, with `unread` prompts to read."""
+        most = self.capabilities.max_chunk_tokens
+        if not singles:
+            return most
+        costs = self.capabilities.costs
+        patience_ns = STALL_STEPS * self.step * costs.step(singles)
+        patience_ns *= max(unread / self.capabilities.slots, 1.0)
+        fitting = (patience_ns / self.chunk - costs.chunk_fixed_ns) / costs.chunk_token_ns
+        least = max(LEAST_OVER_FIXED * costs.chunk_fixed_ns / costs.chunk_token_ns, 2)
+        return min(max(round(fitting), round(least)), most)
+
+    def least_ns(self, unread_tokens: int, picks: int) -> int:
+        """The least time in which so many tokens can be read and so many more picked, drafts being right."""
+        costs = self.capabilities.costs
+        reading = costs.chunk(unread_tokens) if unread_tokens > 1 else 0
+        return round(MARGIN * min(self.step, self.chunk, 1.0) * (reading + picks * _least_pick_ns(costs)))
+
+
+def _least_pick_ns(costs: Costs) -> int:
+    """The least that a token can cost: alone, or as one of a draft that was right from end to end."""
+    most = MOST_TOKENS + 1
+    return min(costs.step(1), costs.chunk(most, most) // most)
+
+
+def _towards(mean: float, ratio: float) -> float:
+    return mean + LEARN * (min(max(ratio, RATIO_MIN), RATIO_MAX) - mean)

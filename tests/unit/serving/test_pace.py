@@ -1,0 +1,68 @@
+import dataclasses
+
+import pytest
+
+from lineside.engine.base import Capabilities, Costs, Extension
+from lineside.serving.pace import Pace
+
+# As SmolLM2 in INT8 has on two cores, in microseconds: 37 ms for 16 tokens, 249 for 128.
+COSTS = Costs((10_600, 13_400, 16_000, 18_300), 6_700, 1_890)
+CAPABILITIES = Capabilities("t", "t", 4, 512, 128, 50, False, 0, COSTS)
+CHUNK = Extension(0, 0, (1,) * 32, (31,))
+SINGLE = Extension(1, 5, (1,), (0,))
+
+
+def test_nobody_waits_for_a_chunk_that_runs_alone():
+    assert Pace(CAPABILITIES).budget(0, 4) == 128
+
+
+def test_a_chunk_holds_others_up_for_eight_steps_of_theirs():
+    tokens = Pace(CAPABILITIES).budget(2, 1)
+    assert COSTS.chunk(tokens) == pytest.approx(8 * COSTS.step(2), rel=0.01)
+
+
+def test_the_more_there_is_to_read_the_longer_the_chunks():
+    budgets = [Pace(CAPABILITIES).budget(1, unread) for unread in (1, 4, 8, 16, 64)]
+    assert budgets == sorted(budgets)
+    assert budgets[0] == budgets[1] < budgets[2] < budgets[3] == budgets[4] == 128
+
+
+def test_where_a_chunk_costs_the_same_whatever_its_length_it_is_never_cut():
+    static = dataclasses.replace(CAPABILITIES, costs=Costs((2_000,) * 4, 30_000, 1))
+    assert Pace(static).budget(1, 1) == 128
+
+
+def test_no_chunk_is_cut_so_short_that_its_fixed_cost_is_most_of_it():
+    quick = dataclasses.replace(CAPABILITIES, costs=Costs((500,) * 4, 6_700, 1_890))
+    tokens = Pace(quick).budget(1, 1)
+    assert COSTS.chunk_fixed_ns / COSTS.chunk(tokens) == pytest.approx(0.25, rel=0.1)
+
+
+def test_chunks_that_turn_out_slower_become_shorter_and_steps_that_do_make_them_longer():
+    pace = Pace(CAPABILITIES)
+    before = pace.budget(1, 1)
+    for _ in range(50):
+        pace.learn([CHUNK, SINGLE], COSTS.step(1) + 2 * COSTS.chunk(32))
+    slower = pace.budget(1, 1)
+    assert COSTS.chunk(slower) == pytest.approx(COSTS.chunk(before) / 2, rel=0.03)
+    for _ in range(50):
+        pace.learn([SINGLE], 2 * COSTS.step(1))
+    assert pace.budget(1, 1) == pytest.approx(before, abs=1)
+
+
+def test_one_step_that_was_held_up_changes_little():
+    pace = Pace(CAPABILITIES)
+    pace.learn([SINGLE], 1000 * COSTS.step(1))
+    assert pace.step <= 1.4
+
+
+def test_the_least_time_is_no_longer_than_measured_engines_take():
+    pace = Pace(CAPABILITIES)
+    assert pace.least_ns(128, 0) == pytest.approx(0.9 * COSTS.chunk(128), rel=0.001)
+    assert pace.least_ns(1, 1) <= COSTS.step(1)
+    for _ in range(50):
+        pace.learn([SINGLE], COSTS.step(1) // 2)
+    assert pace.least_ns(128, 0) == pytest.approx(0.45 * COSTS.chunk(128), rel=0.02)
+    for _ in range(100):
+        pace.learn([SINGLE], 3 * COSTS.step(1))
+    assert pace.least_ns(128, 0) == pytest.approx(0.9 * COSTS.chunk(128), rel=0.001), "never longer"
