@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import anyio
 
+from lineside.answering import Answering
 from lineside.config import Config, MqttConfig
 from lineside.devices.enrich import EnrichingDiagnoser
 from lineside.devices.file import DeviceStore
@@ -20,6 +21,7 @@ from lineside.diagnosis.knowledge.search import Searcher
 from lineside.diagnosis.knowledge.store import Store
 from lineside.diagnosis.knowledge.vectors import Vectors
 from lineside.diagnosis.pipeline import Pipeline
+from lineside.diagnosis.standing import repeated
 from lineside.dispatch import Desk, DeskLimits
 from lineside.engine.base import Engine
 from lineside.engine.bundle import Bundle
@@ -32,6 +34,7 @@ from lineside.feedback.recorder import RecordingDiagnoser
 from lineside.feedback.store import FeedbackStore
 from lineside.gateways.gateways import load_gateways
 from lineside.journal import Journal
+from lineside.journal_alarms import Life
 from lineside.journal_file import Limits
 from lineside.loading import Loaded, load, load_calibration, load_embedder
 from lineside.once import Once, OnceDiagnoser, OnceGenerator
@@ -112,7 +115,8 @@ class App:
         config, stack = self._config, self._stack
         journal = config.journal
         limits = Limits(journal.keep_answers, journal.max_bytes, journal.keep_days)
-        self._journal = Journal(config.journal_path, limits)
+        life = Life(config.mqtt.occurrence_s, repeated)
+        self._journal = Journal(config.journal_path, limits, life)
         stack.callback(self._journal.close)
         self._verdicts = FeedbackStore(config.feedback_path, limits_of(config.feedback))
         stack.callback(self._verdicts.close)
@@ -300,11 +304,11 @@ class App:
 
     def _make_desk(self, diagnoser: Diagnoser) -> Desk:
         engine = self._config.engine
-        limits = DeskLimits(engine.slots, self._config.mqtt.max_pending_reports, engine.default_timeout_ms)
+        limits = DeskLimits(engine.slots, self._config.mqtt.max_pending_reports)
         loop = asyncio.get_running_loop()
-        zone = self._gateways.zone
+        answering = Answering(diagnoser, engine.default_timeout_ms, self._gateways.zone)
         copies = MqttCopies(self._config.mqtt.alarm_expiry_s)
-        return Desk(self._journal, diagnoser, limits, self._status.count, loop, self._feedback, zone, copies)
+        return Desk(self._journal, answering, limits, self._status.count, loop, self._feedback, copies)
 
     async def _start_grpc(self, diagnoser: Diagnoser) -> GrpcServer | None:
         config = self._config

@@ -65,6 +65,9 @@ class MqttConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `mappings`: files, relative to the configuration's directory. `forms`: how answers are published, too.
     `interface`: where the managed broker listens with TLS beside loopback, by its name or address.
 
+    `occurrence_s`: an alarm that is reported again within that is the same; 0: each report is one.
+    `retained`: retained messages are taken, too.
+
     `power`: whoever can publish on lineside/v1/power/set/<client_id> is an operator.
     """
 
@@ -86,6 +89,8 @@ class MqttConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mappings: Annotated[tuple[str, ...], msgspec.Meta(max_length=64)] = ()
     forms: tuple[Literal["brief", "text", "alarm"], ...] = ()
     alarm_expiry_s: Annotated[int, msgspec.Meta(ge=60, le=4_294_967_294)] = 604_800
+    occurrence_s: Annotated[int, msgspec.Meta(ge=0, le=604_800)] = 600
+    retained: bool = False
     reply_topics: tuple[str, ...] = ("lineside/reply/#", "response/#")
     managed_dir: str = ""
     mosquitto: str = ""

@@ -5,37 +5,34 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
-import time
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from datetime import tzinfo
 
 import anyio
 import anyio.abc
 
-from lineside.diagnosis.answers import cleared_diagnosis, error_diagnosis
-from lineside.diagnosis.diagnosis import Diagnosis, encode_diagnosis
-from lineside.diagnosis.report import Report, alarm_key, is_cleared, priority_of
+from lineside.answering import Answering
+from lineside.diagnosis.answers import noted_diagnosis
+from lineside.diagnosis.diagnosis import encode_diagnosis
+from lineside.diagnosis.report import Report, alarm_key, event_of, priority_of
+from lineside.diagnosis.standing import answers_repeats
 from lineside.errors import REASONS, Reason, RejectedError
 from lineside.feedback.desk import refusal_receipt
 from lineside.feedback.verdict import Receipt, encode_receipt
 from lineside.forms import formed
 from lineside.journal import Journal
-from lineside.journal_rows import Accepted, NewReport, OpenReport
-from lineside.ports import Call, Copies, Copy, Diagnoser, FeedbackTaker, IncomingReport, OutgoingAnswer
-from lineside.reading import answer_to, key_of, parse_incoming, read_report, refusal_of
-from lineside.security.roles import Roles
+from lineside.journal_alarms import Alarm
+from lineside.journal_rows import Accepted, NewReport
+from lineside.ports import Copies, Copy, FeedbackTaker, IncomingReport, OutgoingAnswer
+from lineside.reading import alarm_of, answer_to, key_of, parse_incoming, refusal_of
 from lineside.serving.request import Priority
 
 log = logging.getLogger(__name__)
 
-NS_PER_MS = 1_000_000
 STORAGE_RETRY_S = 5.0
-# A report during which the daemon died so often is not tried again.
-MAX_ATTEMPTS = 3
 # How long a stop waits for the broker to take what was answered last.
 PUBLISH_S = 1.0
 
@@ -46,7 +43,6 @@ class DeskLimits:
 
     concurrency: int
     max_pending: int
-    default_timeout_ms: int
 
 
 @dataclass(order=True, frozen=True, slots=True)
@@ -62,12 +58,11 @@ class Desk:
     """Implements ports.Inbox. `accept` and `published` come from any thread, all else from the event loop."""
 
     journal: Journal
-    diagnoser: Diagnoser
+    answering: Answering
     limits: DeskLimits
     count: Callable[[str], None]
     loop: asyncio.AbstractEventLoop
     feedback: FeedbackTaker
-    zone: tzinfo | None = None
     copies: Copies | None = None
     trouble: str = ""
     pending: int = 0
@@ -145,14 +140,16 @@ class Desk:
         """Look into a report once, before it is stored; one that is refused is stored with its answer."""
         report: Report | None = None
         answer: bytes | None = None
+        alarm: Alarm | None = None
         unlike = ""
         try:
-            report = parse_incoming(incoming, self.zone)
-            if is_cleared(report):
-                self.count("reports_cleared")
-                answer = encode_diagnosis(cleared_diagnosis(report))
-            else:
+            report = parse_incoming(incoming, self.answering.zone)
+            if (event := event_of(report)) == "raised":
                 self._check_room()
+            else:
+                self.count(f"reports_{event}")
+                answer = encode_diagnosis(noted_diagnosis(report))
+            alarm = alarm_of(report)
         except Exception as error:  # noqa: BLE001  (whatever it is, the sender hears of it)
             refusal = refusal_of(error)
             fields = {"device": incoming.device, "reason": refusal.reason.value, "field": refusal.field}
@@ -166,16 +163,17 @@ class Desk:
         key, copies = key_of(incoming, report), self._copies(incoming, report)
         # What is only to be asked again is not known by its id.
         name = "" if unlike else key.name
-        return NewReport(incoming, key.whole + unlike, int(urgency), timeout_ms, answer, copies, name)
+        return NewReport(incoming, key.whole + unlike, int(urgency), timeout_ms, answer, copies, name, alarm)
 
     def _copies(self, incoming: IncomingReport, report: Report | None) -> tuple[Copy, ...]:
         if self.copies is None:
             return ()
-        key, cleared = ("", False) if report is None else (alarm_key(report), is_cleared(report))
-        return self.copies(incoming, key, cleared=cleared)
+        if report is None:
+            return self.copies(incoming, "", "raised")
+        return self.copies(incoming, alarm_key(report), event_of(report))
 
     def _check_room(self) -> None:
-        wait_ms = self.limits.default_timeout_ms
+        wait_ms = self.answering.default_timeout_ms
         if self.pending >= self.limits.max_pending:
             message = f"{self.pending} reports are waiting"
             raise RejectedError(Reason.OVERLOAD, message, retry_after_ms=wait_ms)
@@ -209,6 +207,8 @@ class Desk:
         if accepted.fresh:
             self.count("reports_accepted")
             self._enqueue(_Ticket(urgency, accepted.report))
+        if accepted.repeated:
+            self.count("reports_repeated")
         for delivery in accepted.deliveries:
             self._publish(delivery)
 
@@ -260,43 +260,17 @@ class Desk:
         stored = await asyncio.wrap_future(self.journal.begin(ticket.report))
         if stored is None:
             return
-        diagnosis = await self._diagnose(stored)
-        poison = diagnosis.reason == Reason.POISON.value
-        answered = self.journal.answer(ticket.report, encode_diagnosis(diagnosis), set_aside=poison)
+        diagnosis = await self.answering.answer(stored)
+        answered = self.journal.answer(
+            ticket.report,
+            encode_diagnosis(diagnosis),
+            set_aside=diagnosis.reason == Reason.POISON.value,
+            stands=answers_repeats(diagnosis),
+        )
         for answer in await asyncio.wrap_future(answered):
             self._publish(answer)
         self.trouble = ""
         self.count(f"diagnoses_{diagnosis.status}")
-
-    async def _diagnose(self, stored: OpenReport) -> Diagnosis:
-        """By the rules where it is late; not at all where nobody waits any more, or it does only harm."""
-        try:
-            report = read_report(stored.payload, stored.device, self.zone)
-        except RejectedError as unreadable:  # stored by a version that took it
-            return error_diagnosis(unreadable, device=stored.device)
-        if stored.remaining_ms is not None and stored.remaining_ms <= 0:
-            refusal = RejectedError(Reason.EXPIRED, "the message expired before its turn came")
-            return error_diagnosis(refusal, device=stored.device, report=report)
-        if stored.attempts > MAX_ATTEMPTS:
-            message = f"{MAX_ATTEMPTS} attempts to answer it ended with the daemon; it is set aside"
-            log.error("a report is set aside", extra={"report": stored.report, "device": stored.device})
-            refusal = RejectedError(Reason.POISON, message)
-            return error_diagnosis(refusal, device=stored.device, report=report)
-        async for event in self.diagnoser.diagnose(report, self._call(stored)):
-            if isinstance(event, Diagnosis):
-                return event
-        raise AssertionError("a diagnoser ends with a diagnosis")
-
-    def _call(self, stored: OpenReport) -> Call:
-        timeout_ms = stored.timeout_ms or self.limits.default_timeout_ms
-        left_ns = timeout_ms * NS_PER_MS - stored.waited_ns
-        if stored.remaining_ms is not None:
-            left_ns = min(left_ns, stored.remaining_ms * NS_PER_MS)
-        return Call(
-            principal=Roles().anonymous("mqtt", stored.device),
-            deadline_ns=time.monotonic_ns() + left_ns,
-            priority=Priority(stored.urgency),
-        )
 
     def _publish(self, answer: OutgoingAnswer) -> None:
         self.unpublished += 1

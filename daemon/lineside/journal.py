@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from lineside.errors import Reason, RejectedError
+from lineside.journal_alarms import Life
 from lineside.journal_file import Limits, nearly_full, open_file, prune, take
 from lineside.journal_rows import OPEN_COLUMNS, Accepted, NewReport, OpenReport, Rows
 from lineside.ports import OutgoingAnswer
@@ -35,9 +36,9 @@ _Operation = Callable[[sqlite3.Connection], Any]
 class Journal:
     """Opened once; every method may be called from any thread. `nearly_full`: take no further reports."""
 
-    def __init__(self, path: Path, limits: Limits) -> None:
+    def __init__(self, path: Path, limits: Limits, life: Life | None = None) -> None:
         self._limits = limits
-        self._rows = Rows(Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip())
+        self._rows = Rows(Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip(), life or Life())
         self._taken = take(path)
         try:
             self._connection = open_file(path, limits)
@@ -59,16 +60,16 @@ class Journal:
 
         return self._submit(store)
 
-    def answer(self, report: int, payload: bytes, *, set_aside: bool = False) -> Future[list[OutgoingAnswer]]:
+    def answer(
+        self, report: int, payload: bytes, *, set_aside: bool = False, stands: bool = True
+    ) -> Future[list[OutgoingAnswer]]:
         """Store an answer; the future gives what is to be published, one for each repeat of the report.
 
-        `set_aside`: the report itself is kept, to be looked into.
+        `set_aside`: the report itself is kept, to be looked into. `stands`: its alarm's later reports get it.
         """
-        kept = "set_aside = 1" if set_aside else "payload = x''"
 
         def store(connection: sqlite3.Connection) -> list[OutgoingAnswer]:
-            connection.execute(f"UPDATE report SET answer = ?, {kept} WHERE id = ?", (payload, report))  # noqa: S608
-            return self._rows.deliveries(connection, "d.published = 0 AND r.id = ?", report)
+            return self._rows.answer(connection, report, payload, set_aside=set_aside, stands=stands)
 
         return self._submit(store)
 
@@ -86,8 +87,12 @@ class Journal:
         return self._submit(lambda connection: self._rows.deliveries(connection, where))
 
     def open_reports(self) -> Future[list[OpenReport]]:
-        """Accepted and not yet answered, the most urgent first; their payloads left out."""
-        query = f"SELECT {OPEN_COLUMNS}, x'' FROM report WHERE answer IS NULL ORDER BY urgency, id"  # noqa: S608
+        """Accepted and not yet answered, the most urgent first; their payloads left out.
+
+        Those that get another's answer are none of them.
+        """
+        where = "answer IS NULL AND head IS NULL"
+        query = f"SELECT {OPEN_COLUMNS}, x'' FROM report WHERE {where} ORDER BY urgency, id"  # noqa: S608
         return self._submit(lambda c: [self._rows.open_report(row) for row in c.execute(query)])
 
     def begin(self, report: int) -> Future[OpenReport | None]:
@@ -100,7 +105,10 @@ class Journal:
             if row is None:
                 return None
             asked = self._rows.deliveries(
-                connection, "r.id = ? AND d.published = 0 AND d.form = 'full'", report
+                connection,
+                "(r.id = ? OR r.head = ?) AND d.published = 0 AND d.form = 'full'",
+                report,
+                report,
             )
             left = [delivery.remaining_ms for delivery in asked]
             last = None if None in left else max((ms for ms in left if ms is not None), default=None)

@@ -7,12 +7,14 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from lineside import journal_alarms as alarms
+from lineside.journal_alarms import Alarm, Life, Now, Standing
 from lineside.ports import Copy, IncomingReport, OutgoingAnswer
 
 REPEAT_WINDOW_S = 600
 # Of a broker that was not told that we have it: it tells us again as soon as it can, after however long.
 REDELIVERY_WINDOW_S = 604_800
-OPEN_COLUMNS = "id, device, urgency, timeout_ms, attempts, boot_id, received_boot_ns"
+OPEN_COLUMNS = "id, device, urgency, timeout_ms, attempts, boot_id, received_boot_ns, cancelled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,7 @@ class NewReport:
     """What is stored of a report. `key` is the same for a repeat of it, and begins with `name`, which is the
     same for all of one device and id; empty: it has no id.
 
-    `answer`: it is answered at once. `copies`: where else its answer goes.
+    `answer`: it is answered at once. `copies`: where else its answer goes. `alarm`: None where it is refused.
     """
 
     incoming: IncomingReport
@@ -30,19 +32,21 @@ class NewReport:
     answer: bytes | None = None
     copies: tuple[Copy, ...] = ()
     name: str = ""
+    alarm: Alarm | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
     """The commit's outcome: work to do when `fresh`, or what to publish when an answer is there already.
 
-    `reused`: its id came with another content before, within the window.
+    `reused`: its id came with another content before, within the window. `repeated`: its alarm stands.
     """
 
     report: int
     fresh: bool
     deliveries: tuple[OutgoingAnswer, ...] = ()
     reused: bool = False
+    repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,7 @@ class OpenReport:
 
     `waited_ns` since it was received; a reboot starts the count anew. `remaining_ms` until the last message
     that asked for it expires; None: never. `attempts` to answer it, this one included.
+    `cancelled`: its alarm has gone.
     """
 
     report: int
@@ -60,57 +65,118 @@ class OpenReport:
     timeout_ms: int | None
     waited_ns: int
     attempts: int
+    cancelled: bool = False
     remaining_ms: int | None = None
 
 
 class Rows:
     """Reads and writes them over the connection that it is given, of one boot of the machine."""
 
-    def __init__(self, boot_id: str) -> None:
+    def __init__(self, boot_id: str, life: Life) -> None:
         self._boot_id = boot_id
+        self._life = life
 
     def accept(self, connection: sqlite3.Connection, new: NewReport) -> Accepted:
         """Store a report, or one more asker for one that is known."""
-        now_s, now_boot_ns = time.time(), _boot_ns()
+        now_s, now = time.time(), Now(_boot_ns(), self._boot_id)
         since_s = now_s - (REDELIVERY_WINDOW_S if new.name and new.incoming.redelivered else REPEAT_WINDOW_S)
-        known = connection.execute(
-            "SELECT id, answer FROM report WHERE key = ? AND received_s > ? ORDER BY id DESC LIMIT 1",
-            (new.key, since_s),
-        ).fetchone()
+        known = self._known(connection, new, since_s)
+        # What the broker sends again was heard when it came first: what came after it stands.
+        heard = known is not None and new.incoming.redelivered
+        if new.alarm is not None and new.alarm.event == "cleared" and not heard:
+            alarms.clear(connection, new.incoming.device, new.alarm.key)
+        standing = None if known else self._standing(connection, new, now)
         reused = known is None and _is_reused(connection, new, since_s)
-        report, answer = known or (self._add_report(connection, new, now_s, now_boot_ns), new.answer)
-        deliveries = self._add_deliveries(connection, report, new, now_boot_ns)
+        report, answer = known or self._add_report(connection, new, standing, now_s, now)
+        copies = () if heard else new.copies
+        deliveries = self._add_deliveries(connection, report, new.incoming, copies, now.boot_ns)
+        repeated = standing is not None
         if answer is None:
-            return Accepted(report, fresh=known is None, reused=reused)
+            return Accepted(report, fresh=not (known or repeated), reused=reused, repeated=repeated)
         found = [self.deliveries(connection, "d.id = ?", delivery)[0] for delivery in deliveries]
-        return Accepted(report, fresh=False, deliveries=tuple(found), reused=reused)
+        return Accepted(report, False, tuple(found), reused, repeated)
+
+    def _known(
+        self, connection: sqlite3.Connection, new: NewReport, since_s: float
+    ) -> tuple[int, bytes | None] | None:
+        """The report that this one is, and its answer if there is one."""
+        same = bool(new.name or new.incoming.redelivered)
+        if self._raised(new) and not same:
+            return None  # without an id the same again is said anew: its alarm tells what it is
+        row: tuple[int, bytes | None] | None = connection.execute(
+            "SELECT id, answer FROM report WHERE key = ? AND received_s > ? AND (? OR NOT cancelled)"
+            " ORDER BY id DESC LIMIT 1",
+            (new.key, since_s, same),
+        ).fetchone()
+        return row
+
+    def _raised(self, new: NewReport) -> Alarm | None:
+        """The alarm that a report raises, where alarms have a life."""
+        alarm = new.alarm
+        return alarm if alarm and alarm.event == "raised" and self._life.occurrence_s else None
+
+    def _standing(self, connection: sqlite3.Connection, new: NewReport, now: Now) -> Standing | None:
+        alarm = self._raised(new)
+        if alarm is None:
+            return None
+        return alarms.repeat_of(connection, new.incoming.device, alarm, new.urgency, self._life, now)
 
     def _add_report(
-        self, connection: sqlite3.Connection, new: NewReport, now_s: float, now_boot_ns: int
-    ) -> int:
-        payload = b"" if new.answer is not None else new.incoming.payload
-        return insert(
+        self,
+        connection: sqlite3.Connection,
+        new: NewReport,
+        standing: Standing | None,
+        now_s: float,
+        now: Now,
+    ) -> tuple[int, bytes | None]:
+        """Its id, and its answer: its own, or its alarm's."""
+        answer, asked = new.answer, new.alarm.asked if new.alarm else ""
+        if standing is not None and standing.answer is not None:
+            answer = self._life.again(standing.answer, asked, standing.count)
+        report = insert(
             connection,
             "report",
             key=new.key,
             received_s=now_s,
             boot_id=self._boot_id,
-            received_boot_ns=now_boot_ns,
+            received_boot_ns=now.boot_ns,
             device=new.incoming.device,
-            payload=payload,
+            payload=b"" if answer is not None else new.incoming.payload,
             urgency=new.urgency,
             timeout_ms=new.timeout_ms,
-            answer=new.answer,
+            answer=answer,
+            alarm=new.alarm.key if new.alarm else "",
+            asked=asked,
+            head=standing.report if standing else None,
+            count=standing.count if standing else 1,
         )
+        if standing is None and (alarm := self._raised(new)):
+            alarms.stand(connection, new.incoming.device, alarm, report, now)
+        return report, answer
+
+    def answer(
+        self, connection: sqlite3.Connection, report: int, payload: bytes, *, set_aside: bool, stands: bool
+    ) -> list[OutgoingAnswer]:
+        """Store a report's answer, which its alarm's other reports get, too; what is to be published."""
+        kept = "set_aside = 1" if set_aside else "payload = x''"
+        connection.execute(f"UPDATE report SET answer = ?, {kept} WHERE id = ?", (payload, report))  # noqa: S608
+        alarms.answer_repeats(connection, report, payload, self._life.again)
+        if not stands:
+            alarms.let_go(connection, report)
+        return self.deliveries(connection, "d.published = 0 AND (r.id = ? OR r.head = ?)", report, report)
 
     def _add_deliveries(
-        self, connection: sqlite3.Connection, report: int, new: NewReport, now_boot_ns: int
+        self,
+        connection: sqlite3.Connection,
+        report: int,
+        incoming: IncomingReport,
+        copies: tuple[Copy, ...],
+        now_boot_ns: int,
     ) -> list[int]:
         """The full answer's, then its copies'; a delivery that still waits is not added again."""
-        incoming = new.incoming
         full = Copy("full", incoming.reply_topic, incoming.remaining_ms)
         added = [self._add_delivery(connection, report, incoming, full, now_boot_ns)]
-        for copy in new.copies:
+        for copy in copies:
             if copy.form == "cleared":
                 # What has not been retained yet must not be after this.
                 given_up = (
@@ -167,9 +233,11 @@ class Rows:
 
     def open_report(self, row: tuple[Any, ...]) -> OpenReport:
         """A row of OPEN_COLUMNS and the payload."""
-        report, device, urgency, timeout_ms, attempts, boot_id, received_boot_ns, payload = row
+        report, device, urgency, timeout_ms, attempts, boot_id, received_boot_ns, cancelled, payload = row
         waited_ns = self._waited_ns(boot_id, received_boot_ns)
-        return OpenReport(report, bytes(payload), device, urgency, timeout_ms, waited_ns, attempts)
+        return OpenReport(
+            report, bytes(payload), device, urgency, timeout_ms, waited_ns, attempts, bool(cancelled)
+        )
 
     def _waited_ns(self, boot_id: str, received_boot_ns: int) -> int:
         """A clock that survives a restart of the daemon, but says nothing across a reboot."""

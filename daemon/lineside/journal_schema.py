@@ -4,9 +4,25 @@ from __future__ import annotations
 
 import sqlite3
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
-_SCHEMA = """
+_ALARMS = """
+CREATE INDEX report_head ON report (head) WHERE head IS NOT NULL;
+CREATE INDEX report_alarm ON report (device, alarm) WHERE answer IS NULL;
+CREATE TABLE alarm (
+    device TEXT NOT NULL,
+    alarm TEXT NOT NULL,
+    locale TEXT NOT NULL,
+    report INTEGER NOT NULL REFERENCES report (id) ON DELETE CASCADE,
+    count INTEGER NOT NULL,
+    seen_boot_ns INTEGER NOT NULL,
+    boot_id TEXT NOT NULL,
+    PRIMARY KEY (device, alarm, locale)
+) STRICT;
+CREATE INDEX alarm_report ON alarm (report);
+"""
+
+_SCHEMA = f"""
 CREATE TABLE report (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     key TEXT NOT NULL,
@@ -19,7 +35,12 @@ CREATE TABLE report (
     timeout_ms INTEGER,
     attempts INTEGER NOT NULL DEFAULT 0,
     answer BLOB,
-    set_aside INTEGER NOT NULL DEFAULT 0
+    set_aside INTEGER NOT NULL DEFAULT 0,
+    alarm TEXT NOT NULL DEFAULT '',
+    asked TEXT NOT NULL DEFAULT '',
+    head INTEGER,
+    count INTEGER NOT NULL DEFAULT 1,
+    cancelled INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX report_key ON report (key);
 CREATE INDEX report_open ON report (id) WHERE answer IS NULL;
@@ -43,12 +64,18 @@ CREATE TABLE call (
     received_s REAL NOT NULL,
     answer BLOB NOT NULL
 ) STRICT;
-"""
+{_ALARMS}"""
 # From the version to the next. Stored generations of version 2 did not tell thought from answer.
 _STEPS = {
     1: "ALTER TABLE delivery ADD COLUMN form TEXT NOT NULL DEFAULT 'full';",
     2: """ALTER TABLE report ADD COLUMN set_aside INTEGER NOT NULL DEFAULT 0;
         DELETE FROM call WHERE key LIKE 'generate:%';""",
+    3: f"""ALTER TABLE report ADD COLUMN alarm TEXT NOT NULL DEFAULT '';
+        ALTER TABLE report ADD COLUMN asked TEXT NOT NULL DEFAULT '';
+        ALTER TABLE report ADD COLUMN head INTEGER;
+        ALTER TABLE report ADD COLUMN count INTEGER NOT NULL DEFAULT 1;
+        ALTER TABLE report ADD COLUMN cancelled INTEGER NOT NULL DEFAULT 0;
+        {_ALARMS}""",
 }
 
 

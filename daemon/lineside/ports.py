@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from lineside.diagnosis.diagnosis import Diagnosis
+from lineside.diagnosis.report import Event as AlarmEvent
 from lineside.diagnosis.report import Report
 from lineside.errors import RejectedError
 from lineside.feedback.verdict import Receipt
@@ -188,8 +189,8 @@ class Copy:
 class Copies(Protocol):
     """The transport's names for where else an answer goes."""
 
-    def __call__(self, incoming: IncomingReport, alarm_key: str, *, cleared: bool) -> tuple[Copy, ...]:
-        """Of a report whose alarm has this key (empty: it could not be read)."""
+    def __call__(self, incoming: IncomingReport, alarm_key: str, event: AlarmEvent) -> tuple[Copy, ...]:
+        """Of a report that says this of the alarm with this key (empty: it could not be read)."""
 
 
 class Inbox(Protocol):

@@ -14,9 +14,10 @@ import msgspec
 
 from lineside.diagnosis.answers import error_diagnosis
 from lineside.diagnosis.diagnosis import Diagnosis
-from lineside.diagnosis.report import Report, parse_report
+from lineside.diagnosis.report import Report, alarm_key, event_of, parse_report
 from lineside.errors import Reason, RejectedError
 from lineside.gateways.own import own_report
+from lineside.journal_alarms import Alarm
 from lineside.ports import IncomingReport
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,12 @@ def key_of(incoming: IncomingReport, report: Report | None) -> Key:
     name = hashlib.sha256(msgspec.json.encode((incoming.device, said))).hexdigest()[:32]
     content = hashlib.sha256(incoming.payload).hexdigest()[:32]
     return Key(name if said else "", f"{name}{content}")
+
+
+def alarm_of(report: Report) -> Alarm:
+    """Which alarm it is about, and what has happened to that."""
+    locale = report.locale.strip().casefold()
+    return Alarm(alarm_key(report), locale, event_of(report), report.id or report.request_id)
 
 
 def refusal_of(error: Exception) -> RejectedError:

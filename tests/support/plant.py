@@ -18,7 +18,7 @@ from lineside.v1 import common_pb2, diagnosis_pb2, diagnosis_pb2_grpc, generatio
 from tests.support.ledger import Ledger
 
 REPLY = "lineside/reply/plant"
-DEVICES = 5000
+DEVICES = 100_000
 CODES = ("F012", "F001", "F007", "F030")
 CRITICAL = 950
 CALL_S = 20.0

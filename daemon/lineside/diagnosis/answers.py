@@ -12,7 +12,7 @@ from typing import Literal
 from lineside.diagnosis.diagnosis import AlarmRef, DeviceRef, Diagnosis
 from lineside.diagnosis.knowledge.entry import Language
 from lineside.diagnosis.phrases import phrase
-from lineside.diagnosis.report import Report
+from lineside.diagnosis.report import Report, event_of
 from lineside.diagnosis.rules import UNKNOWN_SEVERITY, Answer, severity_floor
 from lineside.errors import RejectedError
 from lineside.telemetry.clock import synchronised
@@ -91,8 +91,8 @@ def diagnosis_of(
     )
 
 
-def cleared_diagnosis(report: Report, language: Language = "en", clock: Clock | None = None) -> Diagnosis:
-    """The answer to a report that an alarm has gone: there is nothing to find out."""
+def noted_diagnosis(report: Report, language: Language = "en", clock: Clock | None = None) -> Diagnosis:
+    """The answer to a report that an alarm has gone, or was acknowledged: there is nothing to find out."""
     clock = clock or Clock()
     language = language_of(report.locale, language)
     return Diagnosis(
@@ -107,7 +107,7 @@ def cleared_diagnosis(report: Report, language: Language = "en", clock: Clock | 
         severity="low",
         lang=language,
         safety=(phrase("safety", language),),
-        meaning=phrase("cleared", language),
+        meaning=phrase(event_of(report), language),
     )
 
 

@@ -49,6 +49,10 @@ _PHRASES: dict[str, tuple[str, str]] = {
         "The alarm has cleared. Nothing was looked up.",
         "报警已消除，未作诊断。",
     ),
+    "acknowledged": (
+        "The alarm was acknowledged. Nothing was looked up.",
+        "报警已确认，未作诊断。",
+    ),
     "error": ("The report could not be answered.", "无法回答此报告。"),
     "above": ("{name} is {value}, above its limit of {limit}.", "{name} 为 {value}，高于上限 {limit}。"),
     "below": ("{name} is {value}, below its limit of {limit}.", "{name} 为 {value}，低于下限 {limit}。"),

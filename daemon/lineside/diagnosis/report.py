@@ -95,13 +95,19 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     log: Annotated[tuple[Line, ...], msgspec.Meta(max_length=20)] = ()
 
 
-# What an alarm's `state` says once it has gone.
+# What an alarm's `state` says once it has gone, and once somebody has seen it.
 CLEARED = frozenset({"cleared", "inactive", "normal", "rtn"})
+ACKNOWLEDGED = frozenset({"acknowledged", "acked", "ack"})
+
+Event = Literal["raised", "acknowledged", "cleared"]
 
 
-def is_cleared(report: Report) -> bool:
-    """Whether it says that the alarm has gone."""
-    return report.alarm.state.strip().casefold() in CLEARED
+def event_of(report: Report) -> Event:
+    """What has happened to the alarm; one whose state is not known stands."""
+    state = report.alarm.state.strip().casefold()
+    if state in CLEARED:
+        return "cleared"
+    return "acknowledged" if state in ACKNOWLEDGED else "raised"
 
 
 def alarm_key(report: Report) -> str:

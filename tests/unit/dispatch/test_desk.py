@@ -5,12 +5,13 @@ import json
 import sqlite3
 import time
 from concurrent.futures import Future
-from contextlib import asynccontextmanager
 
 import anyio
 import msgspec
 import pytest
+from tests.unit.dispatch.desk_parts import Bench, Diagnoser, incoming, working
 
+from lineside.answering import Answering
 from lineside.diagnosis.diagnosis import AlarmRef, DeviceRef, Diagnosis
 from lineside.diagnosis.report import Alarm, Device, Report
 from lineside.dispatch import Desk, DeskLimits
@@ -21,98 +22,9 @@ from lineside.feedback.verdict import Receipt
 from lineside.journal import Journal
 from lineside.journal_file import Limits
 from lineside.journal_rows import NewReport
-from lineside.ports import Copy, IncomingReport, Retrieved
+from lineside.ports import Copy, IncomingReport
 
 pytestmark = pytest.mark.anyio
-
-
-def incoming(code="F012", *, device="L1/M1", sev=None, correlation=b"c", remaining_ms=None, **report):
-    report = {"dev": {"id": "L1/M1"}, "alarm": {"code": code}, **report}
-    if sev is not None:
-        report["alarm"]["sev"] = sev
-    payload = json.dumps(report).encode()
-    return IncomingReport(device, "", payload, "reply", correlation, True, remaining_ms)
-
-
-class Diagnoser:
-    """Answers with the report's code; waits for `gate`; records what it was asked."""
-
-    def __init__(self):
-        self.asked = []
-        self.gate = anyio.Event()
-        self.gate.set()
-
-    async def diagnose(self, report, call):
-        self.asked.append((report.alarm.code, call))
-        yield Retrieved(())
-        await self.gate.wait()
-        yield Diagnosis(
-            id=report.id,
-            diagnosis_id="D",
-            dev=DeviceRef(id=report.dev.id),
-            alarm=AlarmRef(code=report.alarm.code),
-            received_at="",
-            status="ok",
-            mode="rules",
-            severity="low",
-            lang="en",
-        )
-
-
-def copies(incoming, alarm_key, *, cleared):
-    """Topics of the test's own."""
-    forms = [form if form != "alarm" or not cleared else "cleared" for form in incoming.wanted]
-    return tuple(Copy(form, f"{form}/{incoming.device}/{alarm_key}") for form in forms)
-
-
-class Bench:
-    """A desk on a real journal, and what came out of it."""
-
-    def __init__(self, path, diagnoser, **limits):
-        self.counters = []
-        self.journal = Journal(path, Limits(1000, 1 << 26))
-        self.diagnoser = diagnoser
-        limits = DeskLimits(**{"concurrency": 1, "max_pending": 10, "default_timeout_ms": 5000, **limits})
-        self.verdicts = FeedbackStore(path.with_name("feedback.db"))
-        self.feedback = FeedbackDesk(self.verdicts, self.counters.append)
-        loop = asyncio.get_running_loop()
-        self.desk = Desk(self.journal, diagnoser, limits, self.counters.append, loop, self.feedback)
-        self.desk.copies = copies
-        self.answers = []
-        self.arrived = anyio.Event()
-        self.stored = []
-
-    def accept(self, report):
-        self.desk.accept(report, lambda: self.stored.append(report))
-
-    async def read(self):
-        async for answer in self.desk.answers():
-            self.answers.append(answer)
-            self.arrived.set()
-
-    async def wait_for(self, count):
-        with anyio.fail_after(5):
-            while len(self.answers) < count:
-                await self.arrived.wait()
-                self.arrived = anyio.Event()
-
-    async def wait(self, count):
-        await self.wait_for(count)
-        return [msgspec.json.decode(answer.payload, type=Diagnosis) for answer in self.answers]
-
-
-@asynccontextmanager
-async def working(bench, *, run=True):
-    async with anyio.create_task_group() as group:
-        if run:
-            group.start_soon(bench.desk.run)
-        group.start_soon(bench.read)
-        await anyio.sleep(0.05)
-        yield bench
-        group.cancel_scope.cancel()
-    bench.journal.close()
-    bench.feedback.close()
-    bench.verdicts.close()
 
 
 @pytest.fixture
@@ -200,7 +112,7 @@ async def test_past_its_bound_the_desk_answers_overload_at_once(path):
     diagnoser.gate = anyio.Event()
     async with working(Bench(path, diagnoser, max_pending=2)) as bench:
         for number in range(3):
-            bench.accept(incoming(id=str(number)))
+            bench.accept(incoming(f"F{number}"))
             await anyio.sleep(0.05)
         (diagnosis,) = await bench.wait(1)
         assert (diagnosis.reason, diagnosis.retry_after_ms) == ("overload", 5000)
@@ -241,9 +153,9 @@ async def test_the_deadline_counts_from_arrival_and_the_message_expiry_shortens_
     diagnoser = Diagnoser()
     async with working(Bench(path, diagnoser)) as bench:
         before_ns = time.monotonic_ns()
-        bench.accept(incoming(id="1", deadline_ms=4000))
-        bench.accept(incoming(id="2", deadline_ms=4000, remaining_ms=2000))
-        bench.accept(incoming(id="3"))
+        bench.accept(incoming("1", deadline_ms=4000))
+        bench.accept(incoming("2", deadline_ms=4000, remaining_ms=2000))
+        bench.accept(incoming("3"))
         await bench.wait(3)
     left_ms = [(call.deadline_ns - before_ns) / 1e6 for _, call in diagnoser.asked]
     assert left_ms == pytest.approx([4000, 2000, 5000], abs=300)
@@ -381,7 +293,7 @@ async def test_a_report_that_ends_the_daemon_again_and_again_is_set_aside(path):
     journal = Journal(path, Limits(1000, 1 << 26))
     feedback = FeedbackDesk(FeedbackStore(path.with_name("feedback.db")), [].append)
     loop = asyncio.get_running_loop()
-    desk = Desk(journal, Diagnoser(), DeskLimits(1, 9, 5000), [].append, loop, feedback)
+    desk = Desk(journal, Answering(Diagnoser(), 5000), DeskLimits(1, 9), [].append, loop, feedback)
     report = journal.accept(desk._prepare(incoming())).result(5).report
     for _ in range(3):
         assert journal.begin(report).result(5) is not None

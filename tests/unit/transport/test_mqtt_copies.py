@@ -14,7 +14,7 @@ def incoming(device: str = "L1/M+1", wanted: tuple[Wanted, ...] = ALL) -> Incomi
 
 
 def test_copies_have_the_devices_topics_and_what_is_retained_an_expiry_of_its_own():
-    assert MqttCopies(60)(incoming(), "F/12", cleared=False) == (
+    assert MqttCopies(60)(incoming(), "F/12", "raised") == (
         Copy("brief", "lineside/v1/brief/L1/M%2B1", 5000),
         Copy("text", "lineside/v1/text/L1/M%2B1", 5000),
         Copy("alarm", "lineside/v1/diagnosis/L1/M%2B1/F%2F12", 60_000),
@@ -22,17 +22,21 @@ def test_copies_have_the_devices_topics_and_what_is_retained_an_expiry_of_its_ow
 
 
 def test_a_cleared_alarm_is_taken_away_where_it_stood():
-    cleared = MqttCopies(60)(incoming(wanted=("alarm",)), "F/12", cleared=True)
+    cleared = MqttCopies(60)(incoming(wanted=("alarm",)), "F/12", "cleared")
     assert cleared == (Copy("cleared", "lineside/v1/diagnosis/L1/M%2B1/F%2F12"),)
+
+
+def test_an_alarm_that_is_acknowledged_stands_on_and_so_does_what_is_retained():
+    assert [copy.form for copy in MqttCopies(60)(incoming(), "F/12", "acknowledged")] == ["brief", "text"]
 
 
 @pytest.mark.parametrize(("device", "key"), [("", "F"), ("L1", "")])
 def test_what_names_no_alarm_is_retained_nowhere(device: str, key: str):
-    assert MqttCopies(60)(incoming(device, ("alarm",)), key, cleared=False) == ()
+    assert MqttCopies(60)(incoming(device, ("alarm",)), key, "raised") == ()
 
 
 def test_nothing_is_copied_unless_it_is_wanted():
-    assert MqttCopies(60)(incoming(wanted=()), "F", cleared=False) == ()
+    assert MqttCopies(60)(incoming(wanted=()), "F", "raised") == ()
 
 
 def test_no_device_has_a_topic_too():

@@ -209,3 +209,31 @@ def test_a_mapping_says_which_forms_its_answers_have_and_else_the_configuration_
         intake.take(message(b'{"alarms":[{"code":1}]}', topic), lambda: None)
         wanted[topic.split("/")[0]] = inbox.incoming[0].wanted
     assert wanted == {"gw": ("brief",), "silent": (), "lineside": ("brief",)}
+
+
+def test_retained_messages_are_taken_where_that_is_configured():
+    inbox, made = Inbox(), message()
+    made.retain = True
+    Intake(inbox, Admin(), (), retained=True).take(made, lambda: None)
+    assert len(inbox.incoming) == 1
+
+
+def test_a_topic_whose_messages_may_be_lost_is_named_once(caplog: pytest.LogCaptureFixture):
+    admin, inbox = Admin(), Inbox()
+    intake = Intake(inbox, admin, ())
+    for topic in ("lineside/v1/fault/a", "lineside/v1/fault/a", "lineside/v1/fault/b"):
+        made = message(topic=topic)
+        made.qos = 0
+        intake.take(made, lambda: None)
+    assert admin.counters["mqtt_qos0"] == 3
+    assert len([one for one in caplog.records if "QoS 0" in one.message]) == 2
+    assert len(inbox.incoming) == 3
+
+
+def test_the_topics_that_are_named_are_bounded(caplog: pytest.LogCaptureFixture):
+    intake = Intake(Inbox(), Admin(), ())
+    for number in range(300):
+        made = message(topic=f"lineside/v1/fault/{number}")
+        made.qos = 0
+        intake.take(made, lambda: None)
+    assert len([one for one in caplog.records if "QoS 0" in one.message]) == 256

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lineside.diagnosis.report import Event
 from lineside.ports import Copy, IncomingReport
 from lineside.transport.mqtt.topics import alarm_topic, copy_topic
 
@@ -14,15 +15,16 @@ class MqttCopies:
 
     alarm_expiry_s: int
 
-    def __call__(self, incoming: IncomingReport, alarm_key: str, *, cleared: bool) -> tuple[Copy, ...]:
-        """See ports.Copies."""
+    def __call__(self, incoming: IncomingReport, alarm_key: str, event: Event) -> tuple[Copy, ...]:
+        """See ports.Copies. What was acknowledged stands on, and so does its diagnosis."""
         short = [
             Copy(form, copy_topic(form, incoming.device), incoming.remaining_ms)
             for form in incoming.wanted
             if form != "alarm"
         ]
-        if "alarm" in incoming.wanted and alarm_key and incoming.device:
+        retains = event != "acknowledged" and alarm_key and incoming.device
+        if "alarm" in incoming.wanted and retains:
             topic = alarm_topic(incoming.device, alarm_key)
             retained = Copy("alarm", topic, self.alarm_expiry_s * 1000)
-            short.append(Copy("cleared", topic) if cleared else retained)
+            short.append(Copy("cleared", topic) if event == "cleared" else retained)
         return tuple(short)

@@ -30,6 +30,8 @@ from lineside.transport.mqtt.topics import (
 logger = logging.getLogger("lineside.transport.mqtt")
 
 MAX_ID_CHARACTERS = 128
+# Topics that are warned about.
+MAX_NAMED = 256
 # Properties that only a publisher can have set: their presence tells that it speaks MQTT 5.
 PUBLISHER_PROPERTIES = (
     "ResponseTopic",
@@ -72,24 +74,29 @@ _decoder = msgspec.json.Decoder(Envelope)
 class Intake:
     """Hands reports to the inbox, from the thread that they came in on."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 as many as are configured
         self,
         inbox: Inbox,
         admin: Admin,
         reply_filters: tuple[str, ...],
         gateways: Gateways | None = None,
         wanted: tuple[Wanted, ...] = (),
+        *,
+        retained: bool = False,
     ) -> None:
         self._inbox = inbox
         self._admin = admin
         self._reply_filters = reply_filters
         self._gateways = gateways or Gateways()
         self._wanted = wanted
+        self._retained = retained
+        self._unsafe: set[str] = set()
 
     def take(self, message: MQTTMessage, acknowledge: Callable[[], None]) -> None:
         """One message. It is acknowledged once it is stored, or at once where there is nothing to store."""
         levels = device_levels(message.topic)
-        if message.retain:
+        self._warn_unsafe(message)
+        if message.retain and not self._retained:
             # Somebody's last words of any age: a fault is what happens now.
             self._drop(message, acknowledge, "mqtt_retained_ignored")
         elif not is_ours(message.topic):
@@ -127,6 +134,17 @@ class Intake:
             for report in reports:
                 self._admin.count("mqtt_reports")
                 self._inbox.accept(self._mapped(message, report), stored.one)
+
+    def _warn_unsafe(self, message: MQTTMessage) -> None:
+        """At QoS 0 nobody sends again what is lost on its way. Each topic is named once."""
+        if message.qos:
+            return
+        self._admin.count("mqtt_qos0")
+        if message.topic in self._unsafe or len(self._unsafe) >= MAX_NAMED:
+            return
+        self._unsafe.add(message.topic)
+        hint = "publish at QoS 1: at QoS 0 a report may be lost before it is stored, and nobody hears of it"
+        logger.warning("a message came at QoS 0", extra={"topic": message.topic[:256], "hint": hint})
 
     def _drop(self, message: MQTTMessage, acknowledge: Callable[[], None], counter: str) -> None:
         self._admin.count(counter)

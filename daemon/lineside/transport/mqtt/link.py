@@ -42,7 +42,8 @@ class MqttLink:
         self._admin = admin
         self._version = admin.status().version
         gateways = gateways or Gateways()
-        self._intake = Intake(inbox, admin, check_filters(config.reply_topics), gateways, config.forms)
+        filters = check_filters(config.reply_topics)
+        self._intake = Intake(inbox, admin, filters, gateways, config.forms, retained=config.retained)
         self._power = None
         if config.power and power is not None:
             self._power = PowerTopic(config.client_id, power, admin, self._intake.reply_topic)
