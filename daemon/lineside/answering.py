@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass
 from datetime import tzinfo
 
+import msgspec
+
 from lineside.diagnosis.answers import error_diagnosis
 from lineside.diagnosis.diagnosis import Diagnosis
 from lineside.errors import Reason, RejectedError
@@ -41,7 +43,7 @@ class Answering:
             return error_diagnosis(refusal, device=stored.device, report=report)
         async for event in self.diagnoser.diagnose(report, self._call(stored)):
             if isinstance(event, Diagnosis):
-                return event
+                return msgspec.structs.replace(event, group=stored.group) if stored.group else event
         raise AssertionError("a diagnoser ends with a diagnosis")
 
     def _call(self, stored: OpenReport) -> Call:

@@ -115,7 +115,7 @@ class App:
         config, stack = self._config, self._stack
         journal = config.journal
         limits = Limits(journal.keep_answers, journal.max_bytes, journal.keep_days)
-        life = Life(config.mqtt.occurrence_s, repeated)
+        life = Life(config.mqtt.occurrence_s, config.mqtt.group_ms, repeated)
         self._journal = Journal(config.journal_path, limits, life)
         stack.callback(self._journal.close)
         self._verdicts = FeedbackStore(config.feedback_path, limits_of(config.feedback))

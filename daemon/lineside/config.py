@@ -66,6 +66,7 @@ class MqttConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `interface`: where the managed broker listens with TLS beside loopback, by its name or address.
 
     `occurrence_s`: an alarm that is reported again within that is the same; 0: each report is one.
+    `group_ms`: alarms of one line within that are a group, of which the first out is diagnosed; 0: none are.
     `retained`: retained messages are taken, too.
 
     `power`: whoever can publish on lineside/v1/power/set/<client_id> is an operator.
@@ -90,6 +91,7 @@ class MqttConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     forms: tuple[Literal["brief", "text", "alarm"], ...] = ()
     alarm_expiry_s: Annotated[int, msgspec.Meta(ge=60, le=4_294_967_294)] = 604_800
     occurrence_s: Annotated[int, msgspec.Meta(ge=0, le=604_800)] = 600
+    group_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 2000
     retained: bool = False
     reply_topics: tuple[str, ...] = ("lineside/reply/#", "response/#")
     managed_dir: str = ""

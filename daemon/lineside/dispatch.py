@@ -209,6 +209,8 @@ class Desk:
             self._enqueue(_Ticket(urgency, accepted.report))
         if accepted.repeated:
             self.count("reports_repeated")
+        if accepted.grouped:
+            self.count("reports_grouped")
         for delivery in accepted.deliveries:
             self._publish(delivery)
 

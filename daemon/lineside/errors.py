@@ -44,6 +44,7 @@ class Reason(str, enum.Enum):
     NO_KB_HIT = "no_kb_hit"
     LOW_CONF = "low_conf"
     CONFLICT = "conflict"
+    GROUPED = "grouped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ REASONS: dict[Reason, ReasonRow] = {
     Reason.NO_KB_HIT: ReasonRow("OK", logging.INFO, False),
     Reason.LOW_CONF: ReasonRow("OK", logging.INFO, False),
     Reason.CONFLICT: ReasonRow("OK", logging.INFO, False),
+    Reason.GROUPED: ReasonRow("OK", logging.INFO, False),
 }
 
 

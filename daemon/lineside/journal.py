@@ -20,6 +20,7 @@ from typing import Any
 
 from lineside.errors import Reason, RejectedError
 from lineside.journal_alarms import Life
+from lineside.journal_bursts import group_of
 from lineside.journal_file import Limits, nearly_full, open_file, prune, take
 from lineside.journal_rows import OPEN_COLUMNS, Accepted, NewReport, OpenReport, Rows
 from lineside.ports import OutgoingAnswer
@@ -112,7 +113,9 @@ class Journal:
             )
             left = [delivery.remaining_ms for delivery in asked]
             last = None if None in left else max((ms for ms in left if ms is not None), default=None)
-            return replace(self._rows.open_report(row), remaining_ms=last)
+            group = group_of(connection, report)
+            found = replace(self._rows.open_report(row), remaining_ms=last)
+            return replace(found, group=group if group.rest else None)
 
         return self._submit(read)
 

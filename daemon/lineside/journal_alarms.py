@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lineside.diagnosis.diagnosis import Group
 from lineside.diagnosis.report import Event
 
 # A stored answer for another report of its alarm: under the id that this one asks by, and the count by then.
@@ -18,21 +19,27 @@ Again = Callable[[bytes, str, int], bytes]
 @dataclass(frozen=True, slots=True)
 class Life:
     """An alarm that nobody reports for `occurrence_s` has ended, if it was not cleared before; 0: each report
-    is an alarm of its own.
+    is an alarm of its own. Alarms of one line within `group_ms` are a group; 0: there are none.
     """
 
     occurrence_s: int = 0
+    group_ms: int = 0
     again: Again = lambda answer, _asked, _count: answer
 
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """What a report says of which alarm. `key`: see report.alarm_key. `asked`: the id that it asks by."""
+    """What a report says of which alarm. `key`: see report.alarm_key. `asked`: the id that it asks by.
+
+    `line`: whose alarms may form a group. `listed`: its answer where it is only listed in one.
+    """
 
     key: str
     locale: str
     event: Event
     asked: str = ""
+    line: str = ""
+    listed: Callable[[Group], bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True)

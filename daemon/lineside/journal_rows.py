@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from lineside import journal_alarms as alarms
+from lineside import journal_bursts as bursts
+from lineside.diagnosis.diagnosis import Group
 from lineside.journal_alarms import Alarm, Life, Now, Standing
+from lineside.journal_bursts import Burst
 from lineside.ports import Copy, IncomingReport, OutgoingAnswer
 
 REPEAT_WINDOW_S = 600
@@ -40,6 +43,7 @@ class Accepted:
     """The commit's outcome: work to do when `fresh`, or what to publish when an answer is there already.
 
     `reused`: its id came with another content before, within the window. `repeated`: its alarm stands.
+    `grouped`: it is only listed with the first out.
     """
 
     report: int
@@ -47,6 +51,7 @@ class Accepted:
     deliveries: tuple[OutgoingAnswer, ...] = ()
     reused: bool = False
     repeated: bool = False
+    grouped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,7 @@ class OpenReport:
 
     `waited_ns` since it was received; a reboot starts the count anew. `remaining_ms` until the last message
     that asked for it expires; None: never. `attempts` to answer it, this one included.
-    `cancelled`: its alarm has gone.
+    `cancelled`: its alarm has gone. `group`: what has come together with it, the first out.
     """
 
     report: int
@@ -67,6 +72,7 @@ class OpenReport:
     attempts: int
     cancelled: bool = False
     remaining_ms: int | None = None
+    group: Group | None = None
 
 
 class Rows:
@@ -86,15 +92,17 @@ class Rows:
         if new.alarm is not None and new.alarm.event == "cleared" and not heard:
             alarms.clear(connection, new.incoming.device, new.alarm.key)
         standing = None if known else self._standing(connection, new, now)
+        burst = None if known or standing else self._burst(connection, new, now)
         reused = known is None and _is_reused(connection, new, since_s)
-        report, answer = known or self._add_report(connection, new, standing, now_s, now)
+        report, answer = known or self._add_report(connection, new, standing or burst, now_s, now)
         copies = () if heard else new.copies
         deliveries = self._add_deliveries(connection, report, new.incoming, copies, now.boot_ns)
         repeated = standing is not None
+        grouped = burst is not None and burst.listed is not None
         if answer is None:
             return Accepted(report, fresh=not (known or repeated), reused=reused, repeated=repeated)
         found = [self.deliveries(connection, "d.id = ?", delivery)[0] for delivery in deliveries]
-        return Accepted(report, False, tuple(found), reused, repeated)
+        return Accepted(report, False, tuple(found), reused, repeated, grouped)
 
     def _known(
         self, connection: sqlite3.Connection, new: NewReport, since_s: float
@@ -121,18 +129,29 @@ class Rows:
             return None
         return alarms.repeat_of(connection, new.incoming.device, alarm, new.urgency, self._life, now)
 
+    def _burst(self, connection: sqlite3.Connection, new: NewReport, now: Now) -> Burst | None:
+        """The group that it is of; None where there are no groups, or it only says that an alarm has gone."""
+        alarm, group_ms = new.alarm, self._life.group_ms
+        if alarm is None or alarm.event != "raised" or not alarm.line or not group_ms:
+            return None
+        return bursts.burst_of(connection, alarm, new.urgency, group_ms, now)
+
     def _add_report(
         self,
         connection: sqlite3.Connection,
         new: NewReport,
-        standing: Standing | None,
+        place: Standing | Burst | None,
         now_s: float,
         now: Now,
     ) -> tuple[int, bytes | None]:
-        """Its id, and its answer: its own, or its alarm's."""
+        """Its id, and its answer: its own, its alarm's, or that of what is only listed in a group."""
         answer, asked = new.answer, new.alarm.asked if new.alarm else ""
+        standing = place if isinstance(place, Standing) else None
+        burst = place if isinstance(place, Burst) else None
         if standing is not None and standing.answer is not None:
             answer = self._life.again(standing.answer, asked, standing.count)
+        if burst and burst.listed and new.alarm and new.alarm.listed:
+            answer = new.alarm.listed(burst.listed)
         report = insert(
             connection,
             "report",
@@ -149,9 +168,12 @@ class Rows:
             asked=asked,
             head=standing.report if standing else None,
             count=standing.count if standing else 1,
+            burst=burst.first if burst else None,
         )
-        if standing is None and (alarm := self._raised(new)):
+        if answer is None and standing is None and (alarm := self._raised(new)):
             alarms.stand(connection, new.incoming.device, alarm, report, now)
+        if burst and burst.first is None and new.alarm:
+            bursts.begin(connection, new.alarm, new.urgency, report, now)
         return report, answer
 
     def answer(
@@ -163,6 +185,7 @@ class Rows:
         alarms.answer_repeats(connection, report, payload, self._life.again)
         if not stands:
             alarms.let_go(connection, report)
+            bursts.let_go(connection, report)
         return self.deliveries(connection, "d.published = 0 AND (r.id = ? OR r.head = ?)", report, report)
 
     def _add_deliveries(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 _ALARMS = """
 CREATE INDEX report_head ON report (head) WHERE head IS NOT NULL;
@@ -20,6 +20,17 @@ CREATE TABLE alarm (
     PRIMARY KEY (device, alarm, locale)
 ) STRICT;
 CREATE INDEX alarm_report ON alarm (report);
+"""
+_BURSTS = """
+CREATE INDEX report_burst ON report (burst) WHERE burst IS NOT NULL;
+CREATE TABLE burst (
+    line TEXT PRIMARY KEY,
+    report INTEGER NOT NULL REFERENCES report (id) ON DELETE CASCADE,
+    urgency INTEGER NOT NULL,
+    began_boot_ns INTEGER NOT NULL,
+    boot_id TEXT NOT NULL
+) STRICT;
+CREATE INDEX burst_report ON burst (report);
 """
 
 _SCHEMA = f"""
@@ -40,7 +51,8 @@ CREATE TABLE report (
     asked TEXT NOT NULL DEFAULT '',
     head INTEGER,
     count INTEGER NOT NULL DEFAULT 1,
-    cancelled INTEGER NOT NULL DEFAULT 0
+    cancelled INTEGER NOT NULL DEFAULT 0,
+    burst INTEGER
 ) STRICT;
 CREATE INDEX report_key ON report (key);
 CREATE INDEX report_open ON report (id) WHERE answer IS NULL;
@@ -64,7 +76,7 @@ CREATE TABLE call (
     received_s REAL NOT NULL,
     answer BLOB NOT NULL
 ) STRICT;
-{_ALARMS}"""
+{_ALARMS}{_BURSTS}"""
 # From the version to the next. Stored generations of version 2 did not tell thought from answer.
 _STEPS = {
     1: "ALTER TABLE delivery ADD COLUMN form TEXT NOT NULL DEFAULT 'full';",
@@ -76,6 +88,7 @@ _STEPS = {
         ALTER TABLE report ADD COLUMN count INTEGER NOT NULL DEFAULT 1;
         ALTER TABLE report ADD COLUMN cancelled INTEGER NOT NULL DEFAULT 0;
         {_ALARMS}""",
+    4: f"ALTER TABLE report ADD COLUMN burst INTEGER; {_BURSTS}",
 }
 
 

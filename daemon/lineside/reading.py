@@ -9,12 +9,13 @@ import hashlib
 import logging
 from dataclasses import dataclass
 from datetime import tzinfo
+from functools import partial
 
 import msgspec
 
-from lineside.diagnosis.answers import error_diagnosis
-from lineside.diagnosis.diagnosis import Diagnosis
-from lineside.diagnosis.report import Report, alarm_key, event_of, parse_report
+from lineside.diagnosis.answers import error_diagnosis, listed_diagnosis
+from lineside.diagnosis.diagnosis import Diagnosis, Group, encode_diagnosis
+from lineside.diagnosis.report import Report, alarm_key, event_of, line_of, parse_report
 from lineside.errors import Reason, RejectedError
 from lineside.gateways.own import own_report
 from lineside.journal_alarms import Alarm
@@ -64,7 +65,13 @@ def key_of(incoming: IncomingReport, report: Report | None) -> Key:
 def alarm_of(report: Report) -> Alarm:
     """Which alarm it is about, and what has happened to that."""
     locale = report.locale.strip().casefold()
-    return Alarm(alarm_key(report), locale, event_of(report), report.id or report.request_id)
+    asked = report.id or report.request_id
+    listed = partial(_listed, report)
+    return Alarm(alarm_key(report), locale, event_of(report), asked, line_of(report.dev.id), listed)
+
+
+def _listed(report: Report, group: Group) -> bytes:
+    return encode_diagnosis(listed_diagnosis(report, group))
 
 
 def refusal_of(error: Exception) -> RejectedError:

@@ -47,7 +47,8 @@ class Daemon:
             "diagnosis": {"mode": "model"},
             "engine": {"threads": 2},
             "grpc": {"port": self.grpc_port},
-            "mqtt": {"port": self.mqtt_port},
+            # Tests report many alarms of one line at once, each to be diagnosed.
+            "mqtt": {"port": self.mqtt_port, "group_ms": 0},
             "telemetry": {"log_level": "debug"},
         }
         for section, entries in sections.items():

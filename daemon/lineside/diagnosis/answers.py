@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Literal
 
-from lineside.diagnosis.diagnosis import AlarmRef, DeviceRef, Diagnosis
+from lineside.diagnosis.diagnosis import AlarmRef, DeviceRef, Diagnosis, Group
 from lineside.diagnosis.knowledge.entry import Language
 from lineside.diagnosis.phrases import phrase
 from lineside.diagnosis.report import Report, event_of
 from lineside.diagnosis.rules import UNKNOWN_SEVERITY, Answer, severity_floor
-from lineside.errors import RejectedError
+from lineside.errors import Reason, RejectedError
 from lineside.telemetry.clock import synchronised
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -88,6 +88,30 @@ def diagnosis_of(
         kb=frame.kb,
         timings=dict(timings),
         energy_j=frame.energy_j,
+    )
+
+
+def listed_diagnosis(
+    report: Report, group: Group, language: Language = "en", clock: Clock | None = None
+) -> Diagnosis:
+    """The answer to an alarm that came together with others, of which the first out is diagnosed."""
+    clock = clock or Clock()
+    language = language_of(report.locale, language)
+    return Diagnosis(
+        id=report.id or report.request_id,
+        diagnosis_id=clock.ulid(),
+        dev=DeviceRef(id=report.dev.id),
+        alarm=AlarmRef(code=report.alarm.code, count=report.alarm.count),
+        received_at=clock.now(),
+        time_quality="synced" if clock.synced() else "unsynced",
+        status="abstain",
+        reason=Reason.GROUPED.value,
+        mode="rules",
+        severity=severity_floor(report, []),
+        lang=language,
+        safety=(phrase("safety", language),),
+        meaning=phrase("listed", language, alarm=group.first.alarm, device=group.first.dev),
+        group=group,
     )
 
 

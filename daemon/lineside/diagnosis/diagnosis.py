@@ -60,6 +60,24 @@ class WorkOrder(msgspec.Struct, frozen=True, kw_only=True):
     type: Literal["CM"] = "CM"
 
 
+class GroupAlarm(msgspec.Struct, frozen=True, kw_only=True):
+    """An alarm of a group: its device, and its code, bit or text."""
+
+    dev: str
+    alarm: str
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True):
+    """Alarms of one line that came together: the first out, which is diagnosed; the rest as they had come.
+
+    `more`: how many beyond those listed.
+    """
+
+    first: GroupAlarm
+    rest: tuple[GroupAlarm, ...] = ()
+    more: int = 0
+
+
 class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     """A diagnosis, version 1. Always advisory. `reason` is set unless `status` is ok.
 
@@ -89,6 +107,7 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     evidence: tuple[Evidence, ...] = ()
     conf: float = 0.0
     wo: WorkOrder | None = None
+    group: Group | None = None
     model: str = ""
     kb: str = ""
     # Whole numbers stay whole, so that what is kept and read again is the same to the byte.

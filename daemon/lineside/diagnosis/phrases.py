@@ -53,6 +53,10 @@ _PHRASES: dict[str, tuple[str, str]] = {
         "The alarm was acknowledged. Nothing was looked up.",
         "报警已确认，未作诊断。",
     ),
+    "listed": (
+        "This alarm came together with {alarm} of {device}, the first out on this line: see its diagnosis.",
+        "此报警与 {device} 的 {alarm} 同时出现，后者为本线首出报警，请参见其诊断。",
+    ),
     "error": ("The report could not be answered.", "无法回答此报告。"),
     "above": ("{name} is {value}, above its limit of {limit}.", "{name} 为 {value}，高于上限 {limit}。"),
     "below": ("{name} is {value}, below its limit of {limit}.", "{name} 为 {value}，低于下限 {limit}。"),

@@ -117,6 +117,11 @@ def alarm_key(report: Report) -> str:
     return alarm.code.strip() or bit or alarm.text.strip()
 
 
+def line_of(device: str) -> str:
+    """The line that a device is part of: its id without the last level; without levels it is one itself."""
+    return device.rpartition("/")[0] or device
+
+
 _URGENCIES = ((801, Priority.CRITICAL), (601, Priority.HIGH), (301, Priority.NORMAL))
 
 

@@ -36,6 +36,7 @@ class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REASON_LOW_CONF: _ClassVar[Reason]
     REASON_CONFLICT: _ClassVar[Reason]
     REASON_UNREACHABLE: _ClassVar[Reason]
+    REASON_GROUPED: _ClassVar[Reason]
 PRIORITY_UNSPECIFIED: Priority
 PRIORITY_CRITICAL: Priority
 PRIORITY_HIGH: Priority
@@ -62,6 +63,7 @@ REASON_NO_KB_HIT: Reason
 REASON_LOW_CONF: Reason
 REASON_CONFLICT: Reason
 REASON_UNREACHABLE: Reason
+REASON_GROUPED: Reason
 
 class RequestOptions(_message.Message):
     __slots__ = ("timeout_ms", "priority", "idempotency_key")

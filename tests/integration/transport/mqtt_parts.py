@@ -16,7 +16,7 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
-from paho.mqtt.client import Client, MQTTMessage, MQTTv5
+from paho.mqtt.client import Client, MQTTMessage, MQTTMessageInfo, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -137,15 +137,20 @@ class Device:
         self._client.subscribe(topic_filter, qos=1)
         assert self._subscribed.wait(5)
 
+    def send(
+        self, topic: str, payload: bytes, qos: int = 1, retain: bool = False, **properties: Any
+    ) -> MQTTMessageInfo:
+        """Send without waiting for anything."""
+        wire = Properties(PacketTypes.PUBLISH)
+        for name, value in properties.items():
+            setattr(wire, name, value)
+        return self._client.publish(topic, payload, qos, retain, wire if properties else None)
+
     def publish(
         self, topic: str, payload: bytes, qos: int = 1, retain: bool = False, **properties: Any
     ) -> None:
         """Send, and wait for the broker's PUBACK."""
-        wire = Properties(PacketTypes.PUBLISH)
-        for name, value in properties.items():
-            setattr(wire, name, value)
-        given = wire if properties else None
-        self._client.publish(topic, payload, qos, retain, given).wait_for_publish(5)
+        self.send(topic, payload, qos, retain, **properties).wait_for_publish(5)
 
     def wait(
         self, condition: Callable[[MQTTMessage], bool] = lambda _: True, seconds: float = 8

@@ -61,9 +61,9 @@ def copies(incoming, alarm_key, event):
 class Bench:
     """A desk on a real journal, and what came out of it."""
 
-    def __init__(self, path, diagnoser, occurrence_s=600, timeout_ms=5000, **limits):
+    def __init__(self, path, diagnoser, occurrence_s=600, group_ms=0, timeout_ms=5000, **limits):
         self.counters = []
-        self.journal = Journal(path, Limits(1000, 1 << 26), Life(occurrence_s, repeated))
+        self.journal = Journal(path, Limits(1000, 1 << 26), Life(occurrence_s, group_ms, repeated))
         self.diagnoser = diagnoser
         limits = DeskLimits(**{"concurrency": 1, "max_pending": 10, **limits})
         self.verdicts = FeedbackStore(path.with_name("feedback.db"))

@@ -398,10 +398,11 @@ def test_what_has_cleared_is_not_retained_after_that(path):
 
 def to_first_schema(connection):
     """What each later schema added is taken away."""
-    connection.execute("DROP TABLE alarm")
-    for index in ("report_head", "report_alarm"):
+    for table in ("alarm", "burst"):
+        connection.execute(f"DROP TABLE {table}")
+    for index in ("report_head", "report_alarm", "report_burst"):
         connection.execute(f"DROP INDEX {index}")
-    for column in ("set_aside", "alarm", "asked", "head", "count", "cancelled"):
+    for column in ("set_aside", "alarm", "asked", "head", "count", "cancelled", "burst"):
         connection.execute(f"ALTER TABLE report DROP COLUMN {column}")
     connection.execute("ALTER TABLE delivery DROP COLUMN form")
     connection.execute("PRAGMA user_version = 1")
@@ -417,7 +418,7 @@ def test_a_journal_of_the_first_schema_goes_on_where_it_was(path):
     (waiting,) = journal.unpublished().result(5)
     journal.close()
     assert (waiting.payload, waiting.form) == (b"stored", "full")
-    assert rows(path, "PRAGMA user_version") == [(4,)]
+    assert rows(path, "PRAGMA user_version") == [(5,)]
 
 
 def test_an_older_schema_becomes_the_same_as_a_new_one(path):

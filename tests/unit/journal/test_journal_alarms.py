@@ -23,7 +23,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def journal(path):
-    journal = Journal(path, LIMITS, Life(60, again))
+    journal = Journal(path, LIMITS, Life(60, again=again))
     yield journal
     journal.close()
 
