@@ -22,6 +22,7 @@ MAX_IDLE_WAL_BYTES = 16_777_216
 # At once, so that nobody waits for it.
 PRUNE_ROWS = 2000
 DAY_S = 86_400.0
+ROOM = "free space on the disk that holds it (df), then start again"
 NEWER = "start the version of lineside that wrote it, or restore a backup of this version's"
 OWN = "make it writable for the daemon's user, or set [journal] path"
 
@@ -90,7 +91,9 @@ def open_file(path: Path, limits: Limits) -> sqlite3.Connection:
     except OSError as error:
         raise LinesideError("open journal", f"{path}: {error.strerror}", OWN) from error
     except sqlite3.Error as error:
-        raise LinesideError("open journal", f"{path}: {error}", hint) from error
+        raise LinesideError(
+            "open journal", f"{path}: {error}", ROOM if "is full" in str(error) else hint
+        ) from error
     return connection
 
 

@@ -44,7 +44,8 @@ class Control:
         if self._thread is not None:
             self._thread.join(3.0)
         self.listener.close()
-        self.path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a disk that became read-only; the next start takes it away
+            self.path.unlink()
 
     def _serve(self) -> None:
         with contextlib.suppress(OSError):  # shut down under accept: that is the end

@@ -79,12 +79,18 @@ class OriginalsFile:
 
     def forget_cap(self) -> None:
         """It has been put back."""
-        self.keep(msgspec.structs.replace(self.read(), max_freq="", hz=0))
+        self._forget(msgspec.structs.replace(self.read(), max_freq="", hz=0))
 
     def forget_mode(self) -> None:
         """It has been put back."""
-        self.keep(msgspec.structs.replace(self.read(), mode=None, mode_set=None))
+        self._forget(msgspec.structs.replace(self.read(), mode=None, mode_set=None))
 
     def forget_limit(self) -> None:
         """It has been put back."""
-        self.keep(msgspec.structs.replace(self.read(), gpu="", gpu_limit_mw=0))
+        self._forget(msgspec.structs.replace(self.read(), gpu="", gpu_limit_mw=0))
+
+    def _forget(self, rest: Originals) -> None:
+        try:
+            self.keep(rest)
+        except OSError as error:
+            log.warning("the next start puts the same back once more: %s", error)

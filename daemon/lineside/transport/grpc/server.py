@@ -52,6 +52,11 @@ SERVICES = tuple(
 )
 # Calls beside those that work: health, status, reflection, and those that hear that there is no seat.
 HEADROOM = 64
+# Of the network's side; our own socket has as many again. More would take the descriptors that all else
+# needs, and paho waits with select, which knows none beyond 1023.
+MAX_CONNECTIONS = 400
+# Who connects has so long to say who it is, and that it speaks HTTP/2.
+HANDSHAKE_MS = 10_000
 # For health watchers, which never end by themselves, to hear the last status before the server goes.
 FLUSH_S = 0.25
 CLEANUP_S = 2.0
@@ -188,7 +193,11 @@ def server_options(config: GrpcConfig) -> list[tuple[str, int]]:
         ("grpc.max_metadata_size", 16_384),
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
+        # Who acknowledges TCP and answers no ping is found by this one alone.
+        ("grpc.http2.ping_timeout_ms", 20_000),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
         ("grpc.max_connection_idle_ms", 1_800_000),
+        ("grpc.max_allowed_incoming_connections", MAX_CONNECTIONS),
+        ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
     ]

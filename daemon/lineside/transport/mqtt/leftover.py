@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import select
@@ -50,16 +51,21 @@ def started_at(pid: int) -> int:
 
 
 def remember(directory: Path, pid: int) -> None:
-    """Write down which child runs here."""
+    """Write down which child runs here; where that cannot be written, it runs all the same."""
     child, owner = ProcessId(pid, started_at(pid)), ProcessId(os.getpid(), started_at(os.getpid()))
     scratch = directory / f"{FILE_NAME}.new"
-    scratch.write_bytes(msgspec.json.encode(Leftover(child, owner)))
-    scratch.replace(directory / FILE_NAME)
+    try:
+        scratch.write_bytes(msgspec.json.encode(Leftover(child, owner)))
+        scratch.replace(directory / FILE_NAME)
+    except OSError as error:
+        # The kernel ends it with us, nearly always; and who came after a full disk needs its broker.
+        logger.warning("the next start will not know this broker: %s", error)
 
 
 def forget(directory: Path) -> None:
-    """The child has ended."""
-    (directory / FILE_NAME).unlink(missing_ok=True)
+    """The child has ended; a file that cannot be taken away names a process that is not there."""
+    with contextlib.suppress(OSError):
+        (directory / FILE_NAME).unlink()
 
 
 def find_leftover(directory: Path, argument: str) -> Leftover | None:

@@ -23,6 +23,7 @@ from lineside.transport.mqtt.mosquitto import (
     CONFIG_NAME,
     HOST,
     OPERATION,
+    allow_descriptors,
     command,
     find_mosquitto,
     prepare_directory,
@@ -62,6 +63,7 @@ class ManagedBroker:
             )
             raise LinesideError(OPERATION, f"it listens on {HOST} only, not on {self._config.host}", hint)
         find_mosquitto(self._config.mosquitto)
+        allow_descriptors()
         prepare_directory(self._directory)
         await stop_leftover(self._directory, CONFIG_NAME)
         self._port = choose_port(HOST, self._config.port)
@@ -134,7 +136,11 @@ class ManagedBroker:
                 return
 
     def _write_config(self) -> None:
-        write_config(self._directory, self._config, self._port, self._lan, self._login)
+        try:
+            write_config(self._directory, self._config, self._port, self._lan, self._login)
+        except OSError as error:
+            hint = "free space there, or make it writable for the daemon's user"
+            raise LinesideError(OPERATION, f"{self._directory}: {error.strerror}", hint) from error
 
     def _remembered_login(self) -> dict[str, str]:
         """What the daemon's own connections show, in a file that is the daemon's alone."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
+import resource
 import shutil
 import stat
 from pathlib import Path
@@ -23,6 +25,8 @@ OTHER_PLACES = ("/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto")
 MAX_PACKET_BYTES = 1_048_576
 MAX_QUEUED_BYTES = 67_108_864
 MAX_CONNECTIONS = 2000
+# What it may have open: both listeners' connections, and its files.
+DESCRIPTORS, OWN_DESCRIPTORS = 8192, 64
 # autosave: each change is on the disk before the next. Mosquitto's own default loses, with a kill, all that
 # it acknowledged within half an hour.
 CONFIG = """\
@@ -92,6 +96,7 @@ def command(program: str) -> list[str]:
 def run_broker(config: MqttConfig, directory: Path, lan: Lan | None, password_file: Path | None) -> None:
     """Become a Mosquitto that outlives the daemon, configured as the daemon's own is."""
     program = find_mosquitto(config.mosquitto)
+    allow_descriptors()
     prepare_directory(directory)
     login = None
     # Without the network's listener there is no operator who could come.
@@ -105,6 +110,22 @@ def run_broker(config: MqttConfig, directory: Path, lan: Lan | None, password_fi
         raise LinesideError(
             "start the broker", f"{directory}: {error.strerror}", "name another --directory"
         ) from error
+
+
+def allow_descriptors() -> None:
+    """Let the broker, which inherits the limit, have more descriptors than a shell's 1024, where we may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def max_connections(listeners: int) -> int:
+    """Of each listener: without a descriptor left, the broker could not even save its queues."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return MAX_CONNECTIONS
+    return max(1, min(MAX_CONNECTIONS, (soft - OWN_DESCRIPTORS) // listeners))
 
 
 def prepare_directory(directory: Path) -> None:
@@ -142,17 +163,28 @@ def write_config(
 ) -> None:
     """The configuration that `command` names, and what it names in its turn."""
     group = pwd.getpwnam(USER).pw_gid if os.geteuid() == 0 else None
+    connections = max_connections(1 if lan is None else 2)
     text = CONFIG.format(
         port=port,
         host=HOST,
         access=prepare_local(login, directory, group) if login else "",
-        connections=MAX_CONNECTIONS,
+        connections=connections,
         packet_bytes=MAX_PACKET_BYTES,
         queued=config.max_pending_reports,
         queued_bytes=MAX_QUEUED_BYTES,
     )
     if lan is not None:
         address, revokes = prepare(lan, directory, group)
-        text += LAN_CONFIG.format(port=lan.port, address=address, connections=MAX_CONNECTIONS)
+        text += LAN_CONFIG.format(port=lan.port, address=address, connections=connections)
         text += "crlfile lan/crl.pem\n" if revokes else ""
-    (directory / CONFIG_NAME).write_text(text, "utf-8")
+    _write(directory / CONFIG_NAME, text.encode())
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Whole or not at all, and only what has changed: an earlier start's is of use on a disk that is full."""
+    with contextlib.suppress(OSError):
+        if path.read_bytes() == content:
+            return
+    scratch = path.with_name(f"{path.name}.new")
+    scratch.write_bytes(content)
+    scratch.replace(path)
