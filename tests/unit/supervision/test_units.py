@@ -10,6 +10,12 @@ import pytest
 UNITS = Path(__file__).parents[3] / "systemd"
 SERVICES = sorted(path.name for path in UNITS.glob("*.service"))
 HELPER = "lineside-power.service"
+DROPINS = (
+    ("lineside.service", "jetson.conf"),
+    ("lineside-doctor.service", "jetson.conf"),
+    ("lineside-broker.service", "lan.conf"),
+    (HELPER, "nvidia-power.conf"),
+)
 PROGRAM = "/opt/lineside/bin/lineside"
 
 
@@ -25,9 +31,10 @@ def test_no_unit_is_exposed(name):
     assert exposure(UNITS / name) <= (1.2 if name == HELPER else 1.6)
 
 
-def test_a_jetson_opens_little_more(tmp_path):
-    unit = tmp_path / "lineside.service"
-    unit.write_text((UNITS / "lineside.service").read_text() + (UNITS / "jetson.conf").read_text())
+@pytest.mark.parametrize("name", ["lineside.service", "lineside-doctor.service"])
+def test_a_jetson_opens_little_more(tmp_path, name):
+    unit = tmp_path / name
+    unit.write_text((UNITS / name).read_text() + (UNITS / "jetson.conf").read_text())
     assert exposure(unit) <= 1.6
 
 
@@ -49,16 +56,12 @@ def test_systemd_has_nothing_to_say_about_them(tmp_path):
     for path in UNITS.iterdir():
         if path.suffix in (".service", ".socket", ".timer"):
             (tmp_path / path.name).write_text(path.read_text().replace(PROGRAM, str(program)))
-    dropin = tmp_path / "lineside.service.d"
-    dropin.mkdir()
-    (dropin / "jetson.conf").write_text((UNITS / "jetson.conf").read_text())
-    dropin = tmp_path / "lineside-broker.service.d"
-    dropin.mkdir()
-    (dropin / "lan.conf").write_text((UNITS / "lan.conf").read_text().replace(PROGRAM, str(program)))
-    dropin = tmp_path / f"{HELPER}.d"
-    dropin.mkdir()
-    (dropin / "nvidia-power.conf").write_text((UNITS / "nvidia-power.conf").read_text())
+    for name, dropin in DROPINS:
+        directory = tmp_path / f"{name}.d"
+        directory.mkdir()
+        (directory / dropin).write_text((UNITS / dropin).read_text().replace(PROGRAM, str(program)))
     units = [path for path in tmp_path.iterdir() if path.is_file()]
     assert len(units) >= 4
+    assert {dropin for _, dropin in DROPINS} == {path.name for path in UNITS.glob("*.conf")}
     done = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
