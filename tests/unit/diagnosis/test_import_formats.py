@@ -197,7 +197,7 @@ WORD_TEXT = [
 
 
 def test_word_tables_and_running_text(load):
-    rows = [["Code", "Name", "Remedy"], ["E1", "Jam", "clear"], ["E1", "Jam", "restart"]]
+    rows = [["Code", "Description", "Remedy"], ["E1", "Jam", "clear"], ["E1", "Jam", "restart"]]
     content = office.word(rows, WORD_TEXT, [((1, 0), (2, 0)), ((1, 1), (2, 1))])
     result, entries = load("a.docx", content)
     assert entries[":E1"].en.actions == ("clear", "restart")

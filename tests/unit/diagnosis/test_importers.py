@@ -76,6 +76,36 @@ def test_english_headings_over_chinese_text(load):
     assert load(ImportOptions(language="en"), t__csv="code,title\n5,过载\n")[1]["t::5"].en.title == "过载"
 
 
+@pytest.mark.parametrize(
+    "heading", ["Alarm No.,Description", "No.,Description,Remedy", "报警号,说明", "编号,说明,原因"]
+)
+def test_a_description_is_the_title_where_a_table_of_faults_has_no_other(load, heading):
+    result, entries = load(t__csv=f"{heading}\nE1,Coolant low{',refill' * (heading.count(',') - 1)}\n")
+    assert entries["t::E1"].en.title == "Coolant low"
+    assert result.mappings[0].columns[1][1] == "title.en", "and it is shown"
+
+
+def test_a_description_stays_one_beside_a_title_or_where_a_person_says_so(load):
+    _, entries = load(t__csv="Alarm No.,Description,Name\nE1,More,Jam\n")
+    assert (entries["t::E1"].en.title, entries["t::E1"].en.meaning) == ("Jam", "More")
+    said = ImportOptions(corrections=[(Column("meaning", None), "Description")])
+    with pytest.raises(ImportFailedError, match="--map title=HEADING"):
+        load(said, t__csv="Alarm No.,Description\nE1,More\n")
+
+
+def test_lists_of_other_things_are_no_faults(load):
+    fault = "| Code | Description |\n|---|---|\n| E1 | Jam |\n\n"
+    parts = "| No. | Description |\n|---|---|\n| 7 | Screw M4 |\n"
+    # Without the text between, and as wide, it would go on where the first ends.
+    result, entries = load(m__md=f"{fault}Spare parts\n\n| Page | Kit |\n|---|---|\n| 7 | a |\n")
+    assert set(entries) == {"m::E1"}
+    assert "1 table without columns for code and title, not read; the first table has: Page, Kit" in str(
+        result
+    )
+    with pytest.raises(ImportFailedError, match="no table with columns for code and title"):
+        load(m__md=parts)
+
+
 def test_markdown_tables_with_code_columns_alone(load):
     text = "# Manual\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n"
     text += "| Code | Name | Remedy |\n|:--|:-:|--:|\n"
@@ -126,6 +156,14 @@ entries:
     zh:
       title: 油温
 """
+
+
+def test_yaml_may_be_a_list_of_flat_entries(load):
+    _, entries = load(
+        x__yaml="- {code: 010, description: Clamp open, causes: [no air]}\n- {code: 2, title: b}\n"
+    )
+    assert (entries["x::010"].en.title, entries["x::010"].en.causes) == ("Clamp open", ("no air",))
+    assert set(entries) == {"x::010", "x::2"}
 
 
 def test_yaml_scalars_stay_as_written(load):
@@ -187,7 +225,7 @@ def test_collisions_elsewhere_are_not_this_imports(load):
         (
             "x__md",
             "# nothing here\n\n| a |\n|---|\n| b |\n",
-            "no running text of codes; its first table has: a",
+            "no running text of codes; the first table has: a",
         ),
         ("x__jsonl", '{"code": "1"\n', "x.jsonl:1: is not JSON"),
         ("x__jsonl", "[1]\n", "x.jsonl:1: an entry is an object"),
@@ -209,7 +247,7 @@ def test_collisions_elsewhere_are_not_this_imports(load):
             "x.jsonl:1: en.title: is empty, and",
         ),
         ("x__yaml", "entries: 5\n", "x.yaml:1: entries: is missing"),
-        ("x__yaml", "- a\n", "x.yaml:1: entries: is missing"),
+        ("x__yaml", "- code: 1\n- a\n", "x.yaml:2: an entry is an object"),
         ("x__yaml", "", "x.yaml:1: entries: is missing"),
         (
             "x__yaml",

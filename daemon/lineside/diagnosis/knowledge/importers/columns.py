@@ -44,6 +44,7 @@ _FIELDS = {
     for field, headings in _HEADINGS.items()
     for heading in re.sub(r"\s", "", headings).split("|")
 }
+_LIST_NUMBERS = ("no", "number", "id", "编号")
 _SUFFIXES: dict[str, Language] = {"en": "en", "english": "en", "英文": "en", "英语": "en"}
 _SUFFIXES |= {
     "zh": "zh",
@@ -97,6 +98,11 @@ def column_of(heading: str) -> Column | None:
 def named_column(name: str) -> Column | None:
     """What `--map NAME=heading` names: `code`, `causes`, `cause.zh`, `title_en`; None: no field."""
     return column_of(name.replace(".", "_"))
+
+
+def names_a_fault(heading: str) -> bool:
+    """Whether a heading of codes says so itself: `Alarm No.` does, `No.` stands over lists of anything."""
+    return column_of(heading) == Column("code", None) and _plain(heading) not in _LIST_NUMBERS
 
 
 def language_of_name(name: str) -> Language | None:

@@ -59,7 +59,7 @@ def json_raws(text: str, where: str, problems: list[Problem]) -> tuple[list[Raw]
 
 
 def yaml_raws(text: str, where: str, problems: list[Problem]) -> tuple[list[Raw], list[str]]:
-    """One document: the manual's facts, and `entries`."""
+    """One document: a list of entries, or the manual's facts and `entries`."""
     try:
         _refuse_depth(text)
         root: Any = yaml.compose(text, Loader=_Loader)
@@ -68,14 +68,16 @@ def yaml_raws(text: str, where: str, problems: list[Problem]) -> tuple[list[Raw]
     except (yaml.YAMLError, RecursionError) as error:
         problems.append(Problem(_yaml_where(error, where), "", f"is not usable YAML: {_yaml_problem(error)}"))
         return [], []
-    entries = document.get("entries") if isinstance(document, dict) else None
-    if not isinstance(entries, list):
+    shared: dict[str, Any] = {}
+    if isinstance(document, dict):
+        shared = {name: value for name, value in document.items() if name != "entries"}
+        document = document.get("entries")
+    if not isinstance(document, list):
         problems.append(Problem(f"{where}:1", "entries", "is missing, or is no list"))
         return [], []
-    shared = {name: value for name, value in document.items() if name != "entries"}
     ignored: dict[str, None] = dict.fromkeys(name for name in shared if name not in _FIELDS)
     raws: list[Raw] = []
-    for line, entry in zip(_entry_lines(root), entries, strict=True):
+    for line, entry in zip(_entry_lines(root), document, strict=True):
         raws.extend(_raws(entry, f"{where}:{line}", shared, ignored, problems))
     return raws, list(ignored)
 
@@ -106,6 +108,10 @@ def _raws(
     if plain:
         language = "zh" if has_cjk(str(plain.get("title", ""))) else "en"
         texts[language] = plain | texts.get(language, {})
+    for text in texts.values():
+        if "title" not in text and isinstance(text.get("meaning"), str):
+            # Controllers' own tables often have one text, under the name of a description.
+            text["title"] = text.pop("meaning")
     yield Raw(here, fields, texts)
 
 
@@ -123,13 +129,13 @@ def _text(given: Any, place: Problem, ignored: dict[str, None], problems: list[P
             ignored[f"{place.field}.{name}"] = None
         elif value:
             text[column.field] = value
-    if "title" not in text and isinstance(text.get("meaning"), str):
-        # Controllers' own tables often have one text, under the name of a description.
-        text["title"] = text.pop("meaning")
     return text
 
 
 def _entry_lines(root: yaml.Node) -> Iterator[int]:
+    if isinstance(root, yaml.SequenceNode):
+        yield from (node.start_mark.line + 1 for node in root.value)
+        return
     for key, value in root.value:
         if key.value == "entries":
             yield from (node.start_mark.line + 1 for node in value.value)

@@ -29,6 +29,7 @@ from lineside.plain_files import read_plain
 MAX_FILE_BYTES = 64 * 1024 * 1024
 MAX_FILE_ENTRIES = 100_000
 MAX_HEADINGS_SHOWN = 12
+MAX_PLACES_SHOWN = 10
 
 _DOCUMENTS = {
     ".json": json_raws,
@@ -113,7 +114,7 @@ class _Reading:
     def _add_gathered(self, gathered: Gathered) -> None:
         """Tables of fault codes, and running text; a file with neither says what it has."""
         self._content.notes.extend(f"{self._name}: {note}" for note in gathered.notes)
-        tables = tables_in(gathered.grids, self._how.corrections)
+        tables, others = tables_in(gathered.grids, self._how.corrections)
         self._add_tables(tables)
         found = running_raws(gathered.lines)
         if found:
@@ -121,6 +122,7 @@ class _Reading:
             self._content.notes.append(note)
             self._content.raws.extend(replace(raw, where=f"{self._name}:{raw.where}") for raw in found)
         if tables or found:
+            self._content.notes.extend(f"{self._name}: {note}" for note in _left_out(others))
             return
         message = "has no table with columns for code and title, and no running text of codes"
         hint = "name the columns: --map code=HEADING --map title=HEADING"
@@ -151,9 +153,19 @@ def _markdown_parts(text: str) -> Gathered:
     return Gathered(grids, list(markdown_lines(text)))
 
 
+def _left_out(others: Sequence[Grid]) -> list[str]:
+    """A manual has tables of much else; what was taken for such is told, so that none is missed."""
+    if not others:
+        return []
+    places = ", ".join(dict.fromkeys(grid.name for grid in others[:MAX_PLACES_SHOWN] if grid.name))
+    count = f"{len(others)} tables" if len(others) > 1 else "1 table"
+    parts = [f"{count} without columns for code and title, not read", *([places] if places else [])]
+    return [f"{': '.join(parts)}; {_first_headings(others)[0]}"]
+
+
 def _first_headings(grids: Sequence[Grid]) -> list[str]:
     first = next((row for grid in grids for row in grid.rows if any(row)), None)
-    return [] if first is None else [f"its first table has: {_headings(first)}"]
+    return [] if first is None else [f"the first table has: {_headings(first)}"]
 
 
 def _headings(cells: Sequence[str]) -> str:

@@ -40,18 +40,52 @@ class Line:
     kind: str = ""
 
 
-def tables_in(grids: Iterable[Grid], corrections: Corrections) -> list[Table]:
-    """The tables of fault codes among `grids`; one that goes on without a heading belongs to the last."""
+def tables_in(grids: Iterable[Grid], corrections: Corrections) -> tuple[list[Table], list[Grid]]:
+    """The tables of fault codes among `grids`, and the others.
+
+    One that goes on without a heading belongs to the last.
+    """
     tables: list[Table] = []
+    others: list[Grid] = []
     for grid in grids:
         start = next((n for n, row in enumerate(grid.rows[:MAX_ABOVE]) if is_heading(row, corrections)), None)
         if start is not None:
             tables.append(_table(grid, start, corrections))
-        elif tables and grid.rows and len(grid.rows[0]) == len(tables[-1].heading.cells):
+        elif tables and _goes_on(grid, tables[-1], corrections):
             heading = tables[-1].heading
             more = _rows(grid, 0, heading.cells, corrections)
             tables[-1] = tables[-1]._replace(rows=[*tables[-1].rows, *more])
-    return tables
+        elif any(any(row) for row in grid.rows):
+            others.append(grid)
+    return tables, others
+
+
+def _goes_on(grid: Grid, table: Table, corrections: Corrections) -> bool:
+    """As wide, and no heading of a list of something else: where codes have digits, its first one has."""
+    first = next((row for row in grid.rows if any(row)), ())
+    if len(first) != len(table.heading.cells):
+        return False
+    keys = _keys(table.heading.cells, corrections)
+    code = _key(first, keys)
+    return (
+        not code.strip()
+        or _has_digit(code)
+        or not all(_has_digit(_key(row.cells, keys)) for row in table.rows)
+    )
+
+
+def _keys(heading: Sequence[str], corrections: Corrections) -> list[int]:
+    """The places of what a row is known by."""
+    columns = enumerate(columns_of(heading, corrections))
+    return [n for n, column in columns if column and column.field in ("code", "trigger_tag", "trigger_bit")]
+
+
+def _key(cells: Sequence[str], keys: Sequence[int]) -> str:
+    return "".join(cells[n] for n in keys)
+
+
+def _has_digit(text: str) -> bool:
+    return any(character.isdigit() for character in text)
 
 
 def _table(grid: Grid, start: int, corrections: Corrections) -> Table:
@@ -78,11 +112,7 @@ def _same_as_above(grid: Grid, row: int, column: int) -> bool:
 
 def _rows(grid: Grid, start: int, heading: Sequence[str], corrections: Corrections) -> list[Row]:
     """Rows of one code each: what stands under a code without one of its own belongs to it."""
-    keys = [
-        n
-        for n, column in enumerate(columns_of(heading, corrections))
-        if column and column.field in ("code", "trigger_tag", "trigger_bit")
-    ]
+    keys = _keys(heading, corrections)
     rows: list[Row] = []
     for number, cells in enumerate(grid.rows[start:], start):
         row = [cell.strip() for cell in cells[: len(heading)]]

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from lineside.diagnosis.knowledge.entry import Language
-from lineside.diagnosis.knowledge.importers.columns import TEXT_FIELDS, Column, column_of
+from lineside.diagnosis.knowledge.importers.columns import TEXT_FIELDS, Column, column_of, names_a_fault
 from lineside.diagnosis.knowledge.importers.problems import Problem
 from lineside.diagnosis.knowledge.importers.records import Raw
 from lineside.diagnosis.knowledge.terms import has_cjk
@@ -48,6 +48,8 @@ class Mapping(NamedTuple):
 
 
 Corrections = Sequence[tuple[Column, str]]
+# Columns that only a table of faults has.
+_FAULT_FIELDS = {"causes", "actions", "trigger_tag"}
 
 
 def csv_tables(text: str, where: str, problems: list[Problem]) -> list[Table]:
@@ -78,7 +80,10 @@ def markdown_grids(text: str) -> list[Table]:
 
 
 def columns_of(headings: Sequence[str], corrections: Corrections) -> list[Column | None]:
-    """What each heading means. A correction wins over every guess of its field."""
+    """What each heading means. A correction wins over every guess of its field.
+
+    In a table of faults without a title, what is guessed to be a meaning is the title.
+    """
     corrected = {same_heading(heading): column for column, heading in corrections}
     found = [corrected.get(same_heading(heading)) for heading in headings]
     taken = {column for column in found if column}
@@ -88,7 +93,14 @@ def columns_of(headings: Sequence[str], corrections: Corrections) -> list[Column
         column = column_of(heading)
         return None if column is None or column in taken or column.field in fields else column
 
-    return [column or guess(heading) for column, heading in zip(found, headings, strict=True)]
+    guessed = [None if column else guess(heading) for column, heading in zip(found, headings, strict=True)]
+    known = {column.field for column in (*found, *guessed) if column}
+    if "title" not in known and (_FAULT_FIELDS & known or any(map(names_a_fault, headings))):
+        # Many manuals have one text for each code, under the name of a description.
+        guessed = [
+            Column("title", one.language) if one and one.field == "meaning" else one for one in guessed
+        ]
+    return [column or one for column, one in zip(found, guessed, strict=True)]
 
 
 def is_heading(cells: Sequence[str], corrections: Corrections) -> bool:
@@ -117,11 +129,10 @@ def raws_of(
     ]
     names = [column.field for column in columns if column]
     message = f"no column for it in: {', '.join(headings)}"
-    hint = "name the column: --map code=HEADING"
     needed = [name for name in ("code", "title") if name not in names]
     if needed[:1] == ["code"] and {"trigger_tag", "trigger_bit"} <= set(names):
         needed = needed[1:]
-    problems.extend(Problem(here, name, message, hint) for name in needed)
+    problems.extend(Problem(here, name, message, f"name the column: --map {name}=HEADING") for name in needed)
     twice = {column.field for column in columns if column and columns.count(column) > 1}
     choose = "say which one it is: --map FIELD=HEADING"
     problems.extend(Problem(here, name, "two columns mean it", choose) for name in sorted(twice))
