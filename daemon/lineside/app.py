@@ -157,6 +157,8 @@ class App:
             group.start_soon(self._desk.run, name="desk")
             if self._broker is not None:
                 group.start_soon(self._broker.watch, name="broker")
+            if self._grpc is not None:
+                group.start_soon(self._grpc.watch, name="gRPC")
             if self._link is not None:
                 group.start_soon(self._link.run, name="mqtt")
             if self._metrics is not None:

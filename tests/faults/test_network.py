@@ -22,6 +22,7 @@ from tests.support.manager import listening
 from tests.support.ports import free_port
 from tests.support.silence import fall_silent
 
+from lineside.errors import LinesideError
 from lineside.transport.grpc.server import MAX_CONNECTIONS
 from lineside.v1 import diagnosis_pb2, generation_pb2
 
@@ -316,12 +317,38 @@ PACKETS = {
 }
 
 
+# Payload format 2 is none; Mosquitto 2.0 passes it on all the same, at each connect again.
+FORBIDDEN = CONNECT + mqtt(0x32, b"\0\x1elineside/v1/fault/L1/CD-07/bad" + b"\0\x01\x02\x01\x02{}")
+
+
+def test_a_message_that_mqtt_forbids_does_not_keep_the_daemon_from_its_broker(unharmed):
+    with socket.create_connection(("127.0.0.1", unharmed.mqtt_port), 5) as link:
+        link.sendall(FORBIDDEN)
+        until(lambda: "a message that MQTT forbids is given up" in unharmed.log.read_text())
+    assert unharmed.status().broker_connected
+    assert "connection was lost" not in unharmed.log.read_text()
+
+
 @pytest.mark.parametrize("name", PACKETS)
 def test_hostile_mqtt_ends_its_own_connection_alone(unharmed, name):
     with socket.create_connection(("127.0.0.1", unharmed.mqtt_port), 5) as link:
         http2.send_all(link, PACKETS[name])
         http2.ends(link, 0.1)
     assert unharmed.status().broker_connected
+
+
+def test_a_call_whose_name_is_no_text_takes_grpc_away_for_a_moment_alone(daemon):
+    with http2.connect(daemon.grpc_port) as link:
+        link.sendall(http2.call(DIAGNOSE, 1).replace(b"Diagnose", b"Diagnos\x94") + http2.message(b"", 1))
+        assert http2.ends(link, 5)
+
+    def answers() -> bool:
+        with contextlib.suppress(LinesideError):
+            return bool(daemon.status().state == "ready")
+        return False
+
+    until(answers, 5)
+    assert daemon.ask(report("after"))["status"] == "ok"
 
 
 def test_every_truncated_call_ends(unharmed):

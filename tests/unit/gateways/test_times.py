@@ -70,3 +70,8 @@ def test_what_is_no_time_is_refused(value):
 def test_a_zone_that_is_unknown_is_named(name):
     with pytest.raises(LinesideError, match=r"\[plant\] timezone"):
         plant_zone(name)
+
+
+def test_a_format_that_names_a_directive_twice_is_refused():
+    with pytest.raises(ValueError, match="is no format of times"):
+        rfc3339("12 12", ZONE, "%M %M")

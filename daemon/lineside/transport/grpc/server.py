@@ -60,6 +60,7 @@ HANDSHAKE_MS = 10_000
 # For health watchers, which never end by themselves, to hear the last status before the server goes.
 FLUSH_S = 0.25
 CLEANUP_S = 2.0
+LOOK_S = RETRY_S = 0.5
 OWN_CHANNEL = (("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1))
 
 
@@ -96,10 +97,39 @@ class GrpcServer:
         self._open_inference = OpenInferenceService(served.generator, admin, self._calls, defaults.max_tokens)
         self._health = health.aio.HealthServicer()
         self._server: grpc.aio.Server | None = None
+        self._port = config.port
 
     async def start(self) -> int:
         """Listen; returns the port."""
         await self.set_serving(False)
+        self._port = await self._listen(self._config.port)
+        logger.info("gRPC listens", extra={"host": self._config.host, "port": self._port})
+        return self._port
+
+    async def watch(self) -> None:
+        """Listen again whenever grpc has given up, until stopped.
+
+        grpc.aio ends its whole server where the name of one call is no UTF-8.
+        """
+        while (server := self._server) is not None:
+            error = await end_of(server)
+            if error is None:
+                return
+            logger.error("gRPC gave up and listens again: %s", error)
+            with anyio.move_on_after(CLEANUP_S):
+                await server.stop(None)
+            while self._server is not None and not await self._listens_again():
+                await anyio.sleep(RETRY_S)
+
+    async def _listens_again(self) -> bool:
+        try:
+            await self._listen(self._port)
+        except LinesideError as error:
+            logger.error("%s", error)  # noqa: TRY400 - it says what to do, not where it was raised
+            return False
+        return True
+
+    async def _listen(self, port: int) -> int:
         limit = self._config.max_in_flight + HEADROOM
         interceptors = (
             RevocationInterceptor(self._calls),
@@ -115,11 +145,10 @@ class GrpcServer:
         open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self._open_inference, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-        port = self._bind(server)
+        bound = self._bind(server, port)
         await server.start()
         self._server = server
-        logger.info("gRPC listens", extra={"host": self._config.host, "port": port})
-        return port
+        return bound
 
     async def progress(self) -> None:
         """Returns once the server has answered a call of our own, from its socket to its handler and back."""
@@ -155,9 +184,9 @@ class GrpcServer:
         await self._calls.drain(CLEANUP_S)
         self._probe.cleanup()
 
-    def _bind(self, server: grpc.aio.Server) -> int:
+    def _bind(self, server: grpc.aio.Server, port: int) -> int:
         host = f"[{self._config.host}]" if ":" in self._config.host else self._config.host
-        address = f"{host}:{self._config.port}"
+        address = f"{host}:{port}"
         credentials = self._credentials()
         try:
             # Where only the daemon's own user comes, for `progress`: it needs no certificate.
@@ -181,6 +210,19 @@ class GrpcServer:
         hint = "set [grpc] tls = true after lineside certs init and server; docs/security.md has the steps"
         message = f"[grpc] host {self._config.host} can be reached from the network, and [grpc] tls is false"
         raise LinesideError("start gRPC", message, hint)
+
+
+async def end_of(server: grpc.aio.Server) -> Exception | None:
+    """Waits for the end of a server; what made it give up, None where it was stopped.
+
+    Of that grpc tells at a timeout alone: without one it waits for the calls that it has left.
+    """
+    try:
+        while await server.wait_for_termination(LOOK_S):
+            pass
+    except Exception as error:  # noqa: BLE001 - whatever it was, clients need a server
+        return error
+    return None
 
 
 def server_options(config: GrpcConfig) -> list[tuple[str, int]]:

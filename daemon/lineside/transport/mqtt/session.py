@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import ssl
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import msgspec
 from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.exception import MalformedPacket
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -18,6 +20,8 @@ from lineside.config import MqttConfig
 from lineside.errors import LinesideError
 from lineside.plain_files import open_plain, read_plain
 from lineside.transport.mqtt.topics import status_topic
+
+logger = logging.getLogger("lineside.transport.mqtt")
 
 CONNECT_S = 5.0
 MAX_PACKET_BYTES = 1_048_576
@@ -45,6 +49,23 @@ class BeatingClient(Client):
         """See paho."""
         self.beats += 1
         return super().loop_misc()
+
+    def _handle_publish(self) -> MQTTErrorCode:
+        """See paho, which leaves the broker at what MQTT forbids.
+
+        Mosquitto 2.0 passes such a message on, and again after each connect: it would keep us away for ever.
+        """
+        try:
+            return super()._handle_publish()
+        except MalformedPacket as error:
+            logger.warning("a message that MQTT forbids is given up: %s", error)
+            return self.ack(*message_id(self._in_packet["command"], bytes(self._in_packet["packet"])))
+
+
+def message_id(command: int, packet: bytes) -> tuple[int, int]:
+    """The identifier of a PUBLISH, which stands behind its topic, and its QoS."""
+    topic_bytes = int.from_bytes(packet[:2], "big")
+    return int.from_bytes(packet[2 + topic_bytes : 4 + topic_bytes], "big"), command >> 1 & 3
 
 
 def make_client(config: MqttConfig, version: str) -> BeatingClient:
