@@ -306,7 +306,9 @@ class App:
 
     def _make_desk(self, diagnoser: Diagnoser) -> Desk:
         engine = self._config.engine
-        limits = DeskLimits(engine.slots, self._config.mqtt.max_pending_reports)
+        # A budget for the caches may leave fewer than are configured.
+        slots = self._model.engine.capabilities.slots if self._model else engine.slots
+        limits = DeskLimits(slots, self._config.mqtt.max_pending_reports)
         loop = asyncio.get_running_loop()
         answering = Answering(diagnoser, engine.default_timeout_ms, self._gateways.zone)
         copies = MqttCopies(self._config.mqtt.alarm_expiry_s)

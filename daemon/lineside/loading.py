@@ -60,6 +60,8 @@ def _tell(bundle: Bundle, choice: Choice, seconds: float) -> None:
         "engine": capabilities.name,
         "reason": choice.reason,
         "device": capabilities.device,
+        "slots": capabilities.slots,
+        "kept_prefixes": capabilities.kept_slots,
         "cache_mb": capabilities.cache_bytes >> 20,
         "step_ms": round(capabilities.costs.step(1) / 1e6, 2),
         "seconds": round(seconds, 2),

@@ -17,13 +17,13 @@ from lineside.engine.bundle import (
     read_manifest,
     verify,
 )
+from lineside.engine.cache_room import FLOAT_BYTES, slot_bytes
 from lineside.engine.device import find_gpu
 from lineside.engine.plans import compile_command
 from lineside.errors import LinesideError
 
 # What the process takes beside weights and cache: Python, the runtime and its scratch.
 BESIDE_BYTES = 400 << 20
-KEY_BYTES = 4
 
 
 def look(machine: Machine) -> Iterator[Finding]:
@@ -64,10 +64,12 @@ def memory_needed(config: Config) -> int | None:
     manifest = manifest_of(config)
     if manifest is None:
         return None
-    sizes = manifest.geometry
-    token_bytes = 2 * sizes.layers * sizes.kv_heads * sizes.head_dim * KEY_BYTES
+    each = slot_bytes(manifest, FLOAT_BYTES)
+    caches = each * (config.engine.slots + config.engine.kept_prefixes)
+    if config.engine.kv_budget_mb:
+        caches = min(caches, config.engine.kv_budget_mb << 20)
     weights = sum(manifest.files[name].size for name in (WEIGHTS, EMBEDDER_WEIGHTS) if name in manifest.files)
-    return weights + token_bytes * manifest.max_seq_len * config.engine.slots + BESIDE_BYTES
+    return weights + caches + BESIDE_BYTES
 
 
 def _files(bundle: Bundle, deep: bool) -> Finding:

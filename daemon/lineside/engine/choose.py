@@ -15,7 +15,8 @@ from typing import cast
 
 from lineside.config import EngineConfig
 from lineside.engine.base import Engine
-from lineside.engine.bundle import ONNX_CUDA_MODEL, Bundle
+from lineside.engine.bundle import ONNX_CUDA_MODEL, Bundle, BundleError
+from lineside.engine.cache_room import FLOAT_BYTES, HALF_BYTES, room_for
 from lineside.engine.device import find_gpu
 from lineside.errors import LinesideError
 
@@ -119,12 +120,18 @@ def _open_tensorrt(bundle: Bundle, config: EngineConfig) -> Engine:
     except ImportError as error:
         hint = "pip install 'lineside[tensorrt]', or 'lineside[rtx]' for an RTX card"
         raise LinesideError("load engine", f"TensorRT is not installed: {error}", hint) from error
+    room = room_for(bundle.manifest, config, HALF_BYTES)
     engine: Engine = module.TensorRtEngine(
         bundle,
-        slots=config.slots,
+        slots=room.slots,
         max_chunk_tokens=config.max_chunk_tokens,
-        kept_slots=config.kept_prefixes,
+        kept_slots=room.kept_slots,
     )
+    try:
+        room.check(bundle, engine.capabilities.cache_bytes)
+    except BundleError:
+        engine.close()
+        raise
     return engine
 
 
@@ -132,13 +139,14 @@ def _open_onnxruntime(provider: str) -> Callable[[Bundle, EngineConfig], Engine]
     def opened(bundle: Bundle, config: EngineConfig) -> Engine:
         from lineside.engine.onnxruntime import OnnxRuntimeEngine  # noqa: PLC0415
 
+        room = room_for(bundle.manifest, config, HALF_BYTES if provider == "cuda" else FLOAT_BYTES)
         return OnnxRuntimeEngine(
             bundle,
-            slots=config.slots,
+            slots=room.slots,
             threads=config.threads or len(os.sched_getaffinity(0)),
             max_chunk_tokens=config.max_chunk_tokens,
             provider=provider,
-            kept_slots=config.kept_prefixes,
+            kept_slots=room.kept_slots,
         )
 
     return opened

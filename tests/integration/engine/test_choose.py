@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from tests.support.bundles import altered_bundle, plan_of
@@ -9,7 +10,8 @@ from tests.support.engines import CountingEngine
 
 from lineside.config import EngineConfig
 from lineside.engine.base import EngineFaultError, Extension
-from lineside.engine.bundle import ONNX_CUDA_MODEL, ONNX_MODEL, open_bundle
+from lineside.engine.bundle import ONNX_CUDA_MODEL, ONNX_MODEL, Bundle, open_bundle
+from lineside.engine.cache_room import FLOAT_BYTES, slot_bytes
 from lineside.engine.choose import Choice, choose, warmed_up
 from lineside.engine.onnxruntime import OnnxRuntimeEngine
 
@@ -105,3 +107,25 @@ def test_the_graph_for_cuda_computes_the_same_here(tmp_path, tiny_fp32_bundle, b
         engine.close()
     assert np.linalg.norm(rows[1] - rows[0]) < 4e-3 * np.linalg.norm(rows[0])
     assert caches[1] * 2 == caches[0]
+
+
+def test_a_budget_for_the_caches_is_kept_and_counted_as_the_engine_takes_it(bundle) -> None:
+    each = slot_bytes(bundle.manifest, FLOAT_BYTES)
+    budget_mb = 2
+    fitting = (budget_mb << 20) // each
+    assert fitting >= 3, "the tiny bundle's caches are small"
+    configured = EngineConfig("onnxruntime", 64, 64, kv_budget_mb=budget_mb, threads=1, max_chunk_tokens=16)
+    capabilities = choose(bundle, configured).engine.capabilities
+    assert (capabilities.slots, capabilities.kept_slots) == (min(64, fitting), min(64, max(fitting - 64, 0)))
+    assert capabilities.cache_bytes == (capabilities.slots + capabilities.kept_slots) * each
+    assert capabilities.cache_bytes <= budget_mb << 20
+
+
+def test_a_budget_without_room_for_one_sequence_leaves_the_rules_and_says_how_much_it_takes(bundle) -> None:
+    geometry = msgspec.structs.replace(bundle.manifest.geometry, layers=4096)
+    large = Bundle(bundle.path, msgspec.structs.replace(bundle.manifest, geometry=geometry))
+    needed = -(-slot_bytes(large.manifest, FLOAT_BYTES) >> 20)
+    choice = choose(large, EngineConfig(name="onnxruntime", kv_budget_mb=needed - 1))
+    assert choice.name == "rules"
+    assert f"room for no sequence, which takes {needed}" in choice.trouble
+    assert f"set it to {needed} or more" in choice.trouble
