@@ -47,6 +47,7 @@ class Grammar:
 
     def __init__(self, matcher: llguidance.LLMatcher, vocab_size: int) -> None:
         self._matcher = matcher
+        self._vocab_size = vocab_size
         self._mask = llguidance.numpy.allocate_token_bitmask(1, vocab_size)
 
     @property
@@ -54,11 +55,12 @@ class Grammar:
         """No token may follow."""
         return bool(self._matcher.is_stopped())
 
-    def allowed(self) -> NDArray[np.intp]:
-        """Ids that may come next, ascending; never empty before `complete`."""
+    def allowed(self) -> NDArray[np.bool_]:
+        """Which of all ids may come next, [vocab_size]; never none before `complete`."""
         llguidance.numpy.fill_next_token_bitmask(self._matcher, self._mask)
         self._check()
-        return np.flatnonzero(np.unpackbits(self._mask.view(np.uint8), bitorder="little"))
+        bits = np.unpackbits(self._mask.view(np.uint8), count=self._vocab_size, bitorder="little")
+        return bits.view(np.bool_)
 
     def accept(self, token: int) -> None:
         """The sequence goes on with `token`, which must be allowed."""

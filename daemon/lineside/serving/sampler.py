@@ -12,6 +12,13 @@ from lineside.serving.request import Sampling
 if TYPE_CHECKING:
     from lineside.engine.base import Logits
 
+# Of less than a sixteenth of the vocabulary, gathering costs less than looking at all of it.
+FEW = 16
+# Distances from the likeliest logit within which it is looked for what a filter keeps.
+MARGINS = (2.0, 4.0, 8.0, 16.0, np.inf)
+# Below it no two logits that differ leave the less likely one a chance.
+LEAST_TEMPERATURE = 1e-30
+
 
 class Sampler:
     """One request's way of picking; its random state is the request's own, so neighbours change nothing."""
@@ -20,34 +27,56 @@ class Sampler:
         self._sampling = sampling
         self._random = np.random.default_rng(sampling.seed)
 
-    def pick(self, logits: Logits, allowed: NDArray[np.intp] | None = None) -> tuple[int, float]:
-        """A token of logits [vocab_size] and its probability; `allowed` limits the choice to those ids.
+    def pick(self, logits: Logits, allowed: NDArray[np.bool_] | None = None) -> tuple[int, float]:
+        """A token of logits [vocab_size] and its probability; `allowed` [vocab_size] limits the choice.
 
         Of logits on a device no more comes to the host than the choice needs.
         """
-        if allowed is None and self._sampling.temperature == 0.0 and not isinstance(logits, np.ndarray):
-            return logits.best()
-        candidates = np.asarray(logits) if allowed is None else logits[allowed]
-        if self._sampling.temperature == 0.0:
-            index = int(candidates.argmax())
-            probability = 1.0 / float(np.exp(candidates - candidates[index]).sum())
-        else:
-            index, probability = self._draw(candidates)
-        return (index if allowed is None else int(allowed[index])), probability
+        if allowed is None:
+            if self._sampling.temperature == 0.0 and not isinstance(logits, np.ndarray):
+                return logits.best()
+            return self._pick(np.asarray(logits))
+        if isinstance(logits, np.ndarray) and np.count_nonzero(allowed) > len(allowed) // FEW:
+            return self._pick(np.where(allowed, logits, -np.inf))
+        ids = np.flatnonzero(allowed)
+        index, probability = self._pick(logits[ids])
+        return int(ids[index]), probability
+
+    def _pick(self, candidates: NDArray[np.float32]) -> tuple[int, float]:
+        """The index of one, and its probability among them; -inf is never it."""
+        if self._sampling.temperature > 0.0:
+            return self._draw(candidates)
+        index = int(candidates.argmax())
+        return index, 1.0 / float(np.exp(candidates - candidates[index]).sum())
 
     def _draw(self, logits: NDArray[np.float32]) -> tuple[int, float]:
         """temperature, then the top_k most likely, then the fewest that make up top_p."""
-        sampling = self._sampling
-        order = np.argsort(-logits, kind="stable")
-        if sampling.top_k:
-            order = order[: sampling.top_k]
         # The differences first: whatever the temperature, the likeliest stays 0 and the others go down.
-        below = logits[order].astype(np.float64) - float(logits[order[0]])
         with np.errstate(over="ignore"):
-            weights = np.exp(below / sampling.temperature)
-        weights /= weights.sum()
-        if sampling.top_p < 1.0:
-            kept = int(np.searchsorted(np.cumsum(weights), sampling.top_p)) + 1
-            weights = weights[:kept] / weights[:kept].sum()
-        choice = int(self._random.choice(len(weights), p=weights))
-        return int(order[choice]), float(weights[choice])
+            weights = np.exp((logits - logits.max()) / max(self._sampling.temperature, LEAST_TEMPERATURE))
+        kept = self._kept(logits, weights)
+        mass = np.cumsum(weights if kept is None else weights[kept], dtype=np.float64)
+        choice = int(np.searchsorted(mass, self._random.random() * mass[-1], side="right"))
+        probability = float(mass[choice] - (mass[choice - 1] if choice else 0.0)) / float(mass[-1])
+        return (choice if kept is None else int(kept[choice])), probability
+
+    def _kept(self, logits: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.intp] | None:
+        """What the filters leave, the likeliest first; None for all.
+
+        All of the vocabulary is never sorted: what is near enough to the likeliest is as good a beginning.
+        """
+        top_k, top_p = self._sampling.top_k, self._sampling.top_p
+        if not top_k and top_p >= 1.0:
+            return None
+        total, best = float(weights.sum(dtype=np.float64)), float(logits.max())
+        for margin in MARGINS:
+            near = np.flatnonzero(logits >= best - margin)
+            if len(near) >= top_k if top_k else float(weights[near].sum(dtype=np.float64)) >= top_p * total:
+                break
+        near = near[np.argsort(-logits[near], kind="stable")]
+        if top_k:
+            near = near[:top_k]
+            total = float(weights[near].sum(dtype=np.float64))
+        if top_p < 1.0:
+            near = near[: int(np.searchsorted(np.cumsum(weights[near], dtype=np.float64), top_p * total)) + 1]
+        return near
