@@ -171,6 +171,8 @@ TOUCHES = any_of(
     """,
     "清洁 清理 擦拭 用手",
 )
+# An order to clean is one to touch, whether or not the manual speaks of lock-out.
+CLEANS = any_of("clean\nwipe\nbrush", "清洁 清理 擦拭", starts=True)
 # What is asked for is only there while the machine has power: locking out would defeat the purpose.
 POWERED = any_of(
     r"""

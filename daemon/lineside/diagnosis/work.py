@@ -36,7 +36,9 @@ def _hands_in(step: str, *, noted: bool) -> bool:
         return False
     if words.READS.search(step) or words.SETS.search(step):
         return False
-    return words.INSIDE.search(step) is not None or (noted and kind_of(step) != "reset")
+    if words.INSIDE.search(step) or words.CLEANS.search(step):
+        return True
+    return noted and kind_of(step) != "reset"
 
 
 def names_safety_function(text: str) -> bool:

@@ -142,6 +142,32 @@ def test_hands_that_go_in_need_a_lockout(sentence):
 @pytest.mark.parametrize(
     "sentence",
     [
+        "Clean the fan",
+        "Please wipe the rollers dry",
+        "Check the filter, then clean it",
+        "清洁风扇滤网",
+        "请擦拭传感器",
+    ],
+)
+def test_cleaning_needs_a_lockout_where_the_manual_says_nothing_of_it(sentence):
+    assert needs_isolation(sentence, ())
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Check that the air is clean",
+        "Start the cleaning cycle",
+        "检查清洁度",
+    ],
+)
+def test_what_only_speaks_of_cleaning_needs_none(sentence):
+    assert not needs_isolation(sentence, ())
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
         "Check that the coil of Y1 gets 24 V during the pressing stroke.",
         "Replace the battery with the controller switched on, so that positions are kept.",
         "Measure the brake coil voltage during release.",
