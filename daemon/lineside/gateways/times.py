@@ -38,13 +38,14 @@ def rfc3339(value: object, zone: tzinfo | None, written: str = "") -> str:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise ValueError("is no time")  # noqa: TRY004 - data, not code
     if isinstance(value, str) and written:
-        return _shown(_parsed(value, written), zone)
+        return _shown(parsed(value, written), zone)
     if isinstance(value, str) and not re.fullmatch(r"\d{1,20}(\.\d{1,9})?", value):
         return _read(value, zone)
     return _since_1970(float(value))
 
 
-def _parsed(text: str, written: str) -> datetime:
+def parsed(text: str, written: str) -> datetime:
+    """By strptime's format. Raises ValueError, also for what is none."""
     try:
         return datetime.strptime(text, written)
     except re.error as error:  # a directive that stands there twice

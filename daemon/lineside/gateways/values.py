@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from lineside.gateways.source import Written, shown
-from lineside.gateways.times import rfc3339
+from lineside.gateways.times import parsed, rfc3339
 
 MAX_LINES = 20
 LARGEST = 1e300
@@ -38,7 +38,7 @@ def check_options(name: str, written: Written) -> None:
     if written.format and name not in TIMES:
         raise ValueError("`format` goes with times")
     if written.format:
-        datetime.strptime(datetime(2000, 1, 2, tzinfo=timezone.utc).strftime(written.format), written.format)
+        parsed(datetime(2000, 1, 2, tzinfo=timezone.utc).strftime(written.format), written.format)
     if (written.prefix or written.digits) and (name in INTEGERS or name in TIMES or name == "log"):
         raise ValueError("`prefix` and `digits` go with texts")
     for value in (*(() if written.const is None else (written.const,)), *(written.map or {}).values()):
