@@ -49,7 +49,8 @@ MIN_MODEL_MS = 300
 # Kept back from the model's deadline, so that the answer by rules still comes before the report's.
 RESERVE_MS = 100
 SPARE_TOKENS = 16
-WARM_UP_S = 30.0
+# Starting waits no longer than this: where reading takes more, admission refuses it at once.
+WARM_UP_S = 1.0
 
 
 @dataclasses.dataclass(slots=True)
@@ -110,7 +111,7 @@ class Pipeline:
         try:
             await writer.warm_up(opening(self._locale), WARM_UP_S)
         except RejectedError as refusal:
-            log.warning("the first report has to wait for the instructions to be read: %s", refusal.message)
+            log.info("the instructions are read with the first report: %s", refusal.message)
 
     async def diagnose(self, report: Report, call: Call) -> AsyncIterator[DiagnosisEvent]:
         """See ports.Diagnoser."""

@@ -6,6 +6,7 @@ import pytest
 from tests.integration.diagnosis.diagnosis_parts import DEMO, PRINCIPAL, ScriptedWriter
 
 from lineside.config import BundleConfig, Config, EngineConfig
+from lineside.diagnosis import pipeline as pipeline_module
 from lineside.diagnosis.pipeline import Pipeline
 from lineside.diagnosis.prompt import opening
 from lineside.diagnosis.report import parse_report
@@ -30,7 +31,8 @@ def loaded(smollm2_bundle):
 
 
 @pytest.mark.parametrize("warm", [False, True])
-async def test_the_first_report_finds_the_instructions_read(loaded, plant, warm):
+async def test_the_first_report_finds_the_instructions_read(loaded, plant, warm, monkeypatch):
+    monkeypatch.setattr(pipeline_module, "WARM_UP_S", 30.0)  # this machine may be busy
     tallies = Tallies()
     service = GenerationService(
         loaded.choice.engine,
@@ -64,6 +66,7 @@ class Refusing(ScriptedWriter):
     [({}, 1), ({"mode": "rules"}, 0), ({"locale": "zh"}, 1), ({"locale": "zh", "languages": ("en",)}, 0)],
 )
 async def test_it_is_read_where_a_model_answers_and_starting_goes_on_without(plant, caplog, options, asked):
+    caplog.set_level("INFO")
     writer = Refusing(languages=options.pop("languages", ("en", "zh")))
     await Pipeline(plant, writer, **options).warm_up()
     assert len(writer.calls) == asked
