@@ -177,7 +177,9 @@ class Llama:
     def piece(self, token: int) -> bytes:
         """A token's bytes."""
         buffer = ctypes.create_string_buffer(256)
-        return buffer.raw[: lib.llama_token_to_piece(self.vocab, token, buffer, 256, 0, False)]
+        # Its content is copied only once it is written.
+        length = lib.llama_token_to_piece(self.vocab, token, buffer, 256, 0, False)
+        return buffer.raw[:length]
 
 
 def complete(text: bytes) -> bool:
