@@ -57,6 +57,13 @@ def resident_kb(daemon: Daemon) -> int:
     return int(status.partition("VmRSS:")[2].split()[0])
 
 
+def answers(daemon: Daemon) -> bool:
+    """Whether it does by gRPC, now."""
+    with contextlib.suppress(LinesideError):
+        return bool(daemon.status().state == "ready")
+    return False
+
+
 @pytest.fixture
 def unharmed(daemon):
     """After the test the daemon answers as before, and has not grown."""
@@ -207,7 +214,7 @@ def test_connections_are_bounded_and_who_says_nothing_makes_room(tmp_path, plant
             assert daemon.ask(report("beside"))["status"] == "ok"
             manager.drop()
             assert manager.wait_for("WATCHDOG", 5) == "1"
-            until(lambda: daemon.status().state == "ready", 10)
+            until(lambda: answers(daemon), 10)
             assert resident_kb(daemon) - before_kb < GROWTH_KB
             assert "File descriptor limit" not in daemon.log.read_text()
         finally:
@@ -342,12 +349,7 @@ def test_a_call_whose_name_is_no_text_takes_grpc_away_for_a_moment_alone(daemon)
         link.sendall(http2.call(DIAGNOSE, 1).replace(b"Diagnose", b"Diagnos\x94") + http2.message(b"", 1))
         assert http2.ends(link, 5)
 
-    def answers() -> bool:
-        with contextlib.suppress(LinesideError):
-            return bool(daemon.status().state == "ready")
-        return False
-
-    until(answers, 5)
+    until(lambda: answers(daemon), 5)
     assert daemon.ask(report("after"))["status"] == "ok"
 
 
