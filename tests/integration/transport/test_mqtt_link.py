@@ -39,6 +39,7 @@ from lineside.errors import LinesideError
 from lineside.ports import OutgoingAnswer
 from lineside.transport.mqtt import connection as connection_module
 from lineside.transport.mqtt.link import MqttLink
+from lineside.transport.mqtt.session import session_id
 
 pytestmark = pytest.mark.anyio
 
@@ -347,6 +348,16 @@ async def test_status_is_retained_and_follows_the_link(plain: Broker):
         await until(lambda: True)
         assert await in_thread(wait_status, plain.port, "online")
     assert await in_thread(hear) == "stopped"
+
+
+async def test_another_client_with_our_id_is_named_and_not_fought(plain: Broker, caplog):
+    async with linked(config(plain.port)) as parts:
+        with device(plain.port, client_id=session_id(config(plain.port))):
+            await until(lambda: parts.admin.counters["mqtt_client_id_in_use"] == 1, 15)
+            # It comes again by itself, as ours does: Mosquitto closes the older connection and says nothing.
+            assert parts.admin.counters["mqtt_connections"] <= 4
+            (said,) = [one for one in caplog.records if "client id in use" in one.getMessage()]
+            assert said.retry_s >= 10
 
 
 def wait_status(port: int, status: str) -> bool:
@@ -715,5 +726,5 @@ async def test_a_broker_that_ends_the_connection_says_why(caplog: pytest.LogCapt
         await wire.packet()
 
     async with fake_broker(end, well) as port, linked(config(port), wait=False) as parts:
-        await until(lambda: "another client has the same [mqtt] client_id" in caplog.text)
+        await until(lambda: "client id in use" in caplog.text)
         await until_connected(parts.link)

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -36,6 +37,7 @@ WINDOW = 16
 CLOSE_S = 2.0
 # paho's thread comes round at least once a second.
 BEAT_S = 0.5
+SESSION_TAKEN_OVER = 0x8E
 
 Acknowledge = Callable[[], None]
 OnMessage = Callable[[MQTTMessage, Acknowledge], None]
@@ -66,6 +68,8 @@ class Connection:
         self._room = threading.Condition()
         self._unstored = 0
         self._end = "the connection was lost"
+        self._welcomed_s: float | None = None
+        self.taken_over = False
         self.ready = anyio.Event()
         self.over = anyio.Event()
         self.window = WINDOW
@@ -99,6 +103,11 @@ class Connection:
             raise ValueError(f"paho: {info.rc!s}")
         # The broker's answer reaches this loop later: it is posted.
         self._waiting[info.mid] = on_taken
+
+    @property
+    def held_s(self) -> float | None:
+        """Seconds since the broker's welcome; None where it never gave one, or we ended it."""
+        return None if self._welcomed_s is None else time.monotonic() - self._welcomed_s
 
     async def progress(self) -> None:
         """Returns once paho's thread has come round, or the connection is over."""
@@ -183,6 +192,7 @@ class Connection:
         if reason.is_failure:
             self._end = f"the broker refuses us: {explain(reason)}"
             return
+        self._welcomed_s = time.monotonic()
         self.window = min(WINDOW, getattr(properties, "ReceiveMaximum", WINDOW))
         self.max_packet_bytes = getattr(properties, "MaximumPacketSize", 0)
         logger.info("connected to the broker", extra={"session_present": flags.session_present})
@@ -196,15 +206,13 @@ class Connection:
             if reason.is_failure:
                 logger.warning("the broker refuses to let us hear %s: %s", topic_filter, explain(reason))
         if reasons[0].is_failure:
-            self._end = f"the broker refuses the subscription to {FAULT_FILTER}: {explain(reasons[0])}"
-            client.disconnect()
+            self._part(f"the broker refuses the subscription to {FAULT_FILTER}: {explain(reasons[0])}")
             return
         self._post(self._subscribed)
 
     def _on_message(self, client: Client, _data: Any, message: MQTTMessage) -> None:
         if not self._made_room():
-            self._end = "the broker sends more than it may before it hears that we stored it"
-            client.disconnect()
+            self._part("the broker sends more than it may before it hears that we stored it")
             return
         try:
             self._handle(message, lambda: self._acknowledge(message.mid, message.qos))
@@ -212,6 +220,11 @@ class Connection:
             logger.exception("a message could not be taken and is given up", extra={"mid": message.mid})
             # Unacknowledged it would come again for ever, and enough of them would stop all others.
             self._acknowledge(message.mid, message.qos)
+
+    def _part(self, why: str) -> None:
+        """It is we who end it, which says nothing of others."""
+        self._end, self._welcomed_s = why, None
+        self._client.disconnect()
 
     def _made_room(self) -> bool:
         """Count one more message; waits while there are too many that nobody has stored yet."""
@@ -236,3 +249,4 @@ class Connection:
     ) -> None:
         if flags.is_disconnect_packet_from_server:
             self._end = f"the broker ended the connection: {explain(reason)}"
+            self.taken_over = reason.value == SESSION_TAKEN_OVER

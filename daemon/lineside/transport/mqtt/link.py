@@ -18,7 +18,9 @@ from lineside.transport.mqtt.hello import takes_any_password
 from lineside.transport.mqtt.intake import Intake
 from lineside.transport.mqtt.power import PowerTopic
 from lineside.transport.mqtt.publisher import Publisher
-from lineside.transport.mqtt.session import make_client
+from lineside.transport.mqtt.rivals import WAIT_S as RIVALS_WAIT_S
+from lineside.transport.mqtt.rivals import Rivals
+from lineside.transport.mqtt.session import IN_USE, make_client
 from lineside.transport.mqtt.topics import check_filters
 
 logger = logging.getLogger("lineside.transport.mqtt")
@@ -74,15 +76,20 @@ class MqttLink:
 
     async def run(self) -> None:
         """Connect, and again whenever a connection ends, until stopped."""
-        backoff = Backoff()
+        backoff, rivals = Backoff(), Rivals()
         while not self._stopping.is_set():
             begin = anyio.current_time()
+            self._connection = None
             why = await self._connect_once()
             if self._stopping.is_set():
                 return
             if anyio.current_time() - begin > STABLE_S:
                 backoff.reset()
             wait_s = backoff.next_s()
+            if self._is_rival(rivals):
+                self._admin.count("mqtt_client_id_in_use")
+                why = why if IN_USE in why else f"{why}; {IN_USE}"
+                wait_s += RIVALS_WAIT_S
             logger.warning("no broker: %s", why, extra={"broker": self.address, "retry_s": round(wait_s, 1)})
             with anyio.move_on_after(wait_s):
                 await self._stopping.wait()
@@ -110,6 +117,13 @@ class MqttLink:
             why = await connection.run()
             self._publishing.cancel()
         return why
+
+    def _is_rival(self, rivals: Rivals) -> bool:
+        """Whether the connection that has ended speaks of another client with our id."""
+        ended = self._connection
+        if ended is None:
+            return False
+        return rivals.ended(ended.held_s, taken_over=ended.taken_over)
 
     async def _power_here(self) -> PowerTopic | None:
         """What sets power; None where the broker asks nobody who he is, whatever its access list says."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import socket
 import ssl
@@ -30,13 +31,17 @@ JSON = "application/json"
 # More than are ever waiting: what is published is bounded before paho queues it.
 MAX_QUEUED = 128
 
+IN_USE = (
+    "client id in use: another client has this one; give each board a machine id of its own "
+    "(a cloned one: systemd-machine-id-setup after removing /etc/machine-id) or set [mqtt] client_id"
+)
 HINTS = {
     0x84: "the daemon needs a broker that speaks MQTT 5",
     0x85: "set [mqtt] client_id to what the broker takes",
     0x86: "set [mqtt] user and password_file to what the broker knows",
     0x87: "set [mqtt] user and password_file; that user reads fault, feedback, power/set and writes the rest",
     0x8C: "set [mqtt] user and password_file to what the broker knows",
-    0x8E: "another client has the same [mqtt] client_id",
+    0x8E: IN_USE,
 }
 
 
@@ -68,11 +73,25 @@ def message_id(command: int, packet: bytes) -> tuple[int, int]:
     return int.from_bytes(packet[2 + topic_bytes : 4 + topic_bytes], "big"), command >> 1 & 3
 
 
+def session_id(config: MqttConfig, machine_id: Path = Path("/etc/machine-id")) -> str:
+    """The client id: ours and the machine's, so that two boards with one configuration are two clients.
+
+    Of the machine's id only a digest is shown. A machine without one has the configured id alone.
+    """
+    try:
+        machine = machine_id.read_bytes().strip()
+    except OSError:
+        machine = b""
+    if not machine:
+        return config.client_id
+    return f"{config.client_id}-{hashlib.sha256(b'lineside ' + machine).hexdigest()[:12]}"
+
+
 def make_client(config: MqttConfig, version: str) -> BeatingClient:
     """A client that has never connected. Raises LinesideError for credentials that cannot be read."""
     client = BeatingClient(
         CallbackAPIVersion.VERSION2,
-        client_id=config.client_id,
+        client_id=session_id(config),
         protocol=MQTTv5,
         manual_ack=True,
         reconnect_on_failure=False,
