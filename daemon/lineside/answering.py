@@ -33,13 +33,16 @@ class Answering:
     default_timeout_ms: int
     zone: tzinfo | None = None
 
-    async def answer(self, stored: OpenReport) -> Diagnosis:
-        """By the rules where it is late; not at all where nobody waits any more, or it does only harm."""
+    async def answer(self, stored: OpenReport, refusal: RejectedError | None = None) -> Diagnosis:
+        """By the rules where it is late; not at all where nobody waits any more, or it does only harm.
+
+        `refusal`: why it is not looked into whatever it is.
+        """
         try:
             report = read_report(stored.payload, stored.device, self.zone)
         except RejectedError as unreadable:  # stored by a version that took it
             return error_diagnosis(unreadable, device=stored.device)
-        if refusal := _refusal(stored):
+        if refusal := refusal or _refusal(stored):
             return error_diagnosis(refusal, device=stored.device, report=report)
         async for event in self.diagnoser.diagnose(report, self._call(stored)):
             if isinstance(event, Diagnosis):

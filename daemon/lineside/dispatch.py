@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 import logging
 import uuid
 from collections import Counter
@@ -29,6 +28,7 @@ from lineside.journal_rows import Accepted, NewReport
 from lineside.ports import Copies, Copy, FeedbackTaker, IncomingReport, OutgoingAnswer
 from lineside.reading import alarm_of, answer_to, key_of, parse_incoming, refusal_of
 from lineside.serving.request import Priority
+from lineside.tickets import Ticket, Tickets
 
 log = logging.getLogger(__name__)
 
@@ -39,18 +39,10 @@ PUBLISH_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class DeskLimits:
-    """`max_pending` reports wait at most; the next one is answered `overload` at once."""
+    """`max_pending` reports wait at most. Of one more, the least urgent is answered `overload` at once."""
 
     concurrency: int
     max_pending: int
-
-
-@dataclass(order=True, frozen=True, slots=True)
-class _Ticket:
-    """A stored report that waits for its turn: the most urgent first, then the oldest."""
-
-    urgency: int
-    report: int
 
 
 @dataclass(slots=True)
@@ -67,8 +59,8 @@ class Desk:
     trouble: str = ""
     pending: int = 0
     unpublished: int = 0
-    _tickets: list[_Ticket] = field(default_factory=list)
-    _waiting: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(0))
+    _tickets: Tickets = field(default_factory=Tickets)
+    _shed: asyncio.Queue[int] = field(default_factory=asyncio.Queue)
     _busy: int = 0
     _draining: bool = False
     _idle: anyio.Event = field(default_factory=anyio.Event)
@@ -131,10 +123,11 @@ class Desk:
     async def run(self) -> None:
         """Resume what is unanswered, then answer as reports come, until cancelled."""
         for open_report in await asyncio.wrap_future(self.journal.open_reports()):
-            self._enqueue(_Ticket(open_report.urgency, open_report.report))
+            self._enqueue(Ticket(open_report.urgency, open_report.report))
         async with anyio.create_task_group() as group:
             for number in range(self.limits.concurrency):
                 group.start_soon(self._work, name=f"desk-{number}")
+            group.start_soon(self._turn_away, name="desk-shed")
 
     def _prepare(self, incoming: IncomingReport) -> NewReport:
         """Look into a report once, before it is stored; one that is refused is stored with its answer."""
@@ -145,7 +138,7 @@ class Desk:
         try:
             report = parse_incoming(incoming, self.answering.zone)
             if (event := event_of(report)) == "raised":
-                self._check_room()
+                self._check_room(priority_of(report))
             else:
                 self.count(f"reports_{event}")
                 answer = encode_diagnosis(noted_diagnosis(report))
@@ -172,13 +165,17 @@ class Desk:
             return self.copies(incoming, "", "raised")
         return self.copies(incoming, alarm_key(report), event_of(report))
 
-    def _check_room(self) -> None:
+    def _check_room(self, priority: Priority) -> None:
+        """Raises RejectedError(OVERLOAD) where there is no room, and nothing less urgent to make some."""
         wait_ms = self.answering.default_timeout_ms
-        if self.pending >= self.limits.max_pending:
-            message = f"{self.pending} reports are waiting"
-            raise RejectedError(Reason.OVERLOAD, message, retry_after_ms=wait_ms)
+        if self.pending >= self.limits.max_pending and priority >= self._tickets.least_urgent():
+            raise self._overload()
         if self.journal.nearly_full:
             raise RejectedError(Reason.OVERLOAD, "the journal is nearly full", retry_after_ms=wait_ms)
+
+    def _overload(self) -> RejectedError:
+        message = f"{self.pending} reports are waiting"
+        return RejectedError(Reason.OVERLOAD, message, retry_after_ms=self.answering.default_timeout_ms)
 
     def _stored(self, future: Future[Accepted], new: NewReport, on_stored: Callable[[], None]) -> None:
         """On the journal's thread, after the commit. Without one there is no acknowledgement.
@@ -206,7 +203,8 @@ class Desk:
     def _taken(self, accepted: Accepted, urgency: int) -> None:
         if accepted.fresh:
             self.count("reports_accepted")
-            self._enqueue(_Ticket(urgency, accepted.report))
+            self._enqueue(Ticket(urgency, accepted.report))
+            self._make_room()
         if accepted.repeated:
             self.count("reports_repeated")
         if accepted.grouped:
@@ -214,14 +212,33 @@ class Desk:
         for delivery in accepted.deliveries:
             self._publish(delivery)
 
-    def _enqueue(self, ticket: _Ticket) -> None:
-        heapq.heappush(self._tickets, ticket)
+    def _enqueue(self, ticket: Ticket) -> None:
+        self._tickets.push(ticket)
         self.pending += 1
-        self._waiting.release()
+
+    def _make_room(self) -> None:
+        """The least urgent, the newest of those, gives way."""
+        ticket = self._tickets.give_way() if self.pending > self.limits.max_pending else None
+        if ticket is None:
+            return
+        self.pending -= 1
+        self.count("reports_shed")
+        self._shed.put_nowait(ticket.report)
+
+    async def _turn_away(self) -> None:
+        """Tells who gave way to come back, while all others work."""
+        while True:
+            report = await self._shed.get()
+            try:
+                await self._answer(report, self._overload())
+            except RejectedError as error:
+                self.trouble = error.message
+                self.journal.put_back(report)
+                self.loop.call_later(STORAGE_RETRY_S, self._shed.put_nowait, report)
 
     def waiting(self) -> Counter[Priority]:
         """Reports that wait for their turn, by priority."""
-        return Counter(Priority(ticket.urgency) for ticket in self._tickets)
+        return self._tickets.by_priority()
 
     async def drain(self, timeout_s: float) -> None:
         """Begin no more reports, let the begun ones end and be published; the rest wait in the journal."""
@@ -236,13 +253,13 @@ class Desk:
 
     async def _work(self) -> None:
         while True:
-            await self._waiting.acquire()
+            await self._tickets.ready()
             if self._draining:
                 return
-            ticket = heapq.heappop(self._tickets)
+            ticket = self._tickets.pop()
             self._busy += 1
             try:
-                await self._answer(ticket)
+                await self._answer(ticket.report)
             except RejectedError as error:
                 log.error("report %d waits for the journal: %s", ticket.report, error)  # noqa: TRY400
                 self.trouble = error.message
@@ -257,17 +274,21 @@ class Desk:
                 if self._draining and not self._busy:
                     self._idle.set()
 
-    async def _answer(self, ticket: _Ticket) -> None:
-        """Diagnose, store, then publish. Raises RejectedError(STORAGE) when the journal cannot write."""
-        stored = await asyncio.wrap_future(self.journal.begin(ticket.report))
+    async def _answer(self, report: int, refusal: RejectedError | None = None) -> None:
+        """Diagnose (not where there is a `refusal`), store, then publish.
+
+        Raises RejectedError(STORAGE) when the journal cannot write.
+        """
+        stored = await asyncio.wrap_future(self.journal.begin(report))
         if stored is None:
             return
-        diagnosis = await self.answering.answer(stored)
+        diagnosis = await self.answering.answer(stored, refusal)
         answered = self.journal.answer(
-            ticket.report,
+            report,
             encode_diagnosis(diagnosis),
             set_aside=diagnosis.reason == Reason.POISON.value,
             stands=answers_repeats(diagnosis),
+            ask_again=refusal is not None,
         )
         for answer in await asyncio.wrap_future(answered):
             self._publish(answer)

@@ -62,15 +62,24 @@ class Journal:
         return self._submit(store)
 
     def answer(
-        self, report: int, payload: bytes, *, set_aside: bool = False, stands: bool = True
+        self,
+        report: int,
+        payload: bytes,
+        *,
+        set_aside: bool = False,
+        stands: bool = True,
+        ask_again: bool = False,
     ) -> Future[list[OutgoingAnswer]]:
         """Store an answer; the future gives what is to be published, one for each repeat of the report.
 
         `set_aside`: the report itself is kept, to be looked into. `stands`: its alarm's later reports get it.
+        `ask_again`: the same report again is a new one.
         """
 
         def store(connection: sqlite3.Connection) -> list[OutgoingAnswer]:
-            return self._rows.answer(connection, report, payload, set_aside=set_aside, stands=stands)
+            return self._rows.answer(
+                connection, report, payload, set_aside=set_aside, stands=stands, ask_again=ask_again
+            )
 
         return self._submit(store)
 

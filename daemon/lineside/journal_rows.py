@@ -176,13 +176,23 @@ class Rows:
             bursts.begin(connection, new.alarm, new.urgency, report, now)
         return report, answer
 
-    def answer(
-        self, connection: sqlite3.Connection, report: int, payload: bytes, *, set_aside: bool, stands: bool
+    def answer(  # noqa: PLR0913 all are of one answer
+        self,
+        connection: sqlite3.Connection,
+        report: int,
+        payload: bytes,
+        *,
+        set_aside: bool,
+        stands: bool,
+        ask_again: bool,
     ) -> list[OutgoingAnswer]:
         """Store a report's answer, which its alarm's other reports get, too; what is to be published."""
         kept = "set_aside = 1" if set_aside else "payload = x''"
         connection.execute(f"UPDATE report SET answer = ?, {kept} WHERE id = ?", (payload, report))  # noqa: S608
         alarms.answer_repeats(connection, report, payload, self._life.again)
+        if ask_again:
+            forget = "UPDATE report SET key = key || ':' || id WHERE id = ? OR head = ?"
+            connection.execute(forget, (report, report))
         if not stands:
             alarms.let_go(connection, report)
             bursts.let_go(connection, report)

@@ -137,6 +137,58 @@ async def test_who_asks_again_after_overload_gets_a_diagnosis(path):
     assert (answers[2].alarm.code, answers[2].status) == ("again", "ok")
 
 
+async def test_the_least_urgent_gives_way_to_the_more_urgent_and_is_told_to_come_back(path):
+    diagnoser = Diagnoser()
+    diagnoser.gate = anyio.Event()
+    async with working(Bench(path, diagnoser, max_pending=3)) as bench:
+        for code, sev in (("runs", 500), ("low", 100), ("plain", 500)):
+            bench.accept(incoming(code, sev=sev, id=code))
+            await anyio.sleep(0.05)
+        bench.accept(incoming("critical", sev=950, id="critical"))
+        # All workers are busy: it is told at once all the same.
+        (shed,) = await bench.wait(1)
+        assert (shed.id, shed.reason, shed.retry_after_ms) == ("low", "overload", 5000)
+        assert bench.desk.pending == 3
+        bench.accept(incoming("second", sev=950, id="second"))
+        bench.accept(incoming("third", sev=950, id="third"))
+        await bench.wait(3)
+        assert bench.desk.pending == 3
+        diagnoser.gate.set()
+        answers = {one.id: one.reason for one in await bench.wait(6)}
+        bench.accept(incoming("low", sev=100, id="low"))
+        again = (await bench.wait(7))[-1]
+    assert answers == {"low": "overload", "plain": "overload", "third": "overload"} | dict.fromkeys(
+        ("runs", "critical", "second"), ""
+    )
+    assert [code for code, _ in diagnoser.asked] == ["runs", "critical", "second", "low"]
+    assert (again.id, again.status) == ("low", "ok")
+    assert "reports_shed" in bench.counters
+
+
+async def test_who_gave_way_when_the_journal_could_not_write_is_told_later(path, monkeypatch):
+    monkeypatch.setattr("lineside.dispatch.STORAGE_RETRY_S", 0.05)
+    diagnoser = Diagnoser()
+    diagnoser.gate = anyio.Event()
+    async with working(Bench(path, diagnoser, max_pending=2)) as bench:
+        for code, sev in (("runs", 500), ("low", 100)):
+            bench.accept(incoming(code, sev=sev))
+            await anyio.sleep(0.05)
+        store, failures = bench.journal.answer, []
+
+        def answer(report, payload, **options):
+            if failures:
+                return store(report, payload, **options)
+            failures.append(report)
+            failed = Future()
+            failed.set_exception(RejectedError(Reason.STORAGE, "full"))
+            return failed
+
+        bench.journal.answer = answer
+        bench.accept(incoming("critical", sev=950))
+        (shed,) = await bench.wait(1)
+    assert (shed.alarm.code, shed.reason, len(failures)) == ("low", "overload", 1)
+
+
 async def test_urgent_reports_overtake(path):
     diagnoser = Diagnoser()
     diagnoser.gate = anyio.Event()
