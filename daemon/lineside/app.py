@@ -53,6 +53,7 @@ from lineside.serving.tallies import Tallies
 from lineside.supervision.notify import Notifier, from_environment
 from lineside.supervision.reload import reload
 from lineside.supervision.watchdog import Proof, feed, loading
+from lineside.telemetry.audit import make_audit
 from lineside.telemetry.diagnoses import CountedDiagnoser, DiagnosisTallies
 from lineside.telemetry.metrics import Metrics
 from lineside.telemetry.status import Sources, Status
@@ -106,6 +107,7 @@ class App:
         self._status = Status()
         self._engine_choice = self._engine_trouble = self._vectors_trouble = self._calibration_trouble = ""
         self._pacer = Pacer()
+        self._audit = make_audit(config.telemetry.audit)
         self._tallies, self._diagnosed = Tallies(), DiagnosisTallies()
         self._stopping = anyio.Event()
         self._drain_s = config.drain_timeout_ms / 1000
@@ -312,7 +314,9 @@ class App:
         loop = asyncio.get_running_loop()
         answering = Answering(diagnoser, engine.default_timeout_ms, self._gateways.zone)
         copies = MqttCopies(self._config.mqtt.alarm_expiry_s)
-        return Desk(self._journal, answering, limits, self._status.count, loop, self._feedback, copies)
+        return Desk(
+            self._journal, answering, limits, self._status.count, loop, self._feedback, copies, self._audit
+        )
 
     async def _start_grpc(self, diagnoser: Diagnoser) -> GrpcServer | None:
         config = self._config
@@ -333,6 +337,7 @@ class App:
                 OnceDiagnoser(diagnoser, once),
                 self._feedback,
                 self._power_desk,
+                self._audit,
             ),
             self._status,
             CallDefaults(

@@ -195,13 +195,16 @@ class PowerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TelemetryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[telemetry]. `metrics`: where Prometheus may scrape, as host:port; empty: nowhere.
+    """[telemetry]. `audit`: whether each request is recorded, and whether with what was sent.
+
+    `metrics`: where Prometheus may scrape, as host:port; empty: nowhere.
 
     Nothing there is encrypted and nobody is asked who they are: `metrics_on_network` allows other hosts than
     loopback.
     """
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    audit: Literal["on", "payload", "off"] = "on"
     metrics: str = ""
     metrics_on_network: bool = False
 

@@ -14,6 +14,7 @@ import anyio
 import anyio.abc
 
 from lineside.answering import Answering
+from lineside.auditing import record_answered, record_received
 from lineside.diagnosis.answers import noted_diagnosis
 from lineside.diagnosis.diagnosis import encode_diagnosis
 from lineside.diagnosis.report import Report, alarm_key, event_of, priority_of
@@ -25,7 +26,7 @@ from lineside.forms import formed
 from lineside.journal import Journal
 from lineside.journal_alarms import Alarm
 from lineside.journal_rows import Accepted, NewReport
-from lineside.ports import Copies, Copy, FeedbackTaker, IncomingReport, OutgoingAnswer
+from lineside.ports import Auditor, Copies, Copy, FeedbackTaker, IncomingReport, OutgoingAnswer
 from lineside.reading import alarm_of, answer_to, key_of, parse_incoming, refusal_of
 from lineside.serving.request import Priority
 from lineside.tickets import Ticket, Tickets
@@ -56,6 +57,7 @@ class Desk:
     loop: asyncio.AbstractEventLoop
     feedback: FeedbackTaker
     copies: Copies | None = None
+    audit: Auditor | None = None
     trouble: str = ""
     pending: int = 0
     unpublished: int = 0
@@ -69,6 +71,8 @@ class Desk:
 
     def accept(self, incoming: IncomingReport, on_stored: Callable[[], None]) -> None:
         """See ports.Inbox."""
+        if self.audit is not None:
+            record_received(self.audit, incoming)
         if incoming.verb == "fault":
             self._store(self._prepare(incoming), on_stored)
             return
@@ -296,6 +300,8 @@ class Desk:
         self.count(f"diagnoses_{diagnosis.status}")
 
     def _publish(self, answer: OutgoingAnswer) -> None:
+        if self.audit is not None and answer.form == "full":
+            record_answered(self.audit, answer)
         self.unpublished += 1
         self._outbox.put_nowait(answer)
 

@@ -252,16 +252,18 @@ class Rows:
     def deliveries(self, connection: sqlite3.Connection, where: str, *values: int) -> list[OutgoingAnswer]:
         """What is to be published; `where` is the caller's own SQL on delivery d and report r."""
         query = f"""SELECT d.id, d.topic, r.answer, d.correlation, d.mqtt5, d.expiry_ms, d.received_boot_ns,
-            d.boot_id, d.form FROM delivery d JOIN report r ON r.id = d.report WHERE {where} ORDER BY d.id"""  # noqa: S608
+            d.boot_id, d.form, r.device FROM delivery d JOIN report r ON r.id = d.report
+            WHERE {where} ORDER BY d.id"""  # noqa: S608
         return [self._outgoing(row) for row in connection.execute(query, values)]
 
     def _outgoing(self, row: tuple[Any, ...]) -> OutgoingAnswer:
-        delivery, topic, answer, correlation, mqtt5, expiry_ms, received_boot_ns, boot_id, form = row
+        delivery, topic, answer, correlation, mqtt5, expiry_ms, received_boot_ns, boot_id, form, device = row
         answer = answer or b""
+        took_ms = self._waited_ns(boot_id, received_boot_ns) // 1_000_000
         if expiry_ms is not None:
-            expiry_ms -= self._waited_ns(boot_id, received_boot_ns) // 1_000_000
+            expiry_ms -= took_ms
         return OutgoingAnswer(
-            delivery, topic, bytes(answer), bytes(correlation), bool(mqtt5), expiry_ms, form
+            delivery, topic, bytes(answer), bytes(correlation), bool(mqtt5), expiry_ms, form, device, took_ms
         )
 
     def open_report(self, row: tuple[Any, ...]) -> OpenReport:

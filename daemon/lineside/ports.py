@@ -7,6 +7,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+import msgspec
+
 from lineside.diagnosis.diagnosis import Diagnosis
 from lineside.diagnosis.report import Event as AlarmEvent
 from lineside.diagnosis.report import Report
@@ -165,7 +167,7 @@ class IncomingReport:
 class OutgoingAnswer:
     """A journalled answer to publish. `row` names it to `Inbox.published`.
 
-    `remaining_ms` becomes the message's expiry (None: none).
+    `remaining_ms` becomes the message's expiry (None: none). `took_ms`: how long after it was asked for.
     """
 
     row: int
@@ -175,6 +177,8 @@ class OutgoingAnswer:
     mqtt5: bool
     remaining_ms: int | None
     form: Form = "full"
+    device: str = ""
+    took_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +269,28 @@ class ModelFacts:
     parameters: int
     languages: tuple[str, ...]
     source_sha256: str
+
+
+class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One request: who asked what, how it ended and after how long. `payload`: as it was sent."""
+
+    who: str
+    what: str
+    outcome: str
+    took_ms: int = 0
+    id: str = ""
+    reason: str = ""
+    diagnosis: str = ""
+    payload: str = ""
+
+
+class Auditor(Protocol):
+    """Keeps a record of every request."""
+
+    payloads: bool
+
+    def record(self, record: AuditRecord) -> None:
+        """Never waits, from any thread."""
 
 
 class Admin(Protocol):

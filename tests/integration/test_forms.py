@@ -4,9 +4,12 @@ import json
 import time
 from pathlib import Path
 
+import grpc
 import pytest
 from tests.integration.transport.mqtt_parts import device
 from tests.support.daemon import Daemon
+
+from lineside.v1 import diagnosis_pb2, diagnosis_pb2_grpc
 
 MARKER = "test/marker"
 DRIVE = {"id": "L1/CD-07", "vendor": "Northmoor Drives", "model": "CD-40", "unit": "drive"}
@@ -108,6 +111,33 @@ def test_an_alarm_that_is_reported_again_and_again_is_diagnosed_once_and_counted
     assert daemon.status().counters["reports_repeated"] >= 2
     topic = "lineside/v1/diagnosis/L3/CD-09/F012"
     assert json.loads(retained(daemon, topic)[topic])["alarm"]["count"] == 3
+
+
+def test_every_request_leaves_one_record_without_what_was_sent(daemon):
+    daemon.ask({"dev": {**DRIVE, "id": "L4/A"}, "alarm": {"code": "F012"}, "id": "audited"})
+    daemon.ask({"dev": {**DRIVE, "id": "L4/A"}, "alarm": {"code": "F012", "sev": 5000}, "id": "refused"})
+    with grpc.insecure_channel(daemon.address) as channel:
+        stub = diagnosis_pb2_grpc.DiagnosisServiceStub(channel)
+        report = json.dumps({**FAULT, "id": "asked"}).encode()
+        stub.Diagnose(diagnosis_pb2.DiagnoseRequest(report_json=report), timeout=20)
+        list(stub.DiagnoseStream(diagnosis_pb2.DiagnoseRequest(report_json=report), timeout=20))
+        with pytest.raises(grpc.RpcError):
+            stub.Diagnose(diagnosis_pb2.DiagnoseRequest(report_json=b"{"), timeout=20)
+    log = daemon.log.read_text()
+    records = [json.loads(line)["audit"] for line in log.splitlines() if line.startswith('{"audit"')]
+    over_mqtt = [one for one in records if one["who"] == "mqtt:L4/A"]
+    assert [(one["id"], one["outcome"], one.get("reason", "")) for one in over_mqtt] == [
+        ("audited", "ok", ""),
+        ("refused", "error", "invalid"),
+    ]
+    over_grpc = [one for one in records if one["who"] == "grpc:127.0.0.1" and "Diagnose" in one["what"]]
+    assert [(one["what"], one["outcome"], one.get("reason", "")) for one in over_grpc] == [
+        ("Diagnose", "OK", ""),
+        ("DiagnoseStream", "OK", ""),
+        ("Diagnose", "INVALID_ARGUMENT", "invalid"),
+    ]
+    assert all(one["took_ms"] >= 0 and one["when"] for one in records)
+    assert not any("payload" in one for one in records)
 
 
 def test_a_key_is_one_level_whatever_it_holds(daemon):

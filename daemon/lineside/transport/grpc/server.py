@@ -15,9 +15,10 @@ from grpc_reflection.v1alpha import reflection
 from lineside.config import GrpcConfig, is_loopback
 from lineside.errors import LinesideError
 from lineside.open_inference import open_inference_pb2, open_inference_pb2_grpc
-from lineside.ports import Admin, Diagnoser, FeedbackTaker, Generator, PowerSetter
+from lineside.ports import Admin, Auditor, Diagnoser, FeedbackTaker, Generator, PowerSetter
 from lineside.security.files import CertificateFiles
 from lineside.security.revoked import RevocationList
+from lineside.transport.grpc.audit import AuditInterceptor
 from lineside.transport.grpc.calls import CallDefaults, Calls
 from lineside.transport.grpc.malformed import MalformedInterceptor
 from lineside.transport.grpc.open_inference import OpenInferenceService
@@ -66,12 +67,13 @@ OWN_CHANNEL = (("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool",
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """Who does what clients ask for."""
+    """Who does what clients ask for, and who records it."""
 
     generator: Generator
     diagnoser: Diagnoser
     feedback: FeedbackTaker
     power: PowerSetter
+    audit: Auditor | None = None
 
 
 class GrpcServer:
@@ -85,6 +87,7 @@ class GrpcServer:
         defaults: CallDefaults,
         files: CertificateFiles | None = None,
     ) -> None:
+        self._audit = served.audit
         self._config = config
         self._files = files
         self._probe = tempfile.TemporaryDirectory(prefix="lineside-grpc-")
@@ -131,10 +134,13 @@ class GrpcServer:
 
     async def _listen(self, port: int) -> int:
         limit = self._config.max_in_flight + HEADROOM
-        interceptors = (
+        prefixes = tuple(f"/{service}/" for service in SERVICES)
+        interceptors: list[grpc.aio.ServerInterceptor] = [
             RevocationInterceptor(self._calls),
-            MalformedInterceptor(self._calls, tuple(f"/{service}/" for service in SERVICES)),
-        )
+            MalformedInterceptor(self._calls, prefixes),
+        ]
+        if self._audit is not None:
+            interceptors.insert(0, AuditInterceptor(self._audit, prefixes))
         server = grpc.aio.server(
             interceptors=interceptors, options=server_options(self._config), maximum_concurrent_rpcs=limit
         )

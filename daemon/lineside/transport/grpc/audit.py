@@ -1,0 +1,96 @@
+"""Every call of a client is recorded once it has ended. Knows no message type, nor where records go."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from lineside.ports import Auditor, AuditRecord
+from lineside.transport.grpc.calls import Rpc, certificate_name, peer_address
+
+Behaviour = Callable[[Any, Rpc], Any]
+
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+class AuditInterceptor(grpc.aio.ServerInterceptor):
+    """Outermost: what others refuse is recorded, too. Methods beside those under `prefixes` are not."""
+
+    def __init__(self, audit: Auditor, prefixes: tuple[str, ...]) -> None:
+        self._audit = audit
+        self._prefixes = prefixes
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """The handler, with a record at its end."""
+        handler: Any = await continuation(details)
+        method = str(details.method)
+        if handler is None or not method.startswith(self._prefixes):
+            return handler  # type: ignore[no-any-return] # None: no such method
+        reads, writes = handler.request_deserializer, handler.response_serializer
+        if handler.unary_unary:
+            return grpc.unary_unary_rpc_method_handler(self._one(handler.unary_unary, method), reads, writes)
+        if handler.unary_stream:
+            behaviour = self._any(handler.unary_stream, method)
+            return grpc.unary_stream_rpc_method_handler(behaviour, reads, writes)
+        behaviour = self._any(handler.stream_stream, method)
+        return grpc.stream_stream_rpc_method_handler(behaviour, reads, writes)
+
+    def _any(self, behaviour: Behaviour, method: str) -> Any:
+        one = not inspect.isasyncgenfunction(behaviour)
+        return self._one(behaviour, method) if one else self._many(behaviour, method)
+
+    def _one(self, behaviour: Behaviour, method: str) -> Any:
+        async def answer(request: Any, rpc: Rpc) -> Any:
+            with self._recorded(request, rpc, method):
+                return await behaviour(request, rpc)
+
+        return answer
+
+    def _many(self, behaviour: Behaviour, method: str) -> Any:
+        async def answer(request: Any, rpc: Rpc) -> AsyncIterator[Any]:
+            with self._recorded(request, rpc, method):
+                async for message in behaviour(request, rpc):
+                    yield message
+
+        return answer
+
+    @contextmanager
+    def _recorded(self, request: Any, rpc: Rpc, method: str) -> Iterator[None]:
+        begun_s, failed = time.monotonic(), True
+        try:
+            yield
+            failed = False
+        finally:
+            name = certificate_name(rpc.auth_context()) or peer_address(rpc.peer())
+            metadata = dict(rpc.trailing_metadata() or ())
+            record = AuditRecord(
+                who=f"grpc:{name}",
+                what=method.rpartition("/")[2],
+                outcome=outcome_of(rpc, failed=failed),
+                took_ms=round((time.monotonic() - begun_s) * 1000),
+                reason=str(metadata.get("lineside-reason", "")),
+                payload=str(request) if self._audit.payloads else "",
+            )
+            self._audit.record(record)
+
+
+def outcome_of(rpc: Rpc, *, failed: bool) -> str:
+    """The status that the call ended with, by name."""
+    code: Any = rpc.code()
+    if isinstance(code, int):
+        code = _CODES.get(code)
+    if code is not None and (code is not grpc.StatusCode.OK or not failed):
+        return str(code.name)
+    if failed:
+        return grpc.StatusCode.CANCELLED.name if rpc.cancelled() else grpc.StatusCode.UNKNOWN.name
+    return grpc.StatusCode.OK.name
