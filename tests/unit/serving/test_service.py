@@ -209,6 +209,18 @@ async def test_a_slow_engine_refuses_what_cannot_be_done_in_time(bundle):
     assert caught.value.reason is Reason.DEADLINE
 
 
+async def test_what_was_read_before_is_admitted_with_less_time(bundle):
+    """The prompt takes 20 s to read, by the costs."""
+    engine, prompt = engine_of(bundle, costs=Costs((10**6,) * 4, 0, 10**9)), "x" * 20
+    async with running(bundle, engine) as service:
+        with pytest.raises(RejectedError) as caught:
+            await collect(service, job(prompt, timeout_s=10))
+        await collect(service, job(prompt, timeout_s=60, max_tokens=1))
+        end = (await collect(service, job(prompt, timeout_s=10, max_tokens=1)))[-1]
+    assert caught.value.reason is Reason.DEADLINE
+    assert end.finish is FinishReason.LENGTH
+
+
 async def test_an_engine_fault_ends_the_requests_of_its_step_and_no_others(bundle):
     engine = engine_of(bundle)
     engine.fail_next = 1
