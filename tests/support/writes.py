@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Literal
 
 _POINTER, _INT = ctypes.c_void_p, ctypes.c_int
-_OPEN = ctypes.CFUNCTYPE(_INT, _POINTER, ctypes.c_char_p, _POINTER, _INT, _POINTER)
+# Names as pointers: SQLite's own must last as long as the file is open, which a copy of Python's would not.
+_OPEN = ctypes.CFUNCTYPE(_INT, _POINTER, _POINTER, _POINTER, _INT, _POINTER)
 _WRITE = ctypes.CFUNCTYPE(_INT, _POINTER, _POINTER, _INT, ctypes.c_int64)
 _TRUNCATE = ctypes.CFUNCTYPE(_INT, _POINTER, ctypes.c_int64)
 _SYNC = ctypes.CFUNCTYPE(_INT, _POINTER, _INT)
-_DELETE = ctypes.CFUNCTYPE(_INT, _POINTER, ctypes.c_char_p, _INT)
+_DELETE = ctypes.CFUNCTYPE(_INT, _POINTER, _POINTER, _INT)
 
 
 class _Methods(ctypes.Structure):
@@ -72,18 +73,18 @@ def watched(before: Callable[[Step], None]) -> Iterator[None]:
     names: dict[int, str] = {}
     kept: dict[int, tuple[object, ...]] = {}  # by the functions that were there: what ctypes must not free
 
-    def open_(own: int, name: bytes | None, file: int, flags: int, out: int) -> int:
+    def open_(own: int, name: int | None, file: int, flags: int, out: int) -> int:
         status: int = _OPEN(original)(own, name, file, flags, out)
         methods = _POINTER.from_address(file)
         if status == 0 and name and methods.value:
-            names[file] = Path(name.decode()).name
+            names[file] = _name(name)
             if methods.value not in kept:
                 kept[methods.value] = _telling(_Methods.from_address(methods.value), names, before)
             methods.value = ctypes.addressof(kept[methods.value][0])  # type: ignore[arg-type]
         return status
 
-    def delete_(own: int, name: bytes, sync: int) -> int:
-        before(Step("delete", Path(name.decode()).name))
+    def delete_(own: int, name: int, sync: int) -> int:
+        before(Step("delete", _name(name)))
         return int(_DELETE(delete)(own, name, sync))
 
     calls = (_OPEN(open_), _DELETE(delete_))
@@ -92,6 +93,10 @@ def watched(before: Callable[[Step], None]) -> Iterator[None]:
         yield
     finally:
         vfs.open, vfs.delete = original, delete
+
+
+def _name(address: int) -> str:
+    return Path(ctypes.string_at(address).decode()).name
 
 
 def _telling(there: _Methods, names: dict[int, str], before: Callable[[Step], None]) -> tuple[object, ...]:
