@@ -19,6 +19,7 @@ from lineside.cli_devices import add_devices
 from lineside.cli_doctor import add_doctor, add_wear
 from lineside.cli_eval import add_eval
 from lineside.cli_feedback import add_feedback
+from lineside.cli_journal import add_journal
 from lineside.cli_kb import add_kb
 from lineside.cli_mapping import add_mapping
 from lineside.cli_power import add_power
@@ -172,6 +173,7 @@ def _parser() -> argparse.ArgumentParser:
     add_certs(commands, common)
     add_eval(commands, common)
     add_feedback(commands, common)
+    add_journal(commands, common)
     add_backup(commands, common)
     add_doctor(commands, common)
     add_wear(commands)
