@@ -10,7 +10,7 @@ from benchmarks.models import MODELS
 from benchmarks.options import LLAMA_VERSION, WHEEL_VARIABLE, Options
 from benchmarks.record import rounded
 
-NAMES = ("engine", "guided", "latency", "prefix", "start")
+NAMES = ("engine", "guided", "concurrency", "latency", "prefix", "start")
 
 
 def main() -> None:

@@ -1,0 +1,164 @@
+"""Many clients over gRPC: throughput beside its bound and beside llama.cpp, and who waits under overload.
+
+The bound is what the bare engine takes for the same prompts and steps, measured in the same run in turns.
+"""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import grpc
+
+from benchmarks import chart, peers
+from benchmarks.daemon import Running, running
+from benchmarks.models import SMOLLM2, bundle_of, checkpoint_of, prompt_ids, texts_of
+from benchmarks.options import Options
+from benchmarks.record import Record, in_turns, median_ratio, quantile
+from benchmarks.streams import Heard, at_once, generate
+from lineside.engine.bundle import Bundle
+from lineside.v1 import common_pb2
+
+ROUNDS, PROMPT, TOKENS, SLOTS = 3, 96, 48, 8
+CLIENTS = (1, 2, 4, 8, 16, 32)
+# Critical requests, clients of low priority beside them, and seconds until those fill slots and queue.
+URGENT, CROWD, FILL_S = 20, 3 * SLOTS, 0.5
+
+
+def run(options: Options) -> Record:
+    """SmolLM2: the scheduler is the subject."""
+    record = Record("concurrency")
+    record.facts["work"] = {
+        "prompt_tokens": PROMPT,
+        "tokens": TOKENS,
+        "slots": SLOTS,
+        "threads": options.threads,
+    }
+    bundle = bundle_of(SMOLLM2, options.bundles.get(SMOLLM2.key))
+    settings: dict[str, dict[str, object]] = {
+        "bundle": {"path": str(bundle.path)},
+        "engine": {"threads": options.threads, "slots": SLOTS},
+        "mqtt": {"broker": "off"},
+    }
+    with running(settings) as daemon:
+        closed_loop(options, bundle, daemon, record)
+        overload(bundle, daemon, record)
+    return record
+
+
+def closed_loop(options: Options, bundle: Bundle, daemon: Running, record: Record) -> None:
+    """1 to 32 clients, the bare engine and llama.cpp in turns, each round with prompts of its own."""
+    python = options.llama_python()
+    file = peers.quantised(python, checkpoint_of(SMOLLM2), "q8_0")
+    with (
+        peers.ours(bundle.path, options.threads, SLOTS) as bare,
+        peers.llama(python, file, options.threads, length=256, sequences=SLOTS) as llama,
+    ):
+
+        def served(clients: int) -> Callable[[int], float]:
+            def ask(number: int) -> float:
+                prompts = texts_of(bundle, PROMPT, clients, 1009 * number + 101 * clients)
+                return throughput(at_once(daemon.address, prompts, TOKENS))
+
+            return ask
+
+        def bound(_: int) -> float:
+            told = bare.ask("steps", sequences=SLOTS, length=PROMPT, steps=TOKENS)
+            return bound_of(told["prefill_s"], told["step_s"])
+
+        def batched(number: int) -> float:
+            prompts = [prompt_ids(bundle, PROMPT, 1009 * number + 37 * index) for index in range(SLOTS)]
+            told = llama.ask("batched", prompts=prompts, tokens=TOKENS)
+            return SLOTS * TOKENS / float(told["prefill_s"] + told["decode_s"])
+
+        asks = {f"{clients} clients": served(clients) for clients in CLIENTS}
+        asks |= {"bound": bound, "llama.cpp": batched}
+        found = in_turns(options.rounds or ROUNDS, asks)
+    summarise(found, record)
+
+
+def bound_of(prefill_s: float, step_s: float) -> float:
+    """Tokens a second of full slots that do nothing but read their prompts and step."""
+    # The first token comes of the prompt's last chunk.
+    return SLOTS * TOKENS / (SLOTS * prefill_s + (TOKENS - 1) * step_s)
+
+
+def throughput(heard: Sequence[Heard]) -> float:
+    """Tokens a second from the first call to the last end."""
+    seconds = max(one.ended_s for one in heard) - min(one.called_s for one in heard)
+    return sum(one.completion_tokens for one in heard) / seconds
+
+
+def summarise(found: dict[str, list[float]], record: Record) -> None:
+    """Ratios round by round, and a line over clients."""
+    record.samples["tokens_per_s"] = found
+    full = found[f"{SLOTS} clients"]
+    record.metrics |= {
+        "fraction_of_bound_at_8": median_ratio(full, found["bound"]),
+        "throughput_ratio_to_llama_cpp_8_sequences": median_ratio(full, found["llama.cpp"]),
+    }
+    medians = {name: statistics.median(values) for name, values in found.items()}
+    record.metrics |= {
+        f"tokens_per_s_{clients}_clients": medians[f"{clients} clients"] for clients in CLIENTS
+    }
+    series = {
+        "Lineside": [(float(clients), medians[f"{clients} clients"]) for clients in CLIENTS],
+        "bound of 8 slots": [(float(clients), medians["bound"]) for clients in (SLOTS, CLIENTS[-1])],
+        "llama.cpp, 8 sequences": [
+            (float(SLOTS), medians["llama.cpp"]),
+            (float(CLIENTS[-1]), medians["llama.cpp"]),
+        ],
+    }
+    record.charts["clients"] = chart.lines("Tokens a second by clients", ("clients", "tok/s"), series)
+
+
+def overload(bundle: Bundle, daemon: Running, record: Record) -> None:
+    """Critical requests one after another: alone, then while three times the slots of low priority wait."""
+    texts = texts_of(bundle, PROMPT, URGENT + CROWD, 5003)
+    alone = urgent(daemon, texts[:URGENT])
+    ended = threading.Event()
+    crowd = [
+        threading.Thread(target=until, args=(ended, daemon, text), daemon=True) for text in texts[URGENT:]
+    ]
+    for thread in crowd:
+        thread.start()
+    time.sleep(FILL_S)
+    try:
+        # The same texts said a little otherwise: what is cached of them would be of help.
+        beside = urgent(daemon, [text[1:] for text in texts[:URGENT]])
+    finally:
+        ended.set()
+        for thread in crowd:
+            thread.join()
+    compare(alone, beside, record)
+
+
+def urgent(daemon: Running, prompts: Sequence[str]) -> list[float]:
+    """Seconds of each whole critical request."""
+    with grpc.insecure_channel(daemon.address) as channel:
+        return [
+            generate(channel, prompt, TOKENS, priority=common_pb2.PRIORITY_CRITICAL).whole_s
+            for prompt in prompts
+        ]
+
+
+def until(ended: threading.Event, daemon: Running, prompt: str) -> None:
+    """One client of low priority, asking again and again; a request that is turned away is asked again."""
+    with grpc.insecure_channel(daemon.address, (("grpc.use_local_subchannel_pool", 1),)) as channel:
+        while not ended.is_set():
+            try:
+                generate(channel, prompt, TOKENS, priority=common_pb2.PRIORITY_LOW)
+            except grpc.RpcError:  # noqa: PERF203 (each request may be turned away)
+                ended.wait(FILL_S)
+
+
+def compare(alone: list[float], beside: list[float], record: Record) -> None:
+    """The 95th percentiles of both."""
+    record.samples["critical_s"] = {"alone": alone, "beside the crowd": beside}
+    record.metrics |= {
+        "high_severity_p95_unloaded_s": quantile(alone, 0.95),
+        "high_severity_p95_overload_s": quantile(beside, 0.95),
+        "high_severity_p95_overload_over_unloaded": quantile(beside, 0.95) / quantile(alone, 0.95),
+    }
