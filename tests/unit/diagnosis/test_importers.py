@@ -251,6 +251,11 @@ def test_collisions_elsewhere_are_not_this_imports(load):
         ("x__yaml", "", "x.yaml:1: entries: is missing"),
         (
             "x__yaml",
+            "entries: []\nentries: [{code: 1, title: a}]\n",
+            "x.yaml:2: is not usable YAML: `entries` stands twice",
+        ),
+        (
+            "x__yaml",
             "entries:\n  - code: 1\n    en: {title: a}\n  - [b]\n",
             "x.yaml:4: an entry is an object",
         ),

@@ -64,6 +64,7 @@ def yaml_raws(text: str, where: str, problems: list[Problem]) -> tuple[list[Raw]
         _refuse_depth(text)
         root: Any = yaml.compose(text, Loader=_Loader)
         _refuse_aliases(root)
+        _refuse_second_entries(root)
         document = yaml.load(text, Loader=_Loader)  # noqa: S506 BaseLoader makes nothing but text, lists and maps
     except (yaml.YAMLError, RecursionError) as error:
         problems.append(Problem(_yaml_where(error, where), "", f"is not usable YAML: {_yaml_problem(error)}"))
@@ -165,6 +166,15 @@ def _refuse_aliases(root: yaml.Node | None) -> None:
             pending.extend(node.value)
         elif isinstance(node, yaml.MappingNode):
             pending.extend(child for pair in node.value for child in pair)
+
+
+def _refuse_second_entries(root: yaml.Node | None) -> None:
+    """Of two lists YAML keeps the last, without a word."""
+    pairs = root.value if isinstance(root, yaml.MappingNode) else ()
+    for key, _ in [pair for pair in pairs if pair[0].value == "entries"][1:]:
+        raise yaml.MarkedYAMLError(
+            problem="`entries` stands twice: put them into one list", problem_mark=key.start_mark
+        )
 
 
 def _yaml_where(error: Exception, where: str) -> str:
