@@ -176,12 +176,16 @@ class Asker:
 
 
 class Plant:
-    """Reports at a rate, over several gateways; `rate` reports a second, one in ten critical."""
+    """Reports at a rate, over several gateways; `rate` reports a second, one in ten critical.
+
+    `first`: the number of the first one. What is reported again after the journal's window is a new report.
+    """
 
     def __init__(
-        self, port: int, ledger: Ledger, *, rate: float, deadline_ms: int, gateways: int = 2
+        self, port: int, ledger: Ledger, *, rate: float, deadline_ms: int, gateways: int = 2, first: int = 0
     ) -> None:
         self._ledger, self.rate, self._deadline_ms = ledger, rate, deadline_ms
+        self._numbers = itertools.count(first)
         self.listener = Listener(port, ledger)
         self._gateways = [Publisher(str(number), port, ledger) for number in range(gateways)]
         self._said: dict[str, tuple[Publisher, dict[str, object]]] = {}
@@ -233,7 +237,7 @@ class Plant:
 
     def _run(self) -> None:
         due_s = time.monotonic()
-        for number in itertools.count():
+        for number in self._numbers:
             due_s += random.expovariate(self.rate)
             if self._stopping.wait(max(due_s - time.monotonic(), 0)):
                 return

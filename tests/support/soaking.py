@@ -29,6 +29,9 @@ from tests.support.ledger import Ledger
 from tests.support.plant import Asker, Plant
 from tests.support.reckoning import p95_s, slope, within_deadline
 
+PARTS = ("capacity", "kills", "leaks", "overload")
+# Reports of two parts are never the same one.
+APART = 10_000_000
 DEADLINE_MS = 10_000
 KILL_EVERY_S = 10.0
 TROUBLE_EVERY_S = 60.0
@@ -155,7 +158,8 @@ class Soak:
         """Reports over MQTT and calls over gRPC, nine to one; at the end all are answered, or lost."""
         self._part = part
         self._tell(f"{part}: {rate:.1f} requests a second")
-        plant = Plant(self.broker.port, self.ledger, rate=rate * 0.9, deadline_ms=DEADLINE_MS)
+        first = PARTS.index(part) * APART
+        plant = Plant(self.broker.port, self.ledger, rate=rate * 0.9, deadline_ms=DEADLINE_MS, first=first)
         askers = [
             Asker(f"{part}-{kind}", self.daemon.address, self.ledger, rate / 20, generate=kind == "generate")
             for kind in ("diagnose", "generate")
