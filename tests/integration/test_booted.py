@@ -43,6 +43,12 @@ port = 1884
 user = "lineside"
 password_file = "/run/credentials/lineside.service/mqtt-password"
 """
+LAN_MQTT = """[mqtt]
+interface = "192.168.10.5"
+power = true
+user = "lineside"
+password_file = "/run/credentials/lineside.service/mqtt-password"
+"""
 ASK_HELPER = """\
 import sys
 from lineside.power.helper_client import ask
@@ -52,6 +58,7 @@ for hz in map(int, sys.argv[1:]):
     except OSError as error:
         print(error)
 """
+AS_DAEMON = ("setpriv", "--reuid=lineside", "--regid=lineside", "--init-groups")
 DROPIN = """\
 [Service]
 WatchdogSec=4
@@ -102,8 +109,7 @@ def test_it_runs_and_diagnoses(machine):
     assert [machine.show(unit, "ActiveState") for unit in ALL] == ["active"] * 3
     assert machine.show("lineside.service", "StatusText") == "serving"
     manuals = [f"/mnt/demo/knowledge/{path.name}" for path in sorted((DEMO / "knowledge").glob("*.yaml"))]
-    as_daemon = ["setpriv", "--reuid=lineside", "--regid=lineside", "--init-groups"]
-    machine.do(*as_daemon, "lineside", "kb", "import", "--approve-by", "tests", *manuals)
+    machine.do(*AS_DAEMON, "lineside", "kb", "import", "--approve-by", "tests", *manuals)
     assert ask(machine)["status"] == "ok"
     status = json.loads(machine.do("lineside", "status"))
     assert (status["state"], status["broker_connected"]) == ("ready", True)
@@ -172,6 +178,60 @@ def test_a_reload_is_taken(machine):
     machine.do("systemctl", "reload", "lineside.service")
     assert machine.show("lineside.service", "MainPID") == daemon
     wait(lambda: "reloaded" in machine.do("journalctl", "-u", "lineside.service", "--no-pager"))
+
+
+def over_the_lan(machine, name, program, *arguments):
+    """One of mosquitto's clients, with that client's certificate."""
+    certs = "/tmp/kept"
+    shown = ["--cafile", f"{certs}/ca.pem", "--cert", f"{certs}/clients/{name}.pem"]
+    shown += ["--key", f"{certs}/clients/{name}.key", "-h", "192.168.10.5", "-p", "8883", "-V", "5"]
+    return machine.run(f"mosquitto_{program}", *shown, *arguments)
+
+
+def test_the_broker_opens_to_the_network_with_the_drop_in(machine):
+    """As docs/security.md and docs/power.md have it; an address on loopback stands for the network's."""
+    machine.in_its_network("ip", "addr", "add", "192.168.10.5/24", "dev", "lo")
+    config = machine.root / "etc/lineside/lineside.toml"
+    before = config.read_text()
+    for arguments in ("init", "server 192.168.10.5", "client L1/CD-07", "client lost", "client anna"):
+        machine.do(*AS_DAEMON, "lineside", "certs", *arguments.split())
+    machine.do("cp", "-r", "/var/lib/lineside/certs", "/tmp/kept")
+    config.write_text(before.replace("[mqtt]\n", LAN_MQTT) + '\n[security]\noperators = ["anna"]\n')
+    secret = machine.root / "etc/lineside/credentials/mqtt-password"
+    secret.write_text("correct horse\n")
+    secret.chmod(0o600)
+    dropin = "/etc/systemd/system/lineside-broker.service.d/lan.conf"
+    machine.do("install", "-D", "-m", "644", "/mnt/house/systemd/lan.conf", dropin)
+    machine.do("systemctl", "daemon-reload")
+    machine.do("systemctl", "restart", "lineside-broker", "lineside")
+
+    # At QoS 1: the broker keeps it for the daemon, which comes back some time after the broker's own restart.
+    topics = ("-t", "lineside/v1/fault/L1/CD-07", "-e", "lineside/v1/diagnosis/L1/CD-07")
+    asked = ("-q", "1", *topics, "-W", "20", "-m")
+    done = over_the_lan(machine, "L1%2FCD-07", "rr", *asked, '{"alarm": {"code": "F012"}}')
+    assert json.loads(done.stdout)["dev"]["id"] == "L1/CD-07", done.stderr
+    to_set = ("-t", "lineside/v1/power/set/lineside")
+    power = (*to_set, "-e", "lineside/v1/receipt/power/lineside", "-W", "20", "-m")
+    done = over_the_lan(machine, "anna", "rr", *power, '{"limit_w": 30}')
+    assert json.loads(done.stdout)["status"] == "ok", done.stderr
+    local = ("mosquitto_pub", "-h", "127.0.0.1", "-V", "5", "-q", "1", *to_set, "-m", "{}")
+    assert "ot authori" in machine.run(*local).stderr
+    assert "ot authori" in over_the_lan(machine, "lost", "pub", "-q", "1", *topics[:2], "-m", "x").stderr
+
+    machine.do(*AS_DAEMON, "lineside", "certs", "revoke", "lost")
+    machine.do("systemctl", "restart", "lineside-broker")
+    assert over_the_lan(
+        machine, "lost", "pub", "-q", "1", "-t", "lineside/v1/fault/lost", "-m", "x"
+    ).returncode
+    done = over_the_lan(machine, "L1%2FCD-07", "rr", *asked, '{"alarm": {"code": "F012"}}')
+    assert done.stdout, done.stderr + machine.do("journalctl", "-n", "60", "--no-pager")
+    assert json.loads(done.stdout)["status"] == "ok", done.stderr
+
+    config.write_text(before)
+    machine.do("rm", dropin)
+    secret.unlink()
+    machine.do("systemctl", "daemon-reload")
+    machine.do("systemctl", "restart", "lineside-broker", "lineside")
 
 
 def test_reports_of_devices_outlive_a_stopped_daemon(machine):

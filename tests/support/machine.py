@@ -107,6 +107,10 @@ class Machine:
         assert done.returncode == 0, f"{command}: {done.stdout[-2000:]} {done.stderr[-3000:]}"
         return done.stdout
 
+    def in_its_network(self, *command: str) -> None:
+        """A program of this machine's, as root, with the booted root's network."""
+        subprocess.run(["nsenter", "-t", str(self._init), "-n", "--", *command], check=True)
+
     def show(self, unit: str, name: str) -> str:
         """A property of a unit."""
         return self.do("systemctl", "show", "-P", name, unit).strip()
