@@ -224,7 +224,8 @@ def main() -> None:
         config, log = work / "lineside.toml", work / "daemon.log"
         config.write_text(
             f'state_dir = "{work / "state"}"\n[diagnosis]\nmode = "rules"\n[grpc]\nport = {bench.grpc_port}\n'
-            f'[mqtt]\nport = {bench.mqtt_port}\nforms = ["brief", "text", "alarm"]\n'
+            # Not grouped: the clients report for one line, within seconds.
+            f'[mqtt]\nport = {bench.mqtt_port}\ngroup_ms = 0\nforms = ["brief", "text", "alarm"]\n'
         )
         manuals = sorted((DEMO / "knowledge").glob("*.yaml"))
         imported = [BIN / "lineside", "kb", "--config", config, "import", "--approve-by", "demo", *manuals]
