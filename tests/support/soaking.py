@@ -259,7 +259,7 @@ class Soak:
 
     def _watch(self, stop: threading.Event) -> None:
         while not stop.wait(SAMPLE_S):
-            with contextlib.suppress(OSError):  # killed a moment ago
+            with contextlib.suppress(OSError, KeyError):  # killed a moment ago: gone, or without memory
                 self.samples.append(self._sample())
 
     def _at_rest(self) -> Sample:
