@@ -212,8 +212,9 @@ def test_the_broker_opens_to_the_network_with_the_drop_in(machine):
     assert json.loads(done.stdout)["dev"]["id"] == "L1/CD-07", done.stderr
     to_set = ("-t", "lineside/v1/power/set/lineside")
     power = (*to_set, "-e", "lineside/v1/receipt/power/lineside", "-W", "20", "-m")
-    done = over_the_lan(machine, "anna", "rr", *power, '{"limit_w": 30}')
-    assert json.loads(done.stdout)["status"] == "ok", done.stderr
+    for setting in ('{"limit_w": 30}', '{"clear": true}'):
+        done = over_the_lan(machine, "anna", "rr", *power, setting)
+        assert json.loads(done.stdout)["status"] == "ok", done.stderr
     local = ("mosquitto_pub", "-h", "127.0.0.1", "-V", "5", "-q", "1", *to_set, "-m", "{}")
     assert "ot authori" in machine.run(*local).stderr
     assert "ot authori" in over_the_lan(machine, "lost", "pub", "-q", "1", *topics[:2], "-m", "x").stderr

@@ -251,7 +251,8 @@ def test_cancelling_frees_the_slot(daemon):
 
 
 def test_a_deadline_that_cannot_be_met_is_answered_by_the_rules(daemon):
-    diagnosis = daemon.ask({**OVERTEMPERATURE, "id": "soon", "deadline_ms": 60})
+    device = {**OVERTEMPERATURE["dev"], "id": "L1/CD-08"}  # whose alarm has no answer yet
+    diagnosis = daemon.ask({**OVERTEMPERATURE, "dev": device, "id": "soon", "deadline_ms": 60})
     assert (diagnosis["status"], diagnosis["mode"]) == ("ok", "rules")
     assert diagnosis["causes"]
     assert diagnosis["message"]

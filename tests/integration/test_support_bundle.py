@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import tarfile
 
 import pytest
@@ -43,8 +44,10 @@ def bundle(daemon, *options):
 def test_what_helps_is_in_it_and_nothing_else(daemon):
     files = bundle(daemon)
     everything = "".join(files.values())
-    for planted in (SECRET, PAYLOAD, TEXT, os.uname().nodename):
+    for planted in (SECRET, PAYLOAD, TEXT):
         assert planted not in everything
+    # As a word: some machines have names as short as "vm".
+    assert not re.search(rf"\b{re.escape(os.uname().nodename)}\b", everything)
     assert json.loads(files["status.json"])["state"] == "ready"
     assert json.loads(files["journal.json"])["answered"] == 1
     assert json.loads(files["feedback.json"])["diagnoses"] == 1

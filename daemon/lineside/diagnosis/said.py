@@ -35,6 +35,7 @@ _CHINESE = {
     "no_kb_hit": "手册无相符条目",
     "conflict": "多条手册条目相符",
     "low_conf": "把握不足",
+    "grouped": "与同线其他报警归为一组",
     "invalid": "报告无效",
     "too_long": "报告过长",
     "not_found": "未找到",
