@@ -113,6 +113,12 @@ def test_an_alarm_that_is_reported_again_and_again_is_diagnosed_once_and_counted
     assert json.loads(retained(daemon, topic)[topic])["alarm"]["count"] == 3
 
 
+def audited(daemon):
+    """The records in the daemon's log, as far as its lines are whole."""
+    lines = daemon.log.read_text().split("\n")[:-1]
+    return [json.loads(line)["audit"] for line in lines if line.startswith('{"audit"')]
+
+
 def test_every_request_leaves_one_record_without_what_was_sent(daemon):
     daemon.ask({"dev": {**DRIVE, "id": "L4/A"}, "alarm": {"code": "F012"}, "id": "audited"})
     daemon.ask({"dev": {**DRIVE, "id": "L4/A"}, "alarm": {"code": "F012", "sev": 5000}, "id": "refused"})
@@ -123,8 +129,12 @@ def test_every_request_leaves_one_record_without_what_was_sent(daemon):
         list(stub.DiagnoseStream(diagnosis_pb2.DiagnoseRequest(report_json=report), timeout=20))
         with pytest.raises(grpc.RpcError):
             stub.Diagnose(diagnosis_pb2.DiagnoseRequest(report_json=b"{"), timeout=20)
-    log = daemon.log.read_text()
-    records = [json.loads(line)["audit"] for line in log.splitlines() if line.startswith('{"audit"')]
+    # A record is written once its request is over, which may be after the answer is there.
+    end_s = time.monotonic() + 20
+    while "INVALID_ARGUMENT" not in {one["outcome"] for one in audited(daemon)}:
+        assert time.monotonic() < end_s
+        time.sleep(0.05)
+    records = audited(daemon)
     over_mqtt = [one for one in records if one["who"] == "mqtt:L4/A"]
     assert [(one["id"], one["outcome"], one.get("reason", "")) for one in over_mqtt] == [
         ("audited", "ok", ""),
