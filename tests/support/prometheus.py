@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from http import HTTPStatus
 from pathlib import Path
 
 from tests.support.ports import free_port
@@ -45,6 +46,8 @@ class Prometheus:
             with urllib.request.urlopen(f"http://{self.address}/api/v1/query?{query}", timeout=5) as response:
                 return json.load(response)["data"]["result"]
         except urllib.error.HTTPError as error:
+            if error.code == HTTPStatus.SERVICE_UNAVAILABLE:
+                raise  # it listens, and is not ready yet
             raise AssertionError(f"{expression}: {error.read().decode()}") from error
 
     def wait_for(self, expression: str) -> None:
