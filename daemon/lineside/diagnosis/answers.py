@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Literal
 
+import msgspec
+
 from lineside.diagnosis.diagnosis import AlarmRef, DeviceRef, Diagnosis, Group
 from lineside.diagnosis.knowledge.entry import Language
 from lineside.diagnosis.phrases import phrase
@@ -95,30 +97,28 @@ def listed_diagnosis(
     report: Report, group: Group, language: Language = "en", clock: Clock | None = None
 ) -> Diagnosis:
     """The answer to an alarm that came together with others, of which the first out is diagnosed."""
-    clock = clock or Clock()
     language = language_of(report.locale, language)
-    return Diagnosis(
-        id=report.id or report.request_id,
-        diagnosis_id=clock.ulid(),
-        dev=DeviceRef(id=report.dev.id),
-        alarm=AlarmRef(code=report.alarm.code, count=report.alarm.count),
-        received_at=clock.now(),
-        time_quality="synced" if clock.synced() else "unsynced",
+    answer: Diagnosis = msgspec.structs.replace(
+        _undiagnosed(report, language, clock or Clock()),
         status="abstain",
         reason=Reason.GROUPED.value,
-        mode="rules",
         severity=severity_floor(report, []),
-        lang=language,
-        safety=(phrase("safety", language),),
         meaning=phrase("listed", language, alarm=group.first.alarm, device=group.first.dev),
         group=group,
     )
+    return answer
 
 
 def noted_diagnosis(report: Report, language: Language = "en", clock: Clock | None = None) -> Diagnosis:
     """The answer to a report that an alarm has gone, or was acknowledged: there is nothing to find out."""
-    clock = clock or Clock()
     language = language_of(report.locale, language)
+    plain = _undiagnosed(report, language, clock or Clock())
+    answer: Diagnosis = msgspec.structs.replace(plain, meaning=phrase(event_of(report), language))
+    return answer
+
+
+def _undiagnosed(report: Report, language: Language, clock: Clock) -> Diagnosis:
+    """What all answers have that nothing was looked up for."""
     return Diagnosis(
         id=report.id or report.request_id,
         diagnosis_id=clock.ulid(),
@@ -131,7 +131,6 @@ def noted_diagnosis(report: Report, language: Language = "en", clock: Clock | No
         severity="low",
         lang=language,
         safety=(phrase("safety", language),),
-        meaning=phrase(event_of(report), language),
     )
 
 

@@ -12,9 +12,8 @@ import grpc
 import grpc.aio
 
 from lineside.ports import Auditor, AuditRecord
+from lineside.transport.grpc.behaviours import Behaviour, around
 from lineside.transport.grpc.calls import Rpc, certificate_name, peer_address
-
-Behaviour = Callable[[Any, Rpc], Any]
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -36,14 +35,7 @@ class AuditInterceptor(grpc.aio.ServerInterceptor):
         method = str(details.method)
         if handler is None or not method.startswith(self._prefixes):
             return handler  # type: ignore[no-any-return] # None: no such method
-        reads, writes = handler.request_deserializer, handler.response_serializer
-        if handler.unary_unary:
-            return grpc.unary_unary_rpc_method_handler(self._one(handler.unary_unary, method), reads, writes)
-        if handler.unary_stream:
-            behaviour = self._any(handler.unary_stream, method)
-            return grpc.unary_stream_rpc_method_handler(behaviour, reads, writes)
-        behaviour = self._any(handler.stream_stream, method)
-        return grpc.stream_stream_rpc_method_handler(behaviour, reads, writes)
+        return around(handler, lambda behaviour: self._any(behaviour, method))
 
     def _any(self, behaviour: Behaviour, method: str) -> Any:
         one = not inspect.isasyncgenfunction(behaviour)

@@ -11,9 +11,8 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from lineside.errors import Reason, RejectedError
+from lineside.transport.grpc.behaviours import Behaviour, around
 from lineside.transport.grpc.calls import Calls, Rpc
-
-Behaviour = Callable[[Any, Rpc], Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +42,8 @@ class MalformedInterceptor(grpc.aio.ServerInterceptor):
         handler: Any = await continuation(details)
         if handler is None or not str(details.method).startswith(self._prefixes):
             return handler  # type: ignore[no-any-return] # None: no such method
-        reads = tolerant(handler.request_deserializer)
-        writes = handler.response_serializer
-        if handler.unary_unary:
-            return grpc.unary_unary_rpc_method_handler(self._checked(handler.unary_unary), reads, writes)
-        if handler.unary_stream:
-            return grpc.unary_stream_rpc_method_handler(self._checked(handler.unary_stream), reads, writes)
-        return grpc.stream_stream_rpc_method_handler(handler.stream_stream, reads, writes)
+        wrap = _as_it_is if handler.request_streaming else self._checked
+        return around(handler, wrap, tolerant(handler.request_deserializer))
 
     def _checked(self, behaviour: Behaviour) -> Any:
         async def answer(request: Any, rpc: Rpc) -> Any:
@@ -71,3 +65,7 @@ def tolerant(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
             return Malformed(len(raw))
 
     return read
+
+
+def _as_it_is(behaviour: Behaviour) -> Behaviour:
+    return behaviour

@@ -12,9 +12,8 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from lineside.transport.grpc.behaviours import Behaviour, around
 from lineside.transport.grpc.calls import Calls, Rpc
-
-Behaviour = Callable[[Any, Rpc], Any]
 
 
 class RevocationInterceptor(grpc.aio.ServerInterceptor):
@@ -30,16 +29,7 @@ class RevocationInterceptor(grpc.aio.ServerInterceptor):
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
         """The handler, behind a look at who calls."""
         handler: Any = await continuation(details)
-        if handler is None:
-            return None
-        reads, writes = handler.request_deserializer, handler.response_serializer
-        if handler.unary_unary:
-            return grpc.unary_unary_rpc_method_handler(self._one(handler.unary_unary), reads, writes)
-        if handler.unary_stream:
-            return grpc.unary_stream_rpc_method_handler(self._any(handler.unary_stream), reads, writes)
-        if handler.stream_unary:
-            return grpc.stream_unary_rpc_method_handler(self._one(handler.stream_unary), reads, writes)
-        return grpc.stream_stream_rpc_method_handler(self._any(handler.stream_stream), reads, writes)
+        return None if handler is None else around(handler, self._any)
 
     def _any(self, behaviour: Behaviour) -> Any:
         return self._many(behaviour) if inspect.isasyncgenfunction(behaviour) else self._one(behaviour)
