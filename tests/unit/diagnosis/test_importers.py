@@ -13,6 +13,7 @@ from lineside.diagnosis.knowledge.importers import (
 )
 from lineside.diagnosis.knowledge.importers.columns import Column, column_of
 from lineside.diagnosis.knowledge.importers.records import items
+from lineside.diagnosis.knowledge.importers.tables import columns_of
 from lineside.diagnosis.knowledge.writing import read_all
 
 
@@ -359,10 +360,66 @@ def test_cells_are_split_where_they_list(cell, expected):
         ("colour", None),
         ("", None),
         ("en", None),
+        ("Fault cause", None),
     ],
 )
 def test_headings(heading, column):
     assert column_of(heading) == column
+
+
+@pytest.mark.parametrize(
+    ("headings", "fields"),
+    [
+        (
+            "Error Code (Hex)|Fault Description|Cause of fault|Corrective measures",
+            "code title causes actions",
+        ),
+        (
+            "Alarm #|Event name|Description|Root cause|Recommended Solution",
+            "code title meaning causes actions",
+        ),
+        ("Msg. No.|Message text|Possible reasons|How to fix", "code title causes actions"),
+        ("错误代码 / Error code|异常名称|可能的原因|处理建议", "code title causes actions"),
+        ("故障名称|面板显示|故障原因排查|故障处理对策", "title code causes actions"),
+        ("故障代码|故障类型|可能的故障原因|解决方案", "code title causes actions"),
+        ("显示码|异常现象说明|排除方法", "code title actions"),
+        ("报警ID|报警描述|触发原因|应对措施|报警级别", "code title causes actions severity"),
+        ("faultCode|faultDescription|correctiveAction(s)", "code title actions"),
+        # Sure ones win; what is of both kinds is neither; a count of faults is no number of one.
+        ("Code|Name|Event name|Fault type|Cause", "code title - - causes"),
+        ("Code|Name|Possible Causes & Solutions", "code title -"),
+        ("代码|名称|原因及处理", "code title -"),
+        ("Number of faults|Name", "- title"),
+        ("Name|Type|Display", "title - -"),
+        ("Parameter No.|Name|Setting range|Default", "- title - -"),
+    ],
+)
+def test_headings_that_nobody_listed_are_understood_by_their_words(headings, fields):
+    found = [column.field if column else "-" for column in columns_of(headings.split("|"), ())]
+    assert found == fields.split()
+
+
+def test_a_heading_in_words_of_ones_own_names_its_language(load):
+    _, entries = load(x__csv="Error no.,Error description (EN),错误描述（中文）\n7,Door open,门开\n")
+    assert (entries["x::7"].en.title, entries["x::7"].zh.title) == ("Door open", "门开")
+
+
+def test_a_csv_may_have_titles_above_its_heading_and_rows_that_go_on(load):
+    text = "Alarm list; CD-40, series 2\n\nCode;Name;Cause;Remedy\n"
+    text += "F1;Overload;Belt blocked;Clear it\n;;Motor hot;\n"
+    _, entries = load(x__csv=text)
+    assert entries["x::F1"].en.causes == ("Belt blocked", "Motor hot")
+    assert entries["x::F1"].en.actions == ("Clear it",)
+
+
+def test_a_csv_row_with_a_title_and_no_code_is_no_continuation(load):
+    assert failing(load, x__csv="code,title\n1,a\n,b\n") == "x.csv:3: code: is empty"
+
+
+def test_a_vendors_own_classes_are_no_severities_and_are_told(load):
+    result, entries = load(x__csv="Code,Name,Level\n1,a,Servo stop\n2,b,High\n3,c,4\n")
+    assert [entry.severity for entry in entries.values()] == [None, "high", None]
+    assert "x.csv: no severity of ours, left out: Servo stop" in result.notes
 
 
 def test_the_yaml_loader_makes_nothing_but_text():

@@ -7,6 +7,7 @@ import unicodedata
 from typing import NamedTuple
 
 from lineside.diagnosis.knowledge.entry import Language
+from lineside.diagnosis.knowledge.importers.headings import likely_field
 
 TEXT_FIELDS = ("title", "meaning", "causes", "actions", "safety")
 
@@ -58,6 +59,8 @@ _SUFFIXES |= {
 }
 # TIA Portal: `Alarm text [zh-CN], Alarm text 1`; the part behind only repeats.
 _LOCALE = re.compile(r"(.+?)\s*\[([a-z]{2,3})(?:-[a-z]{2,4})*\](?:\s*,.*)?")
+# Alarm #
+_NUMBER_SIGN = re.compile(r"(?<=\w)\s*#\s*$")
 _SPLIT = re.compile(r"[\s_\-/.(（\[]+")
 _SEVERITIES = {
     "critical": "critical|emergency|fatal|紧急|严重|致命|危急",
@@ -75,23 +78,48 @@ class Column(NamedTuple):
     language: Language | None
 
 
+class Guess(NamedTuple):
+    """What a heading is taken for. `sure`: it is one of ours, word for word.
+
+    `only_if_missing`: it counts in a table of faults that has no other column for the field.
+    """
+
+    column: Column
+    sure: bool = True
+    only_if_missing: bool = False
+
+
 def column_of(heading: str) -> Column | None:
     """The meaning of a heading, such as `Alarm No.` or `处理方法（英文）`; None: not one of ours."""
+    guess = guess_of(heading)
+    return guess.column if guess and guess.sure else None
+
+
+def guess_of(heading: str) -> Guess | None:
+    """The meaning of a heading, or what its words make likely: `Fault cause`, `错误代码 / Error code`."""
     plain = unicodedata.normalize("NFKC", heading).casefold().strip()
+    plain = _NUMBER_SIGN.sub(" no", plain)
     if found := _LOCALE.fullmatch(plain):
-        column, tongue = column_of(found[1]), _SUFFIXES.get(found[2])
-        known = column is not None and tongue is not None and column.field in TEXT_FIELDS
-        return Column(column.field, tongue) if column and known else None
-    parts = [part for part in _SPLIT.split(_plain(heading)) if part]
+        guess, tongue = guess_of(found[1]), _SUFFIXES.get(found[2])
+        if guess is None or tongue is None or guess.column.field not in TEXT_FIELDS:
+            return None
+        return guess._replace(column=Column(guess.column.field, tongue))
+    parts = [part for part in _SPLIT.split(_plain(plain)) if part]
     if not parts:
         return None
     language, rest = _language_suffix(parts)
     name = "".join(rest)
     if language is None:
         name, language = _chinese_suffix(name)
-    field = _FIELDS.get(name)
-    if field is None:
-        return None
+    if field := _FIELDS.get(name):
+        return Guess(_column(field, language))
+    likely = likely_field(name.replace(")", ""))
+    return likely and Guess(
+        _column(likely.field, language), sure=False, only_if_missing=likely.only_if_missing
+    )
+
+
+def _column(field: str, language: Language | None) -> Column:
     return Column(field, language if field in TEXT_FIELDS else None)
 
 
@@ -102,7 +130,9 @@ def named_column(name: str) -> Column | None:
 
 def names_a_fault(heading: str) -> bool:
     """Whether a heading of codes says so itself: `Alarm No.` does, `No.` stands over lists of anything."""
-    return column_of(heading) == Column("code", None) and _plain(heading) not in _LIST_NUMBERS
+    guess = guess_of(heading)
+    named = guess is not None and guess.column.field == "code" and not guess.only_if_missing
+    return named and _plain(heading) not in _LIST_NUMBERS
 
 
 def language_of_name(name: str) -> Language | None:

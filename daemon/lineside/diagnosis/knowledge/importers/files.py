@@ -16,6 +16,7 @@ from lineside.diagnosis.knowledge.importers.problems import Problem
 from lineside.diagnosis.knowledge.importers.records import Raw
 from lineside.diagnosis.knowledge.importers.running import markdown_lines, running_raws
 from lineside.diagnosis.knowledge.importers.tables import (
+    MAX_LEVELS_SHOWN,
     Corrections,
     Mapping,
     Table,
@@ -105,7 +106,7 @@ class _Reading:
         if document := _DOCUMENTS.get(ending):
             self._content.raws, self._content.ignored = document(text, self._name, self._problems)
         elif ending in _DELIMITED:
-            self._add_tables(csv_tables(text, self._name, self._problems))
+            self._add_tables(csv_tables(text, self._name, self._problems, self._how.corrections))
         elif ending in _MARKDOWN:
             self._add_gathered(_markdown_parts(text))
         else:
@@ -136,6 +137,7 @@ class _Reading:
             content.raws.extend(raws)
             content.mappings.append(mapping)
             content.ignored.extend(mapping.ignored)
+            content.notes.extend(_unknown_levels(mapping))
         shown = {same_heading(heading) for mapping in content.mappings for heading, _ in mapping.columns}
         for column, heading in how.corrections if tables else ():
             if same_heading(heading) not in shown:
@@ -166,6 +168,18 @@ def _left_out(others: Sequence[Grid]) -> list[str]:
 def _first_headings(grids: Sequence[Grid]) -> list[str]:
     first = next((row for grid in grids for row in grid.rows if any(row)), None)
     return [] if first is None else [f"the first table has: {_headings(first)}"]
+
+
+def _unknown_levels(mapping: Mapping) -> list[str]:
+    if not mapping.levels:
+        return []
+    shown = ", ".join(mapping.levels[:MAX_LEVELS_SHOWN])
+    more = (
+        f" and {len(mapping.levels) - MAX_LEVELS_SHOWN} more"
+        if len(mapping.levels) > MAX_LEVELS_SHOWN
+        else ""
+    )
+    return [f"{mapping.where}: no severity of ours, left out: {shown}{more}"]
 
 
 def _headings(cells: Sequence[str]) -> str:

@@ -6,10 +6,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from lineside.diagnosis.knowledge.importers.columns import language_of_name
-from lineside.diagnosis.knowledge.importers.tables import Corrections, Row, Table, columns_of, is_heading
-
-# Titles, logos and remarks stand above a heading, not whole chapters.
-MAX_ABOVE = 60
+from lineside.diagnosis.knowledge.importers.tables import (
+    KEY_FIELDS,
+    MAX_ABOVE,
+    Corrections,
+    Row,
+    Table,
+    columns_of,
+    is_heading,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,7 @@ def _goes_on(grid: Grid, table: Table, corrections: Corrections) -> bool:
 def _keys(heading: Sequence[str], corrections: Corrections) -> list[int]:
     """The places of what a row is known by."""
     columns = enumerate(columns_of(heading, corrections))
-    return [n for n, column in columns if column and column.field in ("code", "trigger_tag", "trigger_bit")]
+    return [n for n, column in columns if column and column.field in KEY_FIELDS]
 
 
 def _key(cells: Sequence[str], keys: Sequence[int]) -> str:

@@ -119,10 +119,13 @@ def _list(raw: Raw, name: str, value: Any, problems: list[Problem]) -> list[str]
 def _severity(raw: Raw, problems: list[Problem]) -> str | None:
     """One of ours, or its usual names. A vendor's own numbers say nothing until somebody maps them."""
     value = _string(raw, "severity", raw.fields.get("severity"), problems).casefold()
-    if not value or value.lstrip("-").isdigit():
-        return None
-    if value not in SEVERITIES:
+    if not is_severity(value):
         known = "critical, high, medium, low"
         problems.append(Problem(raw.where, "severity", f"`{value}` is not one of {known}"))
-        return None
-    return SEVERITIES[value]
+    return SEVERITIES.get(value)
+
+
+def is_severity(value: str) -> bool:
+    """Whether it is a level or a usual name of one, a number or nothing."""
+    plain = value.strip().casefold()
+    return not plain or plain.lstrip("-").isdigit() or plain in SEVERITIES

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
+import itertools
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from lineside.diagnosis.knowledge.entry import Language
-from lineside.diagnosis.knowledge.importers.columns import TEXT_FIELDS, Column, column_of, names_a_fault
+from lineside.diagnosis.knowledge.importers.columns import (
+    TEXT_FIELDS,
+    Column,
+    Guess,
+    guess_of,
+    names_a_fault,
+)
 from lineside.diagnosis.knowledge.importers.problems import Problem
-from lineside.diagnosis.knowledge.importers.records import Raw
+from lineside.diagnosis.knowledge.importers.records import Raw, is_severity
 from lineside.diagnosis.knowledge.terms import has_cjk
 
 _RULE = re.compile(r"^\s*\|?\s*:?-{1,}:?\s*(\|\s*:?-{1,}:?\s*)*\|?\s*$")
@@ -40,23 +48,27 @@ class Table(NamedTuple):
 
 
 class Mapping(NamedTuple):
-    """What the columns of one table were taken for, and those that were not."""
+    """What the columns of one table were taken for, and not; `levels`: words that are no severities."""
 
     where: str
     columns: tuple[tuple[str, str], ...]
     ignored: tuple[str, ...]
+    levels: tuple[str, ...] = ()
 
 
 Corrections = Sequence[tuple[Column, str]]
+# Titles, logos and remarks stand above a heading, not whole chapters.
+MAX_ABOVE = 60
+# What a row is known by.
+KEY_FIELDS = ("code", "trigger_tag", "trigger_bit")
+MAX_LEVELS_SHOWN = 8
 # Columns that only a table of faults has.
 _FAULT_FIELDS = {"causes", "actions", "trigger_tag"}
 
 
-def csv_tables(text: str, where: str, problems: list[Problem]) -> list[Table]:
-    """The one table of a CSV file; commas, semicolons or tabs, whichever the heading has most of."""
-    first = text.lstrip("\r\n").partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+def csv_tables(text: str, where: str, problems: list[Problem], corrections: Corrections = ()) -> list[Table]:
+    """The one table of a CSV file; commas, semicolons or tabs. Titles may stand above its heading."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text, corrections), strict=True)
     rows, line = [], 1
     try:
         for cells in reader:
@@ -66,7 +78,43 @@ def csv_tables(text: str, where: str, problems: list[Problem]) -> list[Table]:
     except csv.Error as error:
         problems.append(Problem(f"{where}:{reader.line_num}", "", f"is not CSV: {error}"))
         return []
-    return [Table(rows[0], rows[1:])] if rows else []
+    if not rows:
+        return []
+    above = (n for n, row in enumerate(rows[:MAX_ABOVE]) if is_heading(row.cells, corrections))
+    start = next(above, 0)
+    return [Table(rows[start], _continued(rows[start], rows[start + 1 :], corrections))]
+
+
+def _delimiter(text: str, corrections: Corrections) -> str:
+    """What parts the heading, or else whichever the first line that has any has most of."""
+    lines = [line for line in itertools.islice(text.splitlines(), MAX_ABOVE) if line.strip()]
+    for line in lines:
+        for delimiter in "\t;,":
+            if is_heading(next(csv.reader([line], delimiter=delimiter), []), corrections):
+                return delimiter
+    first = next((line for line in lines if any(one in line for one in ",;\t")), "")
+    return max(",;\t", key=first.count)
+
+
+def _continued(heading: Row, rows: Iterable[Row], corrections: Corrections) -> list[Row]:
+    """Rows of one code each: of a merged cell, CSV has the text in its first row alone."""
+    named = enumerate(columns_of(heading.cells, corrections))
+    names = [n for n, column in named if column and column.field in ("title", *KEY_FIELDS)]
+    found: list[Row] = []
+    for row in rows:
+        if found and names and len(row.cells) == len(found[-1].cells) and not _any_of(row, names):
+            cells = [
+                f"{old}\n{new}" if new.strip() else old
+                for old, new in zip(found[-1].cells, row.cells, strict=True)
+            ]
+            found[-1] = found[-1]._replace(cells=cells)
+        else:
+            found.append(row)
+    return found
+
+
+def _any_of(row: Row, places: Sequence[int]) -> bool:
+    return any(row.cells[n].strip() for n in places if n < len(row.cells))
 
 
 def markdown_grids(text: str) -> list[Table]:
@@ -80,27 +128,53 @@ def markdown_grids(text: str) -> list[Table]:
 
 
 def columns_of(headings: Sequence[str], corrections: Corrections) -> list[Column | None]:
-    """What each heading means. A correction wins over every guess of its field.
+    """What each heading means. A correction wins over every guess, a listed one over a likely one.
 
     In a table of faults without a title, what is guessed to be a meaning is the title.
     """
     corrected = {same_heading(heading): column for column, heading in corrections}
     found = [corrected.get(same_heading(heading)) for heading in headings]
-    taken = {column for column in found if column}
-    fields = {column.field for column in taken if column.language is None}
-
-    def guess(heading: str) -> Column | None:
-        column = column_of(heading)
-        return None if column is None or column in taken or column.field in fields else column
-
-    guessed = [None if column else guess(heading) for column, heading in zip(found, headings, strict=True)]
-    known = {column.field for column in (*found, *guessed) if column}
-    if "title" not in known and (_FAULT_FIELDS & known or any(map(names_a_fault, headings))):
+    guesses = [None if column else guess_of(heading) for column, heading in zip(found, headings, strict=True)]
+    found = _with(found, guesses, lambda guess: guess.sure, each=True)
+    found = _with(found, guesses, lambda guess: not guess.sure and not guess.only_if_missing)
+    fields = {column.field for column in found if column}
+    if {"causes", "actions"} & fields:
+        found = _with(found, guesses, lambda guess: guess.only_if_missing)
+        fields = {column.field for column in found if column}
+    if "title" not in fields and (_FAULT_FIELDS & fields or any(map(names_a_fault, headings))):
         # Many manuals have one text for each code, under the name of a description.
-        guessed = [
-            Column("title", one.language) if one and one.field == "meaning" else one for one in guessed
+        given = {column for column, _ in corrections}
+        found = [
+            Column("title", column.language)
+            if column and column.field == "meaning" and column not in given
+            else column
+            for column in found
         ]
-    return [column or one for column, one in zip(found, guessed, strict=True)]
+    return found
+
+
+def _with(
+    found: Sequence[Column | None],
+    guesses: Sequence[Guess | None],
+    wanted: Callable[[Guess], bool],
+    *,
+    each: bool = False,
+) -> list[Column | None]:
+    """And the wanted guesses of what none is yet. `each`: also where several are of one field."""
+    columns = list(found)
+    taken = {column for column in found if column}
+    for place, guess in enumerate(guesses):
+        if guess is None or columns[place] or not wanted(guess) or _is_taken(guess.column, taken):
+            continue
+        columns[place] = guess.column
+        if not each:
+            taken.add(guess.column)
+    return columns
+
+
+def _is_taken(column: Column, taken: Collection[Column]) -> bool:
+    fields = {one.field for one in taken if one.language is None or column.language is None}
+    return column in taken or column.field in fields
 
 
 def is_heading(cells: Sequence[str], corrections: Corrections) -> bool:
@@ -141,7 +215,22 @@ def raws_of(
         tuple((heading, _shown(column)) for heading, column in zip(headings, columns, strict=True) if column),
         tuple(heading for heading, column in zip(headings, columns, strict=True) if not column and heading),
     )
-    return [_raw(row, columns, place, problems) for row in table.rows], mapping
+    raws = [_raw(row, columns, place, problems) for row in table.rows]
+    named = {column.field for column, _ in corrections} | {heading.strip().casefold() for heading in headings}
+    if "severity" in named:
+        return raws, mapping
+    # A column that only seems to hold severities holds many a vendor's classes of his own.
+    levels = dict.fromkeys(raw.fields["severity"].strip() for raw in raws if not _is_level(raw))
+    raws = [raw if _is_level(raw) else _without_severity(raw) for raw in raws]
+    return raws, mapping._replace(levels=tuple(levels))
+
+
+def _is_level(raw: Raw) -> bool:
+    return is_severity(raw.fields.get("severity", ""))
+
+
+def _without_severity(raw: Raw) -> Raw:
+    return dataclasses.replace(raw, fields={**raw.fields, "severity": ""})
 
 
 def _explicit(
