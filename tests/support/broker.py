@@ -21,7 +21,7 @@ class Broker:
 
     def __init__(self, directory: Path, port: int, *, persistent: bool = True) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        self._directory, self.port = directory, port
+        self._directory, self.port, self.persistent = directory, port, persistent
         self.process: subprocess.Popen[bytes] | None = None
         self._config = directory / "broker.toml"
         self._config.write_text(f"[mqtt]\nport = {port}\nmax_pending_reports = 100000\n", "utf-8")

@@ -202,6 +202,12 @@ class Plant:
         gateway, said = self._said[name]
         gateway.publish(name, said)
 
+    def ask_again(self, since_s: float) -> None:
+        """Devices whose report was acknowledged `since_s` ago, and that heard no answer, publish it again."""
+        for name in self._ledger.waiting(since_s):
+            if name in self._said:
+                self.again(name)
+
     def recent(self, count: int) -> list[str]:
         """Some of the latest reports."""
         latest = list(self._said)[-100:]
@@ -220,8 +226,8 @@ class Plant:
                 answers, quiet_s = totals["answers"], time.monotonic()
             if time.monotonic() - quiet_s > idle_s:
                 return
-            for name in () if again_s is None else self._ledger.waiting(again_s):
-                self.again(name)
+            if again_s is not None:
+                self.ask_again(again_s)
             time.sleep(0.2 if again_s is None else again_s / 2)
 
     def quiet(self) -> None:

@@ -1,18 +1,14 @@
 """A plant, callers and trouble around a real daemon for as long as asked; what came of it, as numbers.
 
-Three parts: the daemon is killed again and again; then it lives through other trouble, and is watched for
-what it does not give back; then far more is asked of it than it can do. Judges nothing.
+Up to three parts: daemon and broker are killed again and again; the daemon lives through other trouble, and
+is watched for what it does not give back; far more is asked of it than it can do. Judges nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import random
-import resource
-import signal
-import socket
 import threading
 import time
 import urllib.request
@@ -28,20 +24,35 @@ from tests.support.daemon import Daemon, free_port
 from tests.support.ledger import Ledger
 from tests.support.plant import Asker, Plant
 from tests.support.reckoning import p95_s, slope, within_deadline
+from tests.support.troubles import Troubles
 
-PARTS = ("capacity", "kills", "leaks", "overload")
-# Reports of two parts are never the same one.
-APART = 10_000_000
+# Reports of two loads are never the same one, nor of the same device soon after each other.
+APART = 10_017_000
 DEADLINE_MS = 10_000
-KILL_EVERY_S = 10.0
+# From one kill's recovery to the next kill: at random, at most.
+KILL_WITHIN_S = 2.0
 TROUBLE_EVERY_S = 60.0
+# Everything is caused once before anything is compared: threads and connections are made when first needed.
+WARM_EVERY_S = 10.0
 SAMPLE_S = 5.0
 REPEATS = 5
 SETTLE_S = 60.0
+# A device that heard no answer for so long asks again, where its broker forgets.
+AGAIN_S = 5.0
 LOAD, OVERLOAD = 0.7, 5.0
-SILENT_CONNECTIONS = 100
-FULL_S, STOPPED_S = 5.0, 3.0
+# Requests a second while something is killed: enough that some are always at each step of their way.
+KILLED_RATE = 10.0
+TOLD_EVERY = 25
 MB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is run; a part of 0 is left out. `kills`: of the daemon, and of either broker."""
+
+    kills: int
+    trouble_s: float
+    overload_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,88 +69,155 @@ class Sample:
 
 @dataclass(slots=True)
 class Outcome:
-    """What is written: the goals' metrics, and all that they were made from."""
+    """What is written: the goals' metrics (None: not run), and all that they were made from."""
 
     metrics: dict[str, float | None] = field(default_factory=dict)
     samples: dict[str, object] = field(default_factory=dict)
 
 
-class Soak:
-    """One run in `directory` with a bundle; `minutes` are shared out: a fifth, three fifths, a fifth."""
+METRICS = (
+    "reports_lost",
+    "reports_answered_differently",
+    "reports_lost_by_broker",
+    "kills",
+    "memory_slope_mb_per_h",
+    "descriptors_leaked",
+    "threads_leaked",
+    "slots_leaked",
+    "critical_answered_within_deadline",
+    "overload_memory_slope_mb_per_h",
+    "overload_critical_within_deadline",
+    "overload_critical_p95_s",
+    "overload_shed_fraction",
+    "capacity_reports_per_s",
+)
 
-    def __init__(self, directory: Path, bundle: Path, minutes: float, tell: Callable[[str], None]) -> None:
-        self._seconds, self._tell = minutes * 60, tell
+
+class Soak:
+    """One run in `directory` with a bundle."""
+
+    def __init__(self, directory: Path, bundle: Path, plan: Plan, tell: Callable[[str], None]) -> None:
+        self._plan, self._tell = plan, tell
         self._begun_s = time.monotonic()
         metrics_port = free_port()
         self._metrics = f"http://127.0.0.1:{metrics_port}/metrics"
         self.broker = Broker(directory / "broker", free_port())
+        self.forgetful = Broker(directory / "forgetful", self.broker.port, persistent=False)
         self.daemon = Daemon(
             directory / "daemon",
             bundle,
             mqtt={"broker": "external", "port": self.broker.port, "max_pending_reports": 2000},
             telemetry={"log_level": "warning", "metrics": f"127.0.0.1:{metrics_port}"},
         )
-        self.ledger = Ledger()
+        self.troubles = Troubles(self.daemon, self.broker)
+        self.ledgers: dict[str, Ledger] = {}
+        self.asked_again: Counter[str] = Counter()
         self.samples: list[Sample] = []
-        self.troubles: Counter[str] = Counter()
+        self.metrics: dict[str, float | None] = dict.fromkeys(METRICS)
         self._part = ""
+        self._firsts = itertools.count(APART, APART)
 
     def run(self) -> Outcome:
-        """All three parts. Ends what it started, also where it fails."""
+        """All that is planned. Ends what it started, also where it fails."""
         with contextlib.ExitStack() as stack:
             stack.callback(self.broker.end)
+            stack.callback(self.forgetful.end)
             self.broker.start()
             stack.callback(self.daemon.end)
             self.daemon.import_demo()
             self.daemon.start()
-            capacity = self._capacity()
-            self._tell(f"{capacity:.1f} reports a second at most")
             stop = threading.Event()
             watch = threading.Thread(target=self._watch, args=(stop,), daemon=True)
             watch.start()
             stack.callback(watch.join)
             stack.callback(stop.set)
-            return self._parts(capacity)
+            if self._plan.kills:
+                self._kills()
+            if self._plan.trouble_s or self._plan.overload_s:
+                self._under_load()
+            return self._outcome()
 
-    def _parts(self, capacity: float) -> Outcome:
-        outcome = Outcome()
-        with self._load("kills", LOAD * capacity) as plant:
-            self._until(self._seconds / 5, KILL_EVERY_S, plant, itertools.repeat(self._kill_daemon))
-        self._restart()
+    def _under_load(self) -> None:
+        capacity = self.metrics["capacity_reports_per_s"] = self._capacity()
+        self._tell(f"{capacity:.1f} reports a second at most")
+        if self._plan.trouble_s:
+            self._trouble(LOAD * capacity)
+        if self._plan.overload_s:
+            self._overload(OVERLOAD * capacity)
+
+    def _outcome(self) -> Outcome:
+        totals = {part: ledger.totals() for part, ledger in self.ledgers.items()}
+        differing = [name for ledger in self.ledgers.values() for name in ledger.differing()]
+        if totals:
+            self.metrics["reports_lost"] = sum(one["lost"] for one in totals.values())
+            self.metrics["reports_answered_differently"] = len(differing)
+        samples = {
+            "parts": totals,
+            "troubles": dict(self.troubles.counts),
+            "asked_again": dict(self.asked_again),
+            "answered_differently": differing,
+            "daemon": [asdict(sample) for sample in self.samples],
+        }
+        return Outcome(self.metrics, samples)
+
+    def _kills(self) -> None:
+        """The daemon's, then those of a broker that keeps what it has, then of one that keeps nothing."""
+        with self._load("daemon killed", KILLED_RATE) as plant:
+            self._again_and_again(plant, self.troubles.kill_daemon)
+        with self._load("broker killed", KILLED_RATE, brokers_promise=False) as plant:
+            self._again_and_again(plant, self.troubles.kill_broker)
+        self.metrics["reports_lost_by_broker"] = self.asked_again["broker killed"]
+        self.broker.end()
+        self.troubles.broker = self.forgetful
+        self.forgetful.start()
+        with self._load("forgetful broker killed", KILLED_RATE, brokers_promise=False) as plant:
+            self._again_and_again(plant, self.troubles.kill_broker, again_s=AGAIN_S)
+        self.forgetful.end()
+        self.troubles.broker = self.broker
+        self.broker.start()
+        self.metrics["kills"] = sum(self.troubles.counts.values())
+
+    def _again_and_again(self, plant: Plant, kill: Callable[[], None], again_s: float | None = None) -> None:
+        """At random moments, as often as planned. `again_s`: who heard no answer for so long asks again."""
+        for number in range(1, self._plan.kills + 1):
+            time.sleep(random.uniform(0.0, KILL_WITHIN_S))
+            kill()
+            self._repeat(plant)
+            if again_s is not None:
+                plant.ask_again(again_s)
+            if number % TOLD_EVERY == 0:
+                self._tell(f"{self._part}: {number} times")
+
+    def _trouble(self, rate: float) -> None:
+        self.daemon.stop()
+        self.daemon.start()
+        every = self.troubles.all()
+        with self._load("warm-up", rate, brokers_promise=False) as plant:
+            self._until(WARM_EVERY_S * (len(every) + 1), WARM_EVERY_S, plant, iter(every))
         before = self._at_rest()
-        with self._load("leaks", LOAD * capacity) as plant:
-            self._until(self._seconds * 3 / 5, TROUBLE_EVERY_S, plant, itertools.cycle(self._troubles()))
+        with self._load("trouble", rate, brokers_promise=False) as plant:
+            self._until(self._plan.trouble_s, TROUBLE_EVERY_S, plant, itertools.cycle(every))
         after = self._at_rest()
-        lasting = self.ledger.totals()
-        differing = self.ledger.differing()
-        fraction = within_deadline(self.ledger.entries().values(), DEADLINE_MS)
-        self.ledger = over = Ledger()
-        with self._load("overload", OVERLOAD * capacity):
-            time.sleep(self._seconds / 5)
-        both = Counter(lasting) + Counter(over.totals())
-        outcome.metrics = {
-            "reports_lost": both["lost"],
-            "reports_answered_differently": both["answered_differently"],
-            "kills": self.troubles["daemon killed"] + self.troubles["broker killed"],
-            "memory_slope_mb_per_h": self._slope("leaks"),
+        self.metrics |= {
+            "memory_slope_mb_per_h": self._slope("trouble"),
             "descriptors_leaked": after.descriptors - before.descriptors,
             "threads_leaked": after.threads - before.threads,
             "slots_leaked": self._value("lineside_num_requests_running"),
-            "critical_answered_within_deadline": fraction,
+            "critical_answered_within_deadline": within_deadline(
+                self.ledgers["trouble"].entries().values(), DEADLINE_MS
+            ),
+        }
+
+    def _overload(self, rate: float) -> None:
+        with self._load("overload", rate):
+            time.sleep(self._plan.overload_s)
+        totals, entries = self.ledgers["overload"].totals(), self.ledgers["overload"].entries().values()
+        self.metrics |= {
             "overload_memory_slope_mb_per_h": self._slope("overload"),
-            "overload_critical_within_deadline": within_deadline(over.entries().values(), DEADLINE_MS),
-            "overload_critical_p95_s": p95_s(over.entries().values()),
-            "overload_shed_fraction": over.totals()["shed"] / max(over.totals()["sent"], 1),
-            "capacity_reports_per_s": capacity,
+            "overload_critical_within_deadline": within_deadline(entries, DEADLINE_MS),
+            "overload_critical_p95_s": p95_s(entries),
+            "overload_shed_fraction": totals["shed"] / max(totals["sent"], 1),
         }
-        outcome.samples = {
-            "load": lasting,
-            "overload": over.totals(),
-            "troubles": dict(self.troubles),
-            "answered_differently": differing + over.differing(),
-            "daemon": [asdict(sample) for sample in self.samples],
-        }
-        return outcome
 
     def _capacity(self) -> float:
         """Answers a second while more is waiting than runs."""
@@ -154,14 +232,18 @@ class Soak:
         return ledger.totals()["answered"] / seconds
 
     @contextlib.contextmanager
-    def _load(self, part: str, rate: float) -> Iterator[Plant]:
-        """Reports over MQTT and calls over gRPC, nine to one; at the end all are answered, or lost."""
+    def _load(self, part: str, rate: float, *, brokers_promise: bool = True) -> Iterator[Plant]:
+        """Reports over MQTT and calls over gRPC, nine to one; at the end all are answered, or lost.
+
+        Where the broker does not keep what it promised, devices that heard nothing ask again at the end.
+        """
         self._part = part
         self._tell(f"{part}: {rate:.1f} requests a second")
-        first = PARTS.index(part) * APART
-        plant = Plant(self.broker.port, self.ledger, rate=rate * 0.9, deadline_ms=DEADLINE_MS, first=first)
+        ledger = self.ledgers[part] = Ledger()
+        first = next(self._firsts)
+        plant = Plant(self.broker.port, ledger, rate=rate * 0.9, deadline_ms=DEADLINE_MS, first=first)
         askers = [
-            Asker(f"{part}-{kind}", self.daemon.address, self.ledger, rate / 20, generate=kind == "generate")
+            Asker(f"{part}-{kind}", self.daemon.address, ledger, rate / 20, generate=kind == "generate")
             for kind in ("diagnose", "generate")
         ]
         try:
@@ -171,91 +253,28 @@ class Soak:
             for asker in askers:
                 asker.stop()
             plant.settle(idle_s=SETTLE_S)
+            if not brokers_promise:
+                self.asked_again[part] = len(ledger.waiting())
+                plant.settle(idle_s=SETTLE_S, again_s=AGAIN_S)
         finally:
             for one in (*askers, plant):
                 one.stop()
-        self._tell(f"{part}: {self.ledger.totals()}")
+        self._tell(f"{part}: {ledger.totals()}, asked again at the end: {self.asked_again[part]}")
 
     def _until(
         self, seconds: float, every_s: float, plant: Plant, troubles: Iterator[Callable[[], None]]
     ) -> None:
-        """One trouble after another; devices repeat some of what they have reported."""
+        """One trouble after another, while there are; devices repeat some of what they have reported."""
         end_s = time.monotonic() + seconds
-        while time.monotonic() + every_s < end_s:
+        while time.monotonic() + every_s < end_s and (trouble := next(troubles, None)):
             time.sleep(random.uniform(0.5, 1.5) * every_s)
-            next(troubles)()
-            for name in plant.recent(REPEATS):
-                plant.again(name)
+            trouble()
+            self._repeat(plant)
         time.sleep(max(end_s - time.monotonic(), 0))
 
-    def _troubles(self) -> tuple[Callable[[], None], ...]:
-        return (
-            self._kill_broker,
-            self._stop_daemon_for_a_while,
-            self._silent_connections,
-            self._stop_broker_for_a_while,
-            self._garbage,
-            self._full_disk,
-            self._kill_broker,
-            self._kill_broker_twice,
-        )
-
-    def _kill_daemon(self) -> None:
-        self.troubles["daemon killed"] += 1
-        self.daemon.kill()
-        self.daemon.start()
-
-    def _restart(self) -> None:
-        self.daemon.stop()
-        self.daemon.start()
-
-    def _kill_broker(self) -> None:
-        self.troubles["broker killed"] += 1
-        self.broker.kill()
-        self.broker.start()
-
-    def _kill_broker_twice(self) -> None:
-        self._kill_broker()
-        self._kill_broker()
-
-    def _stop_daemon_for_a_while(self) -> None:
-        """As a machine that swaps, or a step that hangs for a moment."""
-        self.troubles["daemon stood still"] += 1
-        self._stopped(self.daemon.process.pid)
-
-    def _stop_broker_for_a_while(self) -> None:
-        self.troubles["broker stood still"] += 1
-        self._stopped(self.broker.process.pid)
-
-    def _stopped(self, pid: int) -> None:
-        os.kill(pid, signal.SIGSTOP)
-        time.sleep(STOPPED_S)
-        os.kill(pid, signal.SIGCONT)
-
-    def _silent_connections(self) -> None:
-        """Opened, never spoken on, and dropped."""
-        self.troubles["silent connections"] += 1
-        opened = [
-            socket.create_connection(("127.0.0.1", self.daemon.grpc_port)) for _ in range(SILENT_CONNECTIONS)
-        ]
-        time.sleep(FULL_S)
-        for one in opened:
-            one.close()
-
-    def _garbage(self) -> None:
-        """Random bytes to each port."""
-        self.troubles["garbage"] += 1
-        for port, _ in itertools.product((self.daemon.grpc_port, self.broker.port), range(10)):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)) as one:
-                one.sendall(random.randbytes(4096))
-
-    def _full_disk(self) -> None:
-        """No file of the daemon's may grow, for a while."""
-        self.troubles["disk full"] += 1
-        pid = self.daemon.process.pid
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
-        time.sleep(FULL_S)
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    def _repeat(self, plant: Plant) -> None:
+        for name in plant.recent(REPEATS):
+            plant.again(name)
 
     def _watch(self, stop: threading.Event) -> None:
         while not stop.wait(SAMPLE_S):
