@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from lineside.diagnosis.knowledge.codes import code_keys
 from lineside.diagnosis.knowledge.entry import Entry, Language
 from lineside.diagnosis.knowledge.terms import IDLE, query_terms
 from lineside.diagnosis.phrases import phrase
+from lineside.diagnosis.relations import CHANGE, effects_apart, events_in
 from lineside.diagnosis.report import Report, Value, Window
 from lineside.diagnosis.work import addresses_reader
 
@@ -48,7 +50,7 @@ def log_evidence(report: Report, entries: Sequence[Entry]) -> tuple[Evidence, ..
     weights = _weights(entries)
     codes = {key for entry in entries for key, _ in code_keys(entry.code)[:1]}
     spoken = {index: line for index, line in enumerate(report.log) if not addresses_reader(line)}
-    found = {index: telling_terms(line) & weights.keys() for index, line in spoken.items()}
+    found = {index: _tells(line) & weights.keys() for index, line in spoken.items()}
     open_lines = [
         index
         for index, terms in found.items()
@@ -185,7 +187,10 @@ def _trend(window: Window, value: Value, ahead: tuple[float, float], language: L
 
 
 def _weights(entries: Sequence[Entry]) -> dict[str, int]:
-    """The entries' words. One in a cause and in an action tells causes apart; the title's do not."""
+    """The entries' words. One in a cause and in an action tells causes apart; the title's do not.
+
+    With what only one cause has: where the line tells that it was changed, or of an event that it comes of.
+    """
     weights: dict[str, int] = {}
     for text in (text for entry in entries for text in entry.texts):
         title = set(query_terms(text.title))
@@ -193,7 +198,26 @@ def _weights(entries: Sequence[Entry]) -> dict[str, int]:
         for term in title | causes | actions:
             weight = 2 if term in causes & actions - title else 1
             weights[term] = max(weight, weights.get(term, 0))
+        apart = [set(query_terms(cause)) for cause in text.causes]
+        shared = Counter(term for cause in apart for term in cause)
+        weights.update((_changed(term), MIN_SHARED) for term, count in shared.items() if count == 1)
+        weights.update((_event(name), MIN_SHARED) for effects in effects_apart(text) for name in effects)
     return weights
+
+
+def _tells(line: str) -> set[str]:
+    """The line's words, what has changed by it, and of what kind its event is."""
+    terms = telling_terms(line)
+    changed = map(_changed, terms) if CHANGE.search(line) else ()
+    return {*terms, *changed, *map(_event, events_in(line))}
+
+
+def _changed(term: str) -> str:
+    return f"changed {term}"
+
+
+def _event(name: str) -> str:
+    return f"event {name}"
 
 
 def telling_terms(line: str) -> set[str]:

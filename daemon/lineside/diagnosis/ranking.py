@@ -14,6 +14,7 @@ from lineside.diagnosis.evidence import telling_terms
 from lineside.diagnosis.knowledge.entry import Text
 from lineside.diagnosis.knowledge.terms import query_terms
 from lineside.diagnosis.options import Option
+from lineside.diagnosis.relations import CHANGE, effects_apart, events_in
 from lineside.diagnosis.report import Report
 from lineside.diagnosis.work import addresses_reader
 
@@ -24,22 +25,36 @@ def ranked(options: Sequence[Option], report: Report, findings: Sequence[Evidenc
     """The options with their causes sorted, those that more evidence speaks for first."""
     alarm = "" if addresses_reader(report.alarm.text) else report.alarm.text
     lines = [alarm, *(found.quote for found in findings if found.kind == "log")]
-    terms = {term for line in lines for term in telling_terms(line)}
-    signals = [found.src for found in findings if found.kind == "sensor"]
-    return tuple(_sorted(option, terms, signals) for option in options)
+    seen = _Seen(
+        terms={term for line in lines for term in telling_terms(line)},
+        changed={term for line in lines if CHANGE.search(line) for term in telling_terms(line)},
+        events=frozenset(event for line in lines for event in events_in(line)),
+        signals=tuple(found.src for found in findings if found.kind == "sensor"),
+    )
+    return tuple(_sorted(option, seen) for option in options)
 
 
-def _sorted(option: Option, terms: set[str], signals: Sequence[str]) -> Option:
-    weights = {cause: _weight(option, cause, terms, signals) for cause in option.causes}
+class _Seen(NamedTuple):
+    """What the evidence tells of: words, those of them that were in a line on a change, events, signals."""
+
+    terms: set[str]
+    changed: set[str]
+    events: frozenset[str]
+    signals: tuple[str, ...]
+
+
+def _sorted(option: Option, seen: _Seen) -> Option:
+    weights = {cause: _weight(option, cause, seen) for cause in option.causes}
     if len(set(weights.values())) < 2:
         return option
     causes = tuple(sorted(option.causes, key=lambda cause: weights[cause], reverse=True))
     return dataclasses.replace(option, causes=causes, decided=True)
 
 
-def _weight(option: Option, cause: str, terms: set[str], signals: Sequence[str]) -> tuple[int, int]:
-    """How much of the evidence the cause shares; where that is as much as another's, how much of the checks
-    that a signal names: heater2 is of the cause whose heaters are to be measured.
+def _weight(option: Option, cause: str, seen: _Seen) -> tuple[int, int, int]:
+    """How much of the evidence the cause shares. Where that is as much as another's, how much of the checks
+    that a signal names: heater2 is of the cause whose heaters are to be measured. Then what has happened:
+    whether the cause alone is of what was changed, and whether it is worded as what comes of such events.
 
     The log counts in the language in which most is shared, and so does each signal: beside a log in Chinese
     the signals have English names.
@@ -47,22 +62,30 @@ def _weight(option: Option, cause: str, terms: set[str], signals: Sequence[str])
     index = option.text.causes.index(cause)
     alike = [text for text in option.entry.texts if len(text.causes) == len(option.text.causes)]
     words = [_Words.of(text, index) for text in alike]
-    logged = max(len(one.own & terms) for one in words)
-    named = sum(max(one.names(signal, one.own) for one in words) for signal in signals)
-    return logged + named, max(one.to_check(text, signals) for one, text in zip(words, alike, strict=True))
+    logged = max(len(one.own & seen.terms) for one in words)
+    named = sum(max(one.names(signal, one.own) for one in words) for signal in seen.signals)
+    checked = max(one.to_check(text, seen.signals) for one, text in zip(words, alike, strict=True))
+    changed = max(len(one.alone & seen.changed) for one in words)
+    related = max(len(effects_apart(text)[index] & seen.events) for text in alike)
+    return logged + named, checked, changed + related
 
 
 class _Words(NamedTuple):
-    """A cause's own words, and those that tell no cause apart: what the title or every cause says."""
+    """A cause's own words, and those that tell no cause apart: what the title or every cause says.
+
+    `alone`: those that no other cause has, whether the title has them or not.
+    """
 
     own: set[str]
     known: set[str]
+    alone: set[str]
 
     @classmethod
     def of(cls, text: Text, index: int) -> _Words:
         every = [set(query_terms(cause)) for cause in text.causes]
         known = {*query_terms(f"{text.title} {text.meaning}"), *set[str]().union(*every).intersection(*every)}
-        return cls(every[index] - known, known)
+        others = set[str]().union(*every[:index], *every[index + 1 :])
+        return cls(every[index] - known, known, every[index] - others)
 
     def names(self, signal: str, words: set[str]) -> bool:
         return any(_begins(part, words) for part in _parts(signal) if not _within(part, self.known))
