@@ -33,7 +33,7 @@ from lineside.tickets import Ticket, Tickets
 
 log = logging.getLogger(__name__)
 
-STORAGE_RETRY_S = 5.0
+STORAGE_RETRY_S = 1.0
 # How long a stop waits for the broker to take what was answered last.
 PUBLISH_S = 1.0
 

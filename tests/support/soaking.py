@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import random
 import threading
 import time
@@ -41,16 +42,19 @@ SETTLE_S = 60.0
 AGAIN_S = 5.0
 LOAD, OVERLOAD = 0.7, 5.0
 # Requests a second while something is killed: enough that some are always at each step of their way.
-KILLED_RATE = 10.0
+KILLED_RATE, RULES_RATE = 10.0, 30.0
+# Of the daemon's kills: the rest are of one without a model, which is ready in a third of the time.
+KILLED_WITH_MODEL = 0.1
 TOLD_EVERY = 25
 MB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is run; a part of 0 is left out. `kills`: of the daemon, and of either broker."""
+    """What is run; a part of 0 is left out. `broker_kills`: of each of two brokers."""
 
     kills: int
+    broker_kills: int
     trouble_s: float
     overload_s: float
 
@@ -103,11 +107,15 @@ class Soak:
         self._metrics = f"http://127.0.0.1:{metrics_port}/metrics"
         self.broker = Broker(directory / "broker", free_port())
         self.forgetful = Broker(directory / "forgetful", self.broker.port, persistent=False)
-        self.daemon = Daemon(
-            directory / "daemon",
-            bundle,
-            mqtt={"broker": "external", "port": self.broker.port, "max_pending_reports": 2000},
-            telemetry={"log_level": "warning", "metrics": f"127.0.0.1:{metrics_port}"},
+        mqtt = {"broker": "external", "port": self.broker.port, "max_pending_reports": 2000}
+        telemetry = {"log_level": "warning", "metrics": f"127.0.0.1:{metrics_port}"}
+        self.daemon = Daemon(directory / "daemon", bundle, mqtt=mqtt, telemetry=telemetry)
+        self.by_rules = Daemon(
+            directory / "rules",
+            Path("none"),
+            diagnosis={"mode": "rules"},
+            mqtt={**mqtt, "max_pending_reports": 100_000},
+            telemetry={"log_level": "warning"},
         )
         self.troubles = Troubles(self.daemon, self.broker)
         self.ledgers: dict[str, Ledger] = {}
@@ -123,15 +131,16 @@ class Soak:
             stack.callback(self.broker.end)
             stack.callback(self.forgetful.end)
             self.broker.start()
-            stack.callback(self.daemon.end)
-            self.daemon.import_demo()
+            for daemon in (self.daemon, self.by_rules):
+                stack.callback(daemon.end)
+                daemon.import_demo()
             self.daemon.start()
             stop = threading.Event()
             watch = threading.Thread(target=self._watch, args=(stop,), daemon=True)
             watch.start()
             stack.callback(watch.join)
             stack.callback(stop.set)
-            if self._plan.kills:
+            if self._plan.kills or self._plan.broker_kills:
                 self._kills()
             if self._plan.trouble_s or self._plan.overload_s:
                 self._under_load()
@@ -161,25 +170,58 @@ class Soak:
         return Outcome(self.metrics, samples)
 
     def _kills(self) -> None:
-        """The daemon's, then those of a broker that keeps what it has, then of one that keeps nothing."""
-        with self._load("daemon killed", KILLED_RATE) as plant:
-            self._again_and_again(plant, self.troubles.kill_daemon)
-        with self._load("broker killed", KILLED_RATE, brokers_promise=False) as plant:
-            self._again_and_again(plant, self.troubles.kill_broker)
-        self.metrics["reports_lost_by_broker"] = self.asked_again["broker killed"]
+        if with_model := math.ceil(self._plan.kills * KILLED_WITH_MODEL):
+            with self._load("daemon killed", KILLED_RATE) as plant:
+                self._again_and_again(with_model, plant, self.troubles.kill_daemon)
+        with self._without_model():
+            if by_rules := self._plan.kills - with_model:
+                with self._load("daemon by rules killed", RULES_RATE, generate=False) as plant:
+                    self._again_and_again(by_rules, plant, self.troubles.kill_daemon)
+            if self._plan.broker_kills:
+                self._broker_kills("broker killed")
+                self.metrics["reports_lost_by_broker"] = self.asked_again["broker killed"]
+                with self._forgetful():
+                    self._broker_kills("forgetful broker killed", again_s=AGAIN_S)
+        self.metrics["kills"] = sum(self.troubles.counts.values())
+
+    def _broker_kills(self, part: str, again_s: float | None = None) -> None:
+        with self._load(part, RULES_RATE, generate=False, brokers_promise=False) as plant:
+            self._again_and_again(self._plan.broker_kills, plant, self._kill_broker, again_s)
+
+    def _kill_broker(self) -> None:
+        """Over when the daemon is back, too."""
+        self.troubles.kill_broker()
+        while not self.daemon.status().broker_connected:
+            time.sleep(0.05)
+
+    @contextlib.contextmanager
+    def _without_model(self) -> Iterator[None]:
+        """A daemon that answers by the rules stands in for the other."""
+        model = self.daemon
+        model.stop()
+        self.daemon = self.troubles.daemon = self.by_rules
+        self.by_rules.start()
+        yield
+        self.by_rules.stop()
+        self.daemon = self.troubles.daemon = model
+        model.start()
+
+    @contextlib.contextmanager
+    def _forgetful(self) -> Iterator[None]:
+        """A broker without persistence stands in for the other."""
         self.broker.end()
         self.troubles.broker = self.forgetful
         self.forgetful.start()
-        with self._load("forgetful broker killed", KILLED_RATE, brokers_promise=False) as plant:
-            self._again_and_again(plant, self.troubles.kill_broker, again_s=AGAIN_S)
+        yield
         self.forgetful.end()
         self.troubles.broker = self.broker
         self.broker.start()
-        self.metrics["kills"] = sum(self.troubles.counts.values())
 
-    def _again_and_again(self, plant: Plant, kill: Callable[[], None], again_s: float | None = None) -> None:
-        """At random moments, as often as planned. `again_s`: who heard no answer for so long asks again."""
-        for number in range(1, self._plan.kills + 1):
+    def _again_and_again(
+        self, times: int, plant: Plant, kill: Callable[[], None], again_s: float | None = None
+    ) -> None:
+        """At random moments. `again_s`: who heard no answer for so long asks again."""
+        for number in range(1, times + 1):
             time.sleep(random.uniform(0.0, KILL_WITHIN_S))
             kill()
             self._repeat(plant)
@@ -232,7 +274,9 @@ class Soak:
         return ledger.totals()["answered"] / seconds
 
     @contextlib.contextmanager
-    def _load(self, part: str, rate: float, *, brokers_promise: bool = True) -> Iterator[Plant]:
+    def _load(
+        self, part: str, rate: float, *, generate: bool = True, brokers_promise: bool = True
+    ) -> Iterator[Plant]:
         """Reports over MQTT and calls over gRPC, nine to one; at the end all are answered, or lost.
 
         Where the broker does not keep what it promised, devices that heard nothing ask again at the end.
@@ -244,7 +288,7 @@ class Soak:
         plant = Plant(self.broker.port, ledger, rate=rate * 0.9, deadline_ms=DEADLINE_MS, first=first)
         askers = [
             Asker(f"{part}-{kind}", self.daemon.address, ledger, rate / 20, generate=kind == "generate")
-            for kind in ("diagnose", "generate")
+            for kind in ("diagnose", *(("generate",) if generate else ()))
         ]
         try:
             plant.start()

@@ -24,7 +24,7 @@ class Troubles:
     """Each method is one trouble, over when it returns; `counts` says how often each was caused."""
 
     def __init__(self, daemon: Daemon, broker: Broker) -> None:
-        self._daemon, self.broker = daemon, broker
+        self.daemon, self.broker = daemon, broker
         self.counts: Counter[str] = Counter()
 
     def all(self) -> tuple[Callable[[], None], ...]:
@@ -42,8 +42,8 @@ class Troubles:
     def kill_daemon(self) -> None:
         """SIGKILL, and started again; returns once it is ready."""
         self.counts["daemon killed"] += 1
-        self._daemon.kill()
-        self._daemon.start()
+        self.daemon.kill()
+        self.daemon.start()
 
     def kill_broker(self) -> None:
         """SIGKILL, and started again; returns once it takes connections."""
@@ -59,7 +59,7 @@ class Troubles:
     def stop_daemon_for_a_while(self) -> None:
         """As a machine that swaps, or a step that hangs for a moment."""
         self.counts["daemon stood still"] += 1
-        _stopped(self._daemon.process.pid)
+        _stopped(self.daemon.process.pid)
 
     def stop_broker_for_a_while(self) -> None:
         """It keeps its connections, and says nothing."""
@@ -69,7 +69,7 @@ class Troubles:
     def silent_connections(self) -> None:
         """Opened, never spoken on, and dropped."""
         self.counts["silent connections"] += 1
-        port = self._daemon.grpc_port
+        port = self.daemon.grpc_port
         opened = [socket.create_connection(("127.0.0.1", port)) for _ in range(SILENT_CONNECTIONS)]
         time.sleep(FULL_S)
         for one in opened:
@@ -78,14 +78,14 @@ class Troubles:
     def garbage(self) -> None:
         """Random bytes to each port."""
         self.counts["garbage"] += 1
-        for port, _ in itertools.product((self._daemon.grpc_port, self.broker.port), range(10)):
+        for port, _ in itertools.product((self.daemon.grpc_port, self.broker.port), range(10)):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)) as one:
                 one.sendall(random.randbytes(4096))
 
     def full_disk(self) -> None:
         """No file of the daemon's may grow, for a while."""
         self.counts["disk full"] += 1
-        pid = self._daemon.process.pid
+        pid = self.daemon.process.pid
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
         time.sleep(FULL_S)
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))

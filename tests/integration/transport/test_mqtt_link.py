@@ -327,6 +327,21 @@ async def test_a_broker_that_is_down_at_the_start_is_found_when_it_comes(
     late.end()
 
 
+async def test_a_broker_of_this_machine_that_stays_away_is_asked_every_two_seconds(
+    caplog: pytest.LogCaptureFixture,
+):
+    """Critical reports may be waiting there."""
+    async with linked(config(free_port()), wait=False):
+        await until(lambda: len(waits(caplog)) >= 6, 12)
+    assert 0 < min(waits(caplog)) < 0.6
+    assert 1.0 <= max(waits(caplog)) <= 2.0
+
+
+def waits(caplog: pytest.LogCaptureFixture) -> list[float]:
+    """The time to the next attempt, of each that has failed."""
+    return [record.retry_s for record in caplog.records if hasattr(record, "retry_s")]
+
+
 async def test_stop_works_while_there_is_no_broker():
     async with linked(config(free_port()), wait=False):
         await anyio.sleep(0.05)

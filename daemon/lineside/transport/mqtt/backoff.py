@@ -8,7 +8,7 @@ import random
 class Backoff:
     """Doubles at each attempt, with jitter, so that what failed together does not come back together."""
 
-    def __init__(self, first_s: float = 0.5, most_s: float = 30.0) -> None:
+    def __init__(self, first_s: float = 0.5, *, most_s: float) -> None:
         self._first_s = first_s
         self._most_s = most_s
         self._attempts = 0

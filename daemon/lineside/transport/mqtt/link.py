@@ -8,7 +8,7 @@ import anyio
 import anyio.to_thread
 from paho.mqtt.client import MQTTMessage
 
-from lineside.config import MqttConfig
+from lineside.config import MqttConfig, is_loopback
 from lineside.errors import LinesideError
 from lineside.gateways.gateways import Gateways
 from lineside.ports import Admin, Inbox, PowerSetter
@@ -27,6 +27,8 @@ logger = logging.getLogger("lineside.transport.mqtt")
 
 # A connection that held this long was a good one: the next attempt follows soon.
 STABLE_S = 10.0
+# Between two attempts at most, for critical reports wait. A broker on this machine has nobody else to fear.
+RETRY_S, LOCAL_RETRY_S = 15.0, 2.0
 
 
 class MqttLink:
@@ -76,7 +78,8 @@ class MqttLink:
 
     async def run(self) -> None:
         """Connect, and again whenever a connection ends, until stopped."""
-        backoff, rivals = Backoff(), Rivals()
+        most_s = LOCAL_RETRY_S if is_loopback(self._config.host) else RETRY_S
+        backoff, rivals = Backoff(most_s=most_s), Rivals()
         while not self._stopping.is_set():
             begin = anyio.current_time()
             self._connection = None

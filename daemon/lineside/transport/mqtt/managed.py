@@ -37,6 +37,7 @@ START_S = 10.0
 STOP_S = 10.0
 PROBE_EVERY_S = 0.02
 STABLE_S = 10.0
+RETRY_S = 5.0
 LOGIN_NAME = "daemon-password"
 
 
@@ -74,7 +75,7 @@ class ManagedBroker:
 
     async def watch(self) -> None:
         """Log what it says and keep it running, until stopped. Runs from its start on."""
-        backoff = Backoff()
+        backoff = Backoff(most_s=RETRY_S)
         while self._process is not None and not self._stopping.is_set():
             begin = anyio.current_time()
             await log_lines(self._process)
