@@ -121,6 +121,7 @@ class Soak:
         self.ledgers: dict[str, Ledger] = {}
         self.asked_again: Counter[str] = Counter()
         self.samples: list[Sample] = []
+        self.at_rest: list[Sample] = []
         self.metrics: dict[str, float | None] = dict.fromkeys(METRICS)
         self._part = ""
         self._firsts = itertools.count(APART, APART)
@@ -165,6 +166,7 @@ class Soak:
             "troubles": dict(self.troubles.counts),
             "asked_again": dict(self.asked_again),
             "answered_differently": differing,
+            "at_rest": [asdict(sample) for sample in self.at_rest],
             "daemon": [asdict(sample) for sample in self.samples],
         }
         return Outcome(self.metrics, samples)
@@ -328,7 +330,8 @@ class Soak:
     def _at_rest(self) -> Sample:
         """What is held while nothing is asked."""
         time.sleep(SAMPLE_S)
-        return self._sample()
+        self.at_rest.append(self._sample())
+        return self.at_rest[-1]
 
     def _sample(self) -> Sample:
         process = Path("/proc") / str(self.daemon.process.pid)
