@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -75,6 +75,8 @@ class Probe:
     def similarity(self, text: Text) -> float:
         """Against the title, and against the meaning and the causes."""
         title = self._against(text.title, COVER_WEIGHT)
+        if title >= BODY_WEIGHT:
+            return title
         bodies = (self._against(part, 1.0) for part in (text.meaning, *text.causes) if part)
         return max(title, BODY_WEIGHT * max(bodies, default=0.0))
 
@@ -109,17 +111,26 @@ class Probe:
         if not self.words or not other:
             return 0.0, 0.0
         matched, used = 0.0, 0
+        begins = {one[:MIN_STEM] for one in other}
         for word, weight in zip(self.words, self.weights, strict=True):
-            fits = [likeness(word, one) for one in other]
-            if meant := self.meant.get(word):
-                fits = [max(fit, meant.get(one, 0.0)) for fit, one in zip(fits, other, strict=True)]
-            fit = max(fits)
-            if fit and fit in fits[used:]:
-                used = fits.index(fit, used) + 1
+            if word in other:
+                # Nothing fits better; most words of what is compared are such.
+                fit, places = 1.0, other[used:]
+                place = places.index(word) if word in places else -1
             else:
-                fit *= OUT_OF_ORDER
-            matched += weight * fit
+                fits = self._fits(word, other, begins)
+                fit = max(fits, default=0.0)
+                place = fits.index(fit, used) - used if fit and fit in fits[used:] else -1
+            used += place + 1
+            matched += weight * (fit if place >= 0 else fit * OUT_OF_ORDER)
         return matched / sum(self.weights), min(len(self.words) / len(other), 1.0)
+
+    def _fits(self, word: str, other: Sequence[str], begins: Collection[str]) -> Sequence[float]:
+        """How like each of the others is to a word that is none of them; none: like no word at all."""
+        meant = self.meant.get(word, {})
+        if word[:MIN_STEM] not in begins and not any(one in other for one in meant):
+            return ()
+        return [max(likeness(word, one), meant.get(one, 0.0)) for one in other]
 
 
 def rarity(count: int, entries: int) -> float:

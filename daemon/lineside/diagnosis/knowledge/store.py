@@ -23,6 +23,7 @@ from lineside.errors import LinesideError
 from lineside.plain_files import open_plain
 
 if TYPE_CHECKING:
+    from lineside.diagnosis.knowledge.candidates import Rows
     from lineside.diagnosis.knowledge.spelling import Spelling
 
 log = logging.getLogger(__name__)
@@ -157,19 +158,39 @@ class Snapshot:
         query = "SELECT term, documents FROM term WHERE term GLOB '[a-z]*'"
         return Spelling({term: count for term, count in self._db.execute(query) if term.isalpha()})
 
-    def by_terms(self, terms: Sequence[str], facets: Sequence[int] | None, limit: int) -> list[Found]:
-        """Entries that hold any of `terms`, best bm25 first; in all facets where none are named."""
-        match = f"{{title body}} : ({' OR '.join(_quoted(term) for term in terms)})"
-        if facets is not None:
-            match = f"scope : ({' OR '.join(f'f{facet}' for facet in facets)}) AND {match}"
-        weights = "4.0, 1.0, 0.0"  # title, body, scope
-        query = f"SELECT rowid, bm25(text, {weights}) AS s FROM text WHERE text MATCH ? ORDER BY s LIMIT ?"  # noqa: S608 constants only
-        return self._fetch([(row, -score) for row, score in self._db.execute(query, (match, limit))])
+    def by_terms(
+        self, known: Sequence[tuple[int, str]], facets: Sequence[int] | None, limit: int
+    ) -> list[Found]:
+        """Entries that hold the most telling of the terms, best first; in all facets where none are named.
+
+        `known`: terms, rarest first, each with the number of entries that hold it.
+        """
+        from lineside.diagnosis.knowledge.candidates import best_rows  # noqa: PLC0415 numpy, as above
+
+        scope = "" if facets is None else f"scope : ({' OR '.join(f'f{facet}' for facet in facets)}) AND "
+
+        def holding(term: str, part: str, also: Sequence[str] = ()) -> Rows:
+            match = f"{scope}({{{part}}} : {_quoted(term)})"
+            if also:
+                match += f" AND ({{title body}} : ({' OR '.join(map(_quoted, also))}))"
+            return self._rows(match)
+
+        return self._fetch(best_rows(holding, known, self.entries, limit))
+
+    def _rows(self, match: str) -> Rows:
+        """One text with all of them comes sooner than a row for each."""
+        import numpy as np  # noqa: PLC0415 as above
+
+        query = "SELECT group_concat(rowid) FROM text WHERE text MATCH ?"
+        (rows,) = self._db.execute(query, (match,)).fetchone()
+        return np.fromstring(rows or "", np.int64, sep=",")
 
     def _fetch(self, rows: Sequence[tuple[int, float]]) -> list[Found]:
+        query = f"SELECT row, facet, body FROM entry WHERE row IN ({_marks(rows)})"  # noqa: S608 question marks only
+        kept = {row: (facet, body) for row, facet, body in self._db.execute(query, [row for row, _ in rows])}
         found = []
         for row, weight in rows:
-            facet, body = self._db.execute("SELECT facet, body FROM entry WHERE row = ?", (row,)).fetchone()
+            facet, body = kept[row]
             found.append(Found(row, facet, weight, _decode(body)))
         return found
 
@@ -245,7 +266,7 @@ def _unusable(path: Path, why: str) -> LinesideError:
     return LinesideError("open knowledge base", f"{path} cannot be used: {why}", hint)
 
 
-def _marks(values: Sequence[int]) -> str:
+def _marks(values: Sequence[object]) -> str:
     return ",".join("?" * len(values))
 
 

@@ -17,8 +17,6 @@ _SIGN = re.compile(r"[^\W_]")
 _INNER = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[A-Za-z])(?=\d)")
 
 
-# A search reads the same few hundred words again and again.
-@functools.lru_cache(maxsize=16_384)
 def stem(word: str) -> str:
     """Close enough to a stem for blocked and blocking, filters and filter to meet."""
     for ending, keep in (("ing", 4), ("ed", 4), ("es", 4), ("s", 3)):
@@ -80,15 +78,22 @@ def same_words(term: str) -> tuple[str, ...]:
 
 def has_cjk(text: str) -> bool:
     """Whether any of it is Chinese."""
-    return _CJK.search(text) is not None
+    return not text.isascii() and _CJK.search(text) is not None
 
 
 # A search reads each part of an entry several times.
 @functools.lru_cache(maxsize=1024)
 def words(text: str) -> tuple[str, ...]:
     """Words in order, in lower case, endings dropped, joined words taken apart."""
-    plain = _INNER.sub(" ", unicodedata.normalize("NFKC", text))
-    return tuple(_CANONICAL.get(base, base) for base in map(stem, _WORD.findall(plain.casefold())))
+    plain = _INNER.sub(" ", text if text.isascii() else unicodedata.normalize("NFKC", text))
+    return tuple(map(_canonical, _WORD.findall(plain.casefold())))
+
+
+# And the same few hundred words again and again.
+@functools.lru_cache(maxsize=16_384)
+def _canonical(word: str) -> str:
+    base = stem(word)
+    return _CANONICAL.get(base, base)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -121,7 +126,9 @@ def terms_in(parts: Iterable[str], pairs: Sequence[str]) -> set[str]:
         found.update(words(part))
         if pairs and has_cjk(part):
             chinese.append(signs(part))
-    found.update(pair for pair in pairs if any(pair.removeprefix("·") in text for text in chinese))
+    # Nothing is a pair across a line's end.
+    text = "\n".join(chinese)
+    found.update(pair for pair in pairs if pair.removeprefix("·") in text)
     return found
 
 

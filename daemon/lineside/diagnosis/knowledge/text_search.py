@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from functools import cached_property
 
 from lineside.diagnosis.knowledge.entry import Entry
@@ -14,15 +13,10 @@ from lineside.diagnosis.knowledge.store import Found, Snapshot
 from lineside.diagnosis.knowledge.terms import has_cjk, sayings
 from lineside.diagnosis.knowledge.vector_index import Cosines
 
-MAX_TERMS = 16
 MAX_CANDIDATES, MAX_NEAREST = 32, 16
 # When a text describes an entry: that holds this share of the text's weight and this weight, in so many words
 # or pairs of Chinese characters, and no other one holds more than MAX_OTHER of it. Set as in search.py.
 MIN_COVER, MIN_WEIGHT, MIN_WORDS, MIN_PAIRS, MAX_OTHER = 0.25, 2.2, 3, 4, 0.65
-# In a large base a term of more than this share of the entries costs the most and finds the least.
-COMMON_SHARE, COMMON_FLOOR = 0.05, 500
-# Each place where a chosen term stands is looked at; with the rarest terms first, the last ones tell little.
-MAX_POSTINGS, MIN_TERMS = 4000, 2
 
 
 class TextSearch:
@@ -101,20 +95,11 @@ class TextSearch:
 
     @cached_property
     def _found(self) -> list[Found]:
-        terms = self._chosen_terms()
-        if not terms or not self._scope.facets:
+        known = sorted((self._counts[term], term) for term in self._terms if term in self._counts)
+        if not known or not self._scope.facets:
             return []
         facets = None if self._scope.whole else self._scope.facets
-        return self._snapshot.by_terms(terms, facets, MAX_CANDIDATES)
-
-    def _chosen_terms(self) -> list[str]:
-        """The rarest terms that stand anywhere, common ones only where there is nothing else."""
-        known = sorted((self._counts[term], term) for term in self._terms if term in self._counts)
-        common = max(COMMON_FLOOR, self._snapshot.entries * COMMON_SHARE)
-        rare = [pair for pair in known if pair[0] <= common] or known[:MIN_TERMS]
-        postings = itertools.accumulate(count for count, _ in rare)
-        within = sum(total <= MAX_POSTINGS for total in postings)
-        return [term for _, term in rare[: min(max(within, MIN_TERMS), MAX_TERMS)]]
+        return self._snapshot.by_terms(known, facets, MAX_CANDIDATES)
 
 
 def comparable(entry: Entry, text: str) -> bool:

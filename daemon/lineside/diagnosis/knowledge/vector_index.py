@@ -15,6 +15,7 @@ from lineside.diagnosis.knowledge.bits import ones
 
 # So few are compared exactly in a millisecond; of more, this many that the coarse look puts first.
 MAX_EXACT, MIN_SHORTLIST = 4096, 2048
+TEXTS_EACH = 4
 # Two vectors lie on the same side of most of so many random planes through the mean where they are near. The
 # planes do not depend on the vectors: those of a small manual are told apart as well as those of a large one.
 PLANES, SEED = 768, 20
@@ -50,8 +51,11 @@ class Coarse:
         """Of the chosen places, or of all, the `count` that are on the query's side of the most planes."""
         own = _sides((query - self.mean)[None], self.planes)[0]
         apart = np.zeros(self.sides.shape[1] if chosen is None else len(chosen), np.uint16)
+        # Of its own size an array is a new piece of memory each time, which costs more than the comparison.
+        differing = np.empty(len(apart), np.uint64)
         for side, sides in zip(own, self.sides, strict=True):
-            apart += ones((sides if chosen is None else sides[chosen]) ^ side)
+            np.bitwise_xor(sides if chosen is None else sides[chosen], side, out=differing)
+            apart += ones(differing)
         # Cheaper than a partition.
         within = int(np.searchsorted(np.cumsum(np.bincount(apart)), count))
         nearer, equal = np.flatnonzero(apart < within), np.flatnonzero(apart == within)
@@ -119,8 +123,13 @@ class Cosines:
         """Rows of the nearest entries, the nearest first."""
         places = self._shortlist(count)
         values = self._index.exact(self._query, places)
-        order = places[np.argsort(-values, kind="stable")]
-        return list(dict.fromkeys(self._index.rows[order].tolist()))[:count]
+        order = np.argsort(-values, kind="stable")
+        # Most entries have few texts: their nearest stand among the first.
+        rows = self._index.rows[places[order]]
+        found = dict.fromkeys(rows[: TEXTS_EACH * count].tolist())
+        if len(found) < count:
+            found = dict.fromkeys(rows.tolist())
+        return list(found)[:count]
 
     def _shortlist(self, count: int) -> NDArray[np.int64]:
         index = self._index
@@ -129,7 +138,7 @@ class Cosines:
         else:
             places = np.flatnonzero(np.isin(index.facets, self._facets))
         # Several languages of an entry may be near.
-        wanted = max(MIN_SHORTLIST, 4 * count)
+        wanted = max(MIN_SHORTLIST, TEXTS_EACH * count)
         if index.coarse is None or len(places) <= max(MAX_EXACT, wanted):
             return places
         chosen = None if self._facets is None else places
