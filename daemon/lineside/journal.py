@@ -24,6 +24,7 @@ from lineside.journal_bursts import group_of
 from lineside.journal_file import Limits, nearly_full, open_file, prune, take
 from lineside.journal_rows import OPEN_COLUMNS, Accepted, NewReport, OpenReport, Rows
 from lineside.ports import OutgoingAnswer
+from lineside.telemetry.clock import synchronised
 
 log = logging.getLogger(__name__)
 
@@ -152,10 +153,10 @@ class Journal:
 
     def remember(self, key: str, digest: str, answer: bytes) -> Future[None]:
         """Store the answer of a call."""
-        row = (key, digest, time.time(), answer)
+        row = (key, digest, time.time(), answer, synchronised())
 
         def store(connection: sqlite3.Connection) -> None:
-            connection.execute("INSERT OR REPLACE INTO call VALUES (?, ?, ?, ?)", row)
+            connection.execute("INSERT OR REPLACE INTO call VALUES (?, ?, ?, ?, ?)", row)
             self._stored += 1
 
         return self._submit(store)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from lineside.diagnosis.diagnosis import Group
 from lineside.diagnosis.report import Event
+from lineside.journal_clock import Now
 
 # A stored answer for another report of its alarm: under the id that this one asks by, and the count by then.
 Again = Callable[[bytes, str, int], bytes]
@@ -40,14 +41,6 @@ class Alarm:
     asked: str = ""
     line: str = ""
     listed: Callable[[Group], bytes] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Now:
-    """The instant of a transaction: CLOCK_BOOTTIME, which says nothing across a reboot."""
-
-    boot_ns: int
-    boot_id: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ import sqlite3
 from dataclasses import dataclass
 
 from lineside.diagnosis.diagnosis import Group, GroupAlarm
-from lineside.journal_alarms import Alarm, Now
+from lineside.journal_alarms import Alarm
+from lineside.journal_clock import Now
 
 # What is listed of a group by name; of more than these, the number alone.
 MAX_LISTED = 32

@@ -107,22 +107,26 @@ def nearly_full(connection: sqlite3.Connection) -> bool:
 
 
 def prune(connection: sqlite3.Connection, limits: Limits) -> None:
-    """Forget the oldest of what is done: beyond `keep_answers`, or half when nearly full, and by age.
+    """Forget the oldest of what is done: half when nearly full; where the clock tells how old it is, what is
+    beyond `keep_answers`, and by age.
 
     A few at a time. Reports that are open stay; answers that the broker has not taken go by age alone.
     """
     full = nearly_full(connection)
     waiting = "SELECT 1 FROM delivery WHERE report = report.id AND published = 0"
     for table, done in (("report", f"answer IS NOT NULL AND NOT EXISTS ({waiting})"), ("call", "1")):
+        before_s = _too_old_s(connection, table, limits)
         keep = limits.keep_answers
         if full:
             keep = min(keep, connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] // 2)  # noqa: S608
-        beyond = f"rowid <= (SELECT max(rowid) - ? FROM {table})"  # noqa: S608
-        _forget(connection, table, f"SELECT rowid FROM {table} WHERE {done} AND {beyond}", keep)  # noqa: S608
-        if (before_s := _too_old_s(connection, table, limits)) is not None:
-            columns = "rowid, answer, received_s"
-            oldest = f"SELECT {columns} FROM {table} ORDER BY rowid LIMIT {PRUNE_ROWS}"  # noqa: S608
-            old = f"SELECT rowid FROM ({oldest}) WHERE answer IS NOT NULL AND received_s < ?"  # noqa: S608
+        if full or before_s is not None:
+            beyond = f"rowid <= (SELECT max(rowid) - ? FROM {table})"  # noqa: S608
+            _forget(connection, table, f"SELECT rowid FROM {table} WHERE {done} AND {beyond}", keep)  # noqa: S608
+        if before_s is not None:
+            # Rows that a wrong clock dated are as old as the next one that a right clock did.
+            oldest = f"SELECT rowid, synchronised, received_s FROM {table} ORDER BY rowid LIMIT {PRUNE_ROWS}"  # noqa: S608
+            last = f"SELECT max(rowid) FROM ({oldest}) WHERE synchronised AND received_s < ?"  # noqa: S608
+            old = f"SELECT rowid FROM {table} WHERE answer IS NOT NULL AND rowid <= ({last})"  # noqa: S608
             _forget(connection, table, old, before_s)
 
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from dataclasses import dataclass
 from typing import Any
 
 from lineside import journal_alarms as alarms
 from lineside import journal_bursts as bursts
 from lineside.diagnosis.diagnosis import Group
-from lineside.journal_alarms import Alarm, Life, Now, Standing
+from lineside.journal_alarms import Alarm, Life, Standing
 from lineside.journal_bursts import Burst
+from lineside.journal_clock import Now, now
 from lineside.ports import Copy, IncomingReport, OutgoingAnswer
 
 REPEAT_WINDOW_S = 600
 # Of a broker that was not told that we have it: it tells us again as soon as it can, after however long.
 REDELIVERY_WINDOW_S = 604_800
+# When a row was written, as Now.since_s takes it.
+STAMP = "boot_id, received_boot_ns, received_s, synchronised"
 OPEN_COLUMNS = "id, device, urgency, timeout_ms, attempts, boot_id, received_boot_ns, cancelled"
 
 
@@ -84,19 +86,19 @@ class Rows:
 
     def accept(self, connection: sqlite3.Connection, new: NewReport) -> Accepted:
         """Store a report, or one more asker for one that is known."""
-        now_s, now = time.time(), Now(_boot_ns(), self._boot_id)
-        since_s = now_s - (REDELIVERY_WINDOW_S if new.name and new.incoming.redelivered else REPEAT_WINDOW_S)
-        known = self._known(connection, new, since_s)
+        instant = now(self._boot_id)
+        window_s = REDELIVERY_WINDOW_S if new.name and new.incoming.redelivered else REPEAT_WINDOW_S
+        known = self._known(connection, new, instant, window_s)
         # What the broker sends again was heard when it came first: what came after it stands.
         heard = known is not None and new.incoming.redelivered
         if new.alarm is not None and new.alarm.event == "cleared" and not heard:
             alarms.clear(connection, new.incoming.device, new.alarm.key)
-        standing = None if known else self._standing(connection, new, now)
-        burst = None if known or standing else self._burst(connection, new, now)
-        reused = known is None and _is_reused(connection, new, since_s)
-        report, answer = known or self._add_report(connection, new, standing or burst, now_s, now)
+        standing = None if known else self._standing(connection, new, instant)
+        burst = None if known or standing else self._burst(connection, new, instant)
+        reused = known is None and _is_reused(connection, new, instant, window_s)
+        report, answer = known or self._add_report(connection, new, standing or burst, instant)
         copies = () if heard else new.copies
-        deliveries = self._add_deliveries(connection, report, new.incoming, copies, now.boot_ns)
+        deliveries = self._add_deliveries(connection, report, new.incoming, copies, instant.boot_ns)
         repeated = standing is not None
         grouped = burst is not None and burst.listed is not None
         if answer is None:
@@ -105,44 +107,43 @@ class Rows:
         return Accepted(report, False, tuple(found), reused, repeated, grouped)
 
     def _known(
-        self, connection: sqlite3.Connection, new: NewReport, since_s: float
+        self, connection: sqlite3.Connection, new: NewReport, instant: Now, window_s: float
     ) -> tuple[int, bytes | None] | None:
         """The report that this one is, and its answer if there is one."""
         same = bool(new.name or new.incoming.redelivered)
         if self._raised(new) and not same:
             return None  # without an id the same again is said anew: its alarm tells what it is
-        row: tuple[int, bytes | None] | None = connection.execute(
-            "SELECT id, answer FROM report WHERE key = ? AND received_s > ? AND (? OR NOT cancelled)"
+        row = connection.execute(
+            f"SELECT id, answer, {STAMP} FROM report WHERE key = ? AND (? OR NOT cancelled)"  # noqa: S608
             " ORDER BY id DESC LIMIT 1",
-            (new.key, since_s, same),
+            (new.key, same),
         ).fetchone()
-        return row
+        return row[:2] if row and instant.since_s(*row[2:]) < window_s else None
 
     def _raised(self, new: NewReport) -> Alarm | None:
         """The alarm that a report raises, where alarms have a life."""
         alarm = new.alarm
         return alarm if alarm and alarm.event == "raised" and self._life.occurrence_s else None
 
-    def _standing(self, connection: sqlite3.Connection, new: NewReport, now: Now) -> Standing | None:
+    def _standing(self, connection: sqlite3.Connection, new: NewReport, instant: Now) -> Standing | None:
         alarm = self._raised(new)
         if alarm is None:
             return None
-        return alarms.repeat_of(connection, new.incoming.device, alarm, new.urgency, self._life, now)
+        return alarms.repeat_of(connection, new.incoming.device, alarm, new.urgency, self._life, instant)
 
-    def _burst(self, connection: sqlite3.Connection, new: NewReport, now: Now) -> Burst | None:
+    def _burst(self, connection: sqlite3.Connection, new: NewReport, instant: Now) -> Burst | None:
         """The group that it is of; None where there are no groups, or it only says that an alarm has gone."""
         alarm, group_ms = new.alarm, self._life.group_ms
         if alarm is None or alarm.event != "raised" or not alarm.line or not group_ms:
             return None
-        return bursts.burst_of(connection, alarm, new.urgency, group_ms, now)
+        return bursts.burst_of(connection, alarm, new.urgency, group_ms, instant)
 
     def _add_report(
         self,
         connection: sqlite3.Connection,
         new: NewReport,
         place: Standing | Burst | None,
-        now_s: float,
-        now: Now,
+        instant: Now,
     ) -> tuple[int, bytes | None]:
         """Its id, and its answer: its own, its alarm's, or that of what is only listed in a group."""
         answer, asked = new.answer, new.alarm.asked if new.alarm else ""
@@ -156,9 +157,10 @@ class Rows:
             connection,
             "report",
             key=new.key,
-            received_s=now_s,
+            received_s=instant.wall_s,
+            synchronised=instant.synchronised,
             boot_id=self._boot_id,
-            received_boot_ns=now.boot_ns,
+            received_boot_ns=instant.boot_ns,
             device=new.incoming.device,
             payload=b"" if answer is not None else new.incoming.payload,
             urgency=new.urgency,
@@ -171,9 +173,9 @@ class Rows:
             burst=burst.first if burst else None,
         )
         if answer is None and standing is None and (alarm := self._raised(new)):
-            alarms.stand(connection, new.incoming.device, alarm, report, now)
+            alarms.stand(connection, new.incoming.device, alarm, report, instant)
         if burst and burst.first is None and new.alarm:
-            bursts.begin(connection, new.alarm, new.urgency, report, now)
+            bursts.begin(connection, new.alarm, new.urgency, report, instant)
         return report, answer
 
     def answer(  # noqa: PLR0913 all are of one answer
@@ -276,18 +278,19 @@ class Rows:
 
     def _waited_ns(self, boot_id: str, received_boot_ns: int) -> int:
         """A clock that survives a restart of the daemon, but says nothing across a reboot."""
-        return _boot_ns() - received_boot_ns if boot_id == self._boot_id else 0
+        return now(boot_id).boot_ns - received_boot_ns if boot_id == self._boot_id else 0
 
 
-def _is_reused(connection: sqlite3.Connection, new: NewReport, since_s: float) -> bool:
+def _is_reused(connection: sqlite3.Connection, new: NewReport, instant: Now, window_s: float) -> bool:
     """Whether another report has its name, such as of a controller whose counter began anew."""
     if not new.name:
         return False
     # A range of the key's index: what begins with the name.
-    query = """SELECT 1 FROM report WHERE key >= ? AND key < ? AND substr(key, 1, length(?)) != ?
-        AND received_s > ? LIMIT 1"""
-    values = (new.name, f"{new.name}~", new.key, new.key, since_s)
-    return connection.execute(query, values).fetchone() is not None
+    query = f"""SELECT {STAMP} FROM report WHERE key >= ? AND key < ? AND substr(key, 1, length(?)) != ?
+        ORDER BY id DESC LIMIT 1"""  # noqa: S608
+    values = (new.name, f"{new.name}~", new.key, new.key)
+    row = connection.execute(query, values).fetchone()
+    return row is not None and instant.since_s(*row) < window_s
 
 
 def insert(connection: sqlite3.Connection, table: str, **columns: Any) -> int:
@@ -299,7 +302,3 @@ def insert(connection: sqlite3.Connection, table: str, **columns: Any) -> int:
     )
     assert cursor.lastrowid is not None
     return cursor.lastrowid
-
-
-def _boot_ns() -> int:
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)

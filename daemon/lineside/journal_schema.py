@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 _ALARMS = """
 CREATE INDEX report_head ON report (head) WHERE head IS NOT NULL;
@@ -52,7 +52,8 @@ CREATE TABLE report (
     head INTEGER,
     count INTEGER NOT NULL DEFAULT 1,
     cancelled INTEGER NOT NULL DEFAULT 0,
-    burst INTEGER
+    burst INTEGER,
+    synchronised INTEGER NOT NULL DEFAULT 1
 ) STRICT;
 CREATE INDEX report_key ON report (key);
 CREATE INDEX report_open ON report (id) WHERE answer IS NULL;
@@ -74,7 +75,8 @@ CREATE TABLE call (
     key TEXT PRIMARY KEY,
     digest TEXT NOT NULL,
     received_s REAL NOT NULL,
-    answer BLOB NOT NULL
+    answer BLOB NOT NULL,
+    synchronised INTEGER NOT NULL DEFAULT 1
 ) STRICT;
 {_ALARMS}{_BURSTS}"""
 # From the version to the next. Stored generations of version 2 did not tell thought from answer.
@@ -89,6 +91,8 @@ _STEPS = {
         ALTER TABLE report ADD COLUMN cancelled INTEGER NOT NULL DEFAULT 0;
         {_ALARMS}""",
     4: f"ALTER TABLE report ADD COLUMN burst INTEGER; {_BURSTS}",
+    5: """ALTER TABLE report ADD COLUMN synchronised INTEGER NOT NULL DEFAULT 1;
+        ALTER TABLE call ADD COLUMN synchronised INTEGER NOT NULL DEFAULT 1;""",
 }
 
 

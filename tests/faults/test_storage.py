@@ -140,20 +140,25 @@ def jumped():
         return real()
 time.time = jumped
 """
-YEAR_S = 365 * 86_400
+DAY_S = 86_400
+YEAR_S = 365 * DAY_S
 
 
 def test_a_clock_that_jumps_loses_no_answer_and_lets_no_report_expire(plant, hooked):
+    """It boots in the past, as without a battery. Each report is an alarm of its own, known by its id."""
     switches = hooked(JUMPS)
-    daemon = plant()
+    (switches / "jump").write_text(str(-20 * YEAR_S))
+    daemon = plant(mqtt={"occurrence_s": 0})
     daemon.start()
     first = daemon.ask(report("one"))
-    for jump_s in (5 * YEAR_S, -5 * YEAR_S):
+    for jump_s in (0, DAY_S, -DAY_S, 5 * YEAR_S, -5 * YEAR_S):
         (switches / "jump").write_text(str(jump_s))
         answer = daemon.ask(
             report(f"after {jump_s}", "F007"), "-D", "publish", "message-expiry-interval", "60"
         )
         assert answer["status"] == "ok"
+        again = daemon.ask(report("one"))
+        assert again["diagnosis_id"] == first["diagnosis_id"], "it is known by a clock that does not jump"
     daemon.stop()
     daemon.start()
     again = daemon.ask(report("one"))

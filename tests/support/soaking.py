@@ -32,6 +32,8 @@ APART = 10_017_000
 DEADLINE_MS = 10_000
 # From one kill's recovery to the next kill: at random, at most.
 KILL_WITHIN_S = 2.0
+# Until a killed broker is started again: found away once, it is no rival for the daemon's client id.
+DOWN_S = 0.6
 TROUBLE_EVERY_S = 60.0
 # Everything is caused once before anything is compared: threads and connections are made when first needed.
 WARM_EVERY_S = 10.0
@@ -192,7 +194,7 @@ class Soak:
 
     def _kill_broker(self) -> None:
         """Over when the daemon is back, too."""
-        self.troubles.kill_broker()
+        self.troubles.kill_broker(DOWN_S)
         while not self.daemon.status().broker_connected:
             time.sleep(0.05)
 

@@ -45,10 +45,11 @@ class Troubles:
         self.daemon.kill()
         self.daemon.start()
 
-    def kill_broker(self) -> None:
-        """SIGKILL, and started again; returns once it takes connections."""
+    def kill_broker(self, down_s: float = 0.0) -> None:
+        """SIGKILL, and started again after so long; returns once it takes connections."""
         self.counts[f"broker {'with' if self.broker.persistent else 'without'} persistence killed"] += 1
         self.broker.kill()
+        time.sleep(down_s)
         self.broker.start()
 
     def kill_broker_twice(self) -> None:

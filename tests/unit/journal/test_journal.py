@@ -94,11 +94,51 @@ def test_another_key_is_new_work(journal):
     assert second.report != first.report
 
 
-def test_a_repeat_after_the_window_is_new_work(journal, monkeypatch):
+def test_a_repeat_after_the_window_is_new_work(journal, clock):
     journal.accept(new()).result(5)
-    now = time.time()
-    monkeypatch.setattr("time.time", lambda: now + 601)
+    clock["days"] = 599 / DAY_S
+    assert not journal.accept(new()).result(5).fresh
+    clock["days"] = 601 / DAY_S
     assert journal.accept(new()).result(5).fresh
+
+
+@pytest.mark.parametrize("days", [-1, 1])
+def test_a_calendar_that_jumps_by_a_day_neither_ends_the_window_nor_makes_it_longer(journal, clock, days):
+    named = replace(new("id1-a"), name="id1")
+    journal.accept(named).result(5)
+    clock["jump_days"] = days
+    assert not journal.accept(named).result(5).fresh
+    assert journal.accept(replace(named, key="id1-b")).result(5).reused
+    clock["days"] = 601 / DAY_S
+    assert journal.accept(named).result(5).fresh
+    assert not journal.accept(replace(named, key="id1-c", name="id1-c")).result(5).reused
+
+
+@pytest.mark.parametrize(
+    ("then_days", "up_s", "synchronised", "fresh"),
+    [
+        (-20_000, 590, (False, True), False),
+        (-20_000, 610, (False, True), True),
+        (-1 / 1440, 1, (True, True), False),
+        (-1 / 1440, 1, (True, False), False),
+        (-1 / 24, 1, (True, True), True),
+        (-1 / 24, 1, (True, False), False),
+    ],
+)
+def test_across_a_reboot_a_clock_that_was_wrong_makes_no_report_old(  # noqa: PLR0917 as many clocks
+    path, clock, then_days, up_s, synchronised, fresh
+):
+    """At least so long as the board is up is known, whatever the calendar says."""
+    clock["jump_days"], clock["synchronised"] = then_days, synchronised[0]
+    journal = Journal(path, LIMITS)
+    journal._rows._boot_id = "an earlier boot"
+    journal.accept(new()).result(5)
+    journal.close()
+    clock["jump_days"], clock["synchronised"] = 0, synchronised[1]
+    clock["up_s"] = up_s
+    journal = Journal(path, LIMITS)
+    assert journal.accept(new()).result(5).fresh is fresh
+    journal.close()
 
 
 def test_open_reports_come_back_after_a_restart_the_most_urgent_first(path):
@@ -193,7 +233,7 @@ def test_a_report_lives_as_long_as_the_last_message_that_asks_for_it(journal, ex
     assert left is None if least is None else least <= left <= most
 
 
-def test_finished_reports_are_pruned_and_open_ones_never(path):
+def test_finished_reports_are_pruned_and_open_ones_never(path, clock):
     journal = Journal(path, LIMITS)
     kept = journal.accept(new("open")).result(5).report
     for number in range(1200):
@@ -211,10 +251,14 @@ DAY_S = 86_400
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A disciplined clock that a test sets; days from now."""
-    began_s, shift = time.time(), {"days": 0.0, "synchronised": True}
-    monkeypatch.setattr("time.time", lambda: began_s + shift["days"] * DAY_S)
-    monkeypatch.setattr("lineside.journal_file.synchronised", lambda: shift["synchronised"])
+    """Clocks that a test sets: `days` from now; what the calendar jumps beside; whether it is disciplined."""
+    began_s, shift = time.time(), {"days": 0.0, "jump_days": 0.0, "up_s": 86_400.0, "synchronised": True}
+    monkeypatch.setattr("time.time", lambda: began_s + (shift["days"] + shift["jump_days"]) * DAY_S)
+    monkeypatch.setattr(
+        "time.clock_gettime_ns", lambda _clock: int((shift["up_s"] + shift["days"] * DAY_S) * 1e9)
+    )
+    for module in ("journal_file", "journal_clock", "journal"):
+        monkeypatch.setattr(f"lineside.{module}.synchronised", lambda: shift["synchronised"])
     return shift
 
 
@@ -239,6 +283,46 @@ def test_what_is_answered_goes_by_age_and_what_is_open_stays(path, clock):
 def test_nothing_goes_by_age_while_the_clock_is_not_synchronised(path, clock):
     clock["synchronised"] = False
     assert aged(path, clock) == {"done", "unpublished", "open", "call"}
+
+
+def test_nothing_goes_by_number_while_the_clock_is_not_synchronised(path, clock):
+    clock["synchronised"] = False
+    journal = Journal(path, LIMITS)
+    for number in range(600):
+        journal.published(journal.accept(new(str(number), answer=b"a")).result(5).deliveries[0].row)
+    journal.close()
+    assert rows(path, "SELECT count(*) FROM report") == [(600,)]
+    clock["synchronised"] = True
+    Journal(path, LIMITS).close()
+    assert rows(path, "SELECT count(*) FROM report") == [(100,)]
+
+
+def test_without_a_synchronised_clock_a_nearly_full_journal_still_makes_room(path, clock):
+    clock["synchronised"] = False
+    journal = Journal(path, Limits(keep_answers=100_000, max_bytes=1 << 22))
+    for number in range(300):
+        accepted = journal.accept(new(str(number), answer=b"x" * 20_000)).result(5)
+        journal.published(accepted.deliveries[0].row).result(5)
+    assert not journal.nearly_full
+    journal.close()
+
+
+def test_what_was_dated_before_the_clock_was_right_is_no_older_than_what_followed(path, clock):
+    """A board that boots in 1970 answers, and hears the time a minute later."""
+    clock["jump_days"], clock["synchronised"] = -20_000, False
+    journal = Journal(path, LIMITS)
+    for key in ("before", "call"):
+        journal.published(journal.accept(new(key, answer=b"a")).result(5).deliveries[0].row).result(5)
+    journal.remember("call", "d", b"a").result(5)
+    clock["jump_days"], clock["synchronised"] = 0, True
+    journal.accept(new("after", answer=b"a")).result(5)
+    journal.close()
+    Journal(path, LIMITS).close()
+    assert rows(path, "SELECT count(*) FROM report") == [(3,)]
+    assert rows(path, "SELECT count(*) FROM call") == [(1,)]
+    clock["days"] = 91
+    Journal(path, LIMITS).close()
+    assert rows(path, "SELECT count(*) FROM report") == [(0,)]
 
 
 def test_nothing_goes_by_age_where_the_clock_is_older_than_the_newest_row(path, clock):
@@ -402,8 +486,9 @@ def to_first_schema(connection):
         connection.execute(f"DROP TABLE {table}")
     for index in ("report_head", "report_alarm", "report_burst"):
         connection.execute(f"DROP INDEX {index}")
-    for column in ("set_aside", "alarm", "asked", "head", "count", "cancelled", "burst"):
+    for column in ("set_aside", "alarm", "asked", "head", "count", "cancelled", "burst", "synchronised"):
         connection.execute(f"ALTER TABLE report DROP COLUMN {column}")
+    connection.execute("ALTER TABLE call DROP COLUMN synchronised")
     connection.execute("ALTER TABLE delivery DROP COLUMN form")
     connection.execute("PRAGMA user_version = 1")
 
@@ -418,7 +503,7 @@ def test_a_journal_of_the_first_schema_goes_on_where_it_was(path):
     (waiting,) = journal.unpublished().result(5)
     journal.close()
     assert (waiting.payload, waiting.form) == (b"stored", "full")
-    assert rows(path, "PRAGMA user_version") == [(5,)]
+    assert rows(path, "PRAGMA user_version") == [(6,)]
 
 
 def test_an_older_schema_becomes_the_same_as_a_new_one(path):

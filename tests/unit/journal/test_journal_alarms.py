@@ -72,7 +72,7 @@ def test_a_reboot_ends_all_of_them(journal):
 
 def test_wall_clock_jumps_change_nothing(journal, monkeypatch):
     journal.accept(raised("a")).result(5)
-    monkeypatch.setattr("lineside.journal_rows.time.time", lambda: 0.0)
+    monkeypatch.setattr("lineside.journal_clock.time.time", lambda: 0.0)
     assert journal.accept(raised("b")).result(5).repeated
 
 
@@ -85,5 +85,5 @@ def test_a_report_that_is_forgotten_stands_for_nothing(journal, path):
 
 
 def move_clock(monkeypatch, seconds):
-    boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + seconds * SECOND_NS
-    monkeypatch.setattr("lineside.journal_rows._boot_ns", lambda: boot_ns)
+    boot_ns = int(time.clock_gettime(time.CLOCK_BOOTTIME) + seconds) * SECOND_NS
+    monkeypatch.setattr("lineside.journal_clock.time.clock_gettime_ns", lambda _clock: boot_ns)
