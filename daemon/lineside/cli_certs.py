@@ -14,6 +14,11 @@ def add_certs(commands: Any, common: argparse.ArgumentParser) -> None:
     certs = commands.add_parser("certs", parents=[common], help="certificates for access over the LAN")
     actions = certs.add_subparsers(required=True, metavar="ACTION")
     init = actions.add_parser("init", parents=[common], help="make the authority that signs all others")
+    init.add_argument(
+        "--list",
+        action="store_true",
+        help="make only its revocation list anew, an empty one, where it is lost",
+    )
     init.set_defaults(run=_init)
     server = actions.add_parser("server", parents=[common], help="make the daemon's certificate")
     server.add_argument("names", nargs="+", metavar="NAME", help="host names and addresses of the daemon")
@@ -46,6 +51,10 @@ def _init(arguments: argparse.Namespace) -> None:
     from lineside.security.revocation import create_list  # noqa: PLC0415
 
     files = _files(arguments)
+    if arguments.list:
+        create_list(files)
+        print(f"{files.revoked}: nobody is revoked in it; revoke again whom you had revoked")
+        return
     create_authority(files)
     create_list(files)
     print(f"{files.ca}: give it to every client\n{files.ca_key}: keep a copy offline, and give it to nobody")

@@ -207,6 +207,24 @@ def test_a_revoked_certificate_gets_nowhere_not_even_over_an_open_connection(pla
     assert diagnose(plant, *of(daemon.files, "anna")).returncode == 0
 
 
+def test_a_list_that_is_lost_lets_nobody_back_in(plant):
+    daemon = plant[1]
+    assert lineside("certs", "client", "gone", "--config", daemon.config).returncode == 0
+    kept = CertificateFiles(daemon.directory / "kept-gone")
+    shutil.copytree(daemon.files.clients, kept.clients)
+    kept.ca.write_bytes(daemon.files.ca.read_bytes())
+    assert lineside("certs", "revoke", "gone", "--config", daemon.config).returncode == 0
+    assert "is revoked" in diagnose(plant, *of(kept, "gone")).stderr
+    listed = daemon.files.revoked.read_bytes()
+    daemon.files.revoked.unlink()
+    try:
+        assert "is revoked" in diagnose(plant, *of(kept, "gone")).stderr
+        assert diagnose(plant, *of(daemon.files, "anna")).returncode == 0
+        assert "the former revocation list holds on" in daemon.log.read_text()
+    finally:
+        daemon.files.revoked.write_bytes(listed)
+
+
 def test_the_doctor_asks_the_daemon_and_looks_at_its_certificates(plant):
     def states():
         done = lineside("doctor", "--json", "--config", plant[1].config)
@@ -233,3 +251,26 @@ def test_without_tls_it_does_not_start(tmp_path):
     assert done.returncode == 1
     assert b"[grpc] tls is false" in done.stderr
     assert b"lineside certs init" in done.stderr
+
+
+def test_without_a_list_it_does_not_start_and_tells_how_to_make_one(tmp_path):
+    daemon = Daemon(
+        tmp_path / "d", tmp_path, grpc={"tls": True}, mqtt={"broker": "off"}, diagnosis={"mode": "rules"}
+    )
+    files = CertificateFiles(daemon.directory / "state" / "certs")
+
+    def certs(*arguments):
+        return lineside("certs", *arguments, "--config", daemon.config)
+
+    assert certs("init").returncode == certs("server", "127.0.0.1").returncode == 0
+    files.revoked.unlink()
+    done = lineside("serve", "--config", daemon.config)
+    assert done.returncode == 1
+    assert b"crl.pem is not there" in done.stderr
+    assert b"lineside certs init --list" in done.stderr
+    assert b"nobody is revoked" in certs("init", "--list").stdout
+    assert b"there is a list already" in certs("init", "--list").stderr
+    identity = Identity(files.ca, files.server, files.server_key)
+    daemon.address = client.Secured(f"127.0.0.1:{daemon.grpc_port}", identity)
+    daemon.start()
+    daemon.end()

@@ -15,6 +15,7 @@ from tests.support.lan import BOARD, lan
 
 from lineside.security import authority
 from lineside.security.files import CertificateFiles
+from lineside.security.revocation import create_list
 
 REPORT = '{"alarm": {"code": "F012"}}'
 MAPPINGS = """\
@@ -53,6 +54,7 @@ class Plant:
         self.files = CertificateFiles(directory / "state" / "certs")
         self.daemon.import_demo()
         authority.create_authority(self.files)
+        create_list(self.files)
         authority.issue_server(self.files, [BOARD])
         for name in (ONE, OTHER, CHINESE, "anna", GATEWAY, OLD_GATEWAY):
             authority.issue_client(self.files, name)
@@ -261,7 +263,7 @@ def test_who_is_revoked_gets_nowhere_and_nobodys_queue_is_lost(plant):
     assert plant.publish("lost", "lineside/v1/fault/lost") == "", "another one under its name"
 
 
-def test_a_reload_without_news_leaves_the_broker_alone_and_a_bad_list_is_not_taken(plant):
+def test_a_reload_without_news_leaves_the_broker_alone_and_a_bad_list_or_none_is_not_taken(plant):
     def reloaded(times):
         plant.daemon.process.send_signal(signal.SIGHUP)
         until(lambda: plant.daemon.log.read_text().count(" reloaded") == times)
@@ -273,6 +275,9 @@ def test_a_reload_without_news_leaves_the_broker_alone_and_a_bad_list_is_not_tak
     plant.files.revoked.write_bytes(b"junk")
     assert reloaded(times + 2) == before
     until(lambda: "goes on with what it has read" in plant.daemon.log.read_text())
+    plant.files.revoked.unlink()
+    assert reloaded(times + 3) == before
+    until(lambda: "crl.pem is not there" in plant.daemon.log.read_text())
     plant.files.revoked.write_bytes(good)
     assert plant.ask(ONE)["status"] == "ok"
 

@@ -45,24 +45,13 @@ def look(machine: Machine) -> Iterator[Finding]:
 def _list(files: CertificateFiles, now_s: float) -> Finding:
     """Whether it is this authority's and in force: a broker with one that is not refuses every client."""
     try:
-        if not _is_there(files.revoked):
-            return _no_list(files)
         revoked = read_revoked(files)
         written = load_list(files)
-    except PermissionError:
-        return finding(LIST, "unknown", f"{files.revoked} may not be seen", RUN_AS)
     except LinesideError as error:
         if isinstance(error.__cause__, PermissionError):
             return finding(LIST, "unknown", error.message, RUN_AS)
         return finding(LIST, "problem", error.message, error.hint)
     return _life(files.revoked, written, len(revoked.serials), now_s)
-
-
-def _no_list(files: CertificateFiles) -> Finding:
-    seen = f"{files.revoked} is not there: nobody is refused whose certificate was revoked"
-    if _is_there(files.ca_key):
-        return finding(LIST, "warning", seen, "put it back from a copy: lineside certs init had made one")
-    return finding(LIST, "note", seen, "copy it from where the authority is kept")
 
 
 def _life(path: Path, written: x509.CertificateRevocationList, revoked: int, now_s: float) -> Finding:

@@ -36,8 +36,8 @@ def certificates(files: CertificateFiles) -> list[Listed]:
     except OSError as error:
         hint = "lineside certs init makes it where [security] certs_dir says; run it as who may read it"
         raise LinesideError("read certificates", f"{files.directory}: {error.strerror}", hint) from error
-    revoked = read_revoked(files) if is_there(files.revoked) else Revoked()
-    entries = [_entry(path, revoked) for path in (files.ca, files.server, *clients) if is_there(path)]
+    revoked, entries = _revoked(files)
+    entries += [_entry(path, revoked) for path in (files.ca, files.server, *clients) if is_there(path)]
     taken_back = (files.issued / f"{serial:x}.pem" for serial in sorted(revoked.serials))
     entries += [_entry(path, revoked) for path in taken_back if is_there(path)]
     return sorted(entries, key=lambda entry: (entry.revoked, entry.expires))
@@ -49,6 +49,16 @@ def listed(path: Path, revoked: Revoked | None = None) -> Listed:
     expires = certificate.not_valid_after_utc
     taken_back = revoked is not None and certificate.serial_number in revoked.serials
     return Listed(name_in(certificate), path, expires, (expires - now()).days, taken_back)
+
+
+def _revoked(files: CertificateFiles) -> tuple[Revoked, list[Listed]]:
+    """The list, and what is wrong with it. Without an authority there is none to miss."""
+    if not is_there(files.ca):
+        return Revoked(), []
+    try:
+        return read_revoked(files), []
+    except LinesideError as error:
+        return Revoked(), [Listed("", files.revoked, BEGIN, 0, wrong=f"{error.message} ({error.hint})")]
 
 
 def _entry(path: Path, revoked: Revoked) -> Listed:

@@ -27,8 +27,12 @@ OPERATION = "revoke certificates"
 
 
 def create_list(files: CertificateFiles) -> None:
-    """The authority's first list: nothing is revoked."""
-    _write(files, 1, [])
+    """The authority's first list: nothing is revoked. Raises LinesideError where there is one."""
+    with exclusively(files.directory):
+        if is_there(files.revoked):
+            hint = "keep it: whom it names stays revoked; lineside certs revoke adds to it"
+            raise LinesideError(OPERATION, f"there is a list already: {files.revoked}", hint)
+        _write(files, 1, [])
 
 
 def revoke(files: CertificateFiles, name: str) -> int:
@@ -44,14 +48,12 @@ def revoke(files: CertificateFiles, name: str) -> int:
         if not serials:
             hint = "lineside certs list shows the names; run it where the authority is kept"
             raise LinesideError(OPERATION, f"no certificate for {name!r} was made here", hint)
-        number, entries = 1, []
-        if is_there(files.revoked):
-            read_revoked(files)  # before another is built upon it
-            found = load_list(files)
-            number, entries = number_of(found) + 1, list(found)
+        read_revoked(files)  # before another is built upon it
+        found = load_list(files)
+        entries = list(found)
         known = {entry.serial_number for entry in entries}
         entries += [_entry(serial) for serial in sorted(serials - known)]
-        _write(files, number, entries)
+        _write(files, number_of(found) + 1, entries)
         for path in files.client(name):
             path.unlink(missing_ok=True)
     return len(serials)

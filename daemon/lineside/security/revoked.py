@@ -1,6 +1,7 @@
 """Which certificates the plant's authority has taken back. Makes no list, and knows no wire.
 
-Without a list nothing is revoked. A list does not expire: an authority that is kept offline makes none anew.
+Without a list nobody could be told from whom it names: there has to be one, if an empty one. A list does not
+expire: an authority that is kept offline makes none anew.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import logging
 import os
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 from cryptography import x509
 
@@ -19,6 +21,10 @@ from lineside.security.files import CertificateFiles, read_pem
 logger = logging.getLogger(__name__)
 
 OPERATION = "read the revocation list"
+LOST_HINT = (
+    "put it back from a copy, or copy it from where the authority is kept; "
+    "where nobody was ever revoked: lineside certs init --list"
+)
 MAX_REVOKED = 10_000
 MAX_LIST_BYTES = 1_048_576
 # Connections whose certificates are remembered as numbers.
@@ -34,12 +40,15 @@ class Revoked:
 
 
 class RevocationList:
-    """The list as it is now: its file is looked at whenever it is asked. Not for several threads."""
+    """The list as it is now: its file is looked at whenever it is asked. Not for several threads.
+
+    Raises LinesideError where there is none to begin with, or one that cannot be used.
+    """
 
     def __init__(self, files: CertificateFiles) -> None:
         self._files = files
         self._file = _identity(files)
-        self._revoked = Revoked() if self._file is None else read_revoked(files)
+        self._revoked = read_revoked(files)
 
     def check(self, certificate: bytes) -> None:
         """Raises RejectedError(UNAUTHENTICATED) for one in PEM that has been taken back, or none at all."""
@@ -79,12 +88,23 @@ def read_revoked(files: CertificateFiles) -> Revoked:
 
 def load_list(files: CertificateFiles) -> x509.CertificateRevocationList:
     """The list as it is written. Raises LinesideError."""
-    raw = read_pem(files.revoked, MAX_LIST_BYTES)
+    return list_in(files.revoked)
+
+
+def list_in(path: Path) -> x509.CertificateRevocationList:
+    """The list in any file. Raises LinesideError."""
+    try:
+        raw = read_pem(path, MAX_LIST_BYTES)
+    except LinesideError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            message = f"{path} is not there: nobody knows whose certificates were revoked"
+            raise LinesideError(OPERATION, message, LOST_HINT) from error.__cause__
+        raise
     try:
         return x509.load_pem_x509_crl(raw)
     except ValueError as error:
-        hint = "put the authority's there, in PEM, or move it away where nothing is revoked"
-        raise LinesideError(OPERATION, f"{files.revoked} holds no revocation list", hint) from error
+        hint = f"put the authority's there, in PEM; or move it away, and {LOST_HINT}"
+        raise LinesideError(OPERATION, f"{path} holds no revocation list", hint) from error
 
 
 def number_of(revocations: x509.CertificateRevocationList) -> int:

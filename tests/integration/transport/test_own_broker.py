@@ -11,6 +11,7 @@ from tests.support.ports import free_port
 
 from lineside.security import authority
 from lineside.security.files import CertificateFiles
+from lineside.security.revocation import create_list
 
 REPORT = {"dev": {"id": "L1/CD-07"}, "alarm": {"code": "F012"}}
 
@@ -49,6 +50,7 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path):
 def test_it_listens_on_the_interface_with_certificates_of_elsewhere(tmp_path):
     files = CertificateFiles(tmp_path / "credentials")
     authority.create_authority(files)
+    create_list(files)
     authority.issue_server(files, ["127.0.0.1"])
     certificate, key = authority.issue_client(files, "L1/CD-07")
     port = free_port()
@@ -85,6 +87,7 @@ def test_it_listens_on_the_interface_with_certificates_of_elsewhere(tmp_path):
 def test_with_power_it_knows_the_daemon_by_its_password_and_nobody_else_on_loopback(tmp_path):
     files = CertificateFiles(tmp_path / "credentials")
     authority.create_authority(files)
+    create_list(files)
     authority.issue_server(files, ["127.0.0.1"])
     port = free_port()
     secret = tmp_path / "mqtt-password"

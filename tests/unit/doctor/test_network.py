@@ -13,6 +13,7 @@ from tests.support import boards
 from lineside.config import Config, GrpcConfig, MqttConfig, SecurityConfig
 from lineside.doctor import certificates, network, permissions
 from lineside.doctor.machine import Machine
+from lineside.security import files as security_files
 from lineside.security.authority import create_authority, issue_client, issue_server, load_authority
 from lineside.security.files import CertificateFiles
 from lineside.security.revocation import create_list, revoke
@@ -108,12 +109,11 @@ def test_the_brokers_certificates_are_looked_at_and_its_key(files, root):
 
 
 @pytest.mark.parametrize("mqtt", [LAN, MANAGED, OFF])
-def test_without_a_list_whoever_keeps_the_authority_has_lost_it(files, root, mqtt):
+def test_without_a_list_nothing_starts(files, root, mqtt):
     files.revoked.unlink()
     lost = found(files, root, mqtt=mqtt, grpc=True)["certificates.revoked"]
-    assert (lost.state, "nobody is refused" in lost.seen, bool(lost.todo)) == ("warning", True, True)
-    files.ca_key.unlink()
-    assert states(files, root, mqtt=mqtt, grpc=True)["certificates.revoked"] == "note"
+    assert (lost.state, "is not there" in lost.seen) == ("problem", True)
+    assert "lineside certs init --list" in lost.todo
 
 
 @pytest.mark.parametrize(
@@ -151,6 +151,7 @@ def test_what_this_user_may_not_see_is_unknown(files, root, monkeypatch):
         raise PermissionError(13, "Permission denied", "certs")
 
     monkeypatch.setattr(network, "_is_there", closed)
+    monkeypatch.setattr(security_files, "read_plain", closed)
     assert states(files, root) == {"certificates.revoked": "unknown", "broker.unit": "unknown"}
 
 

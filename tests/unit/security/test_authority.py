@@ -20,12 +20,14 @@ from lineside.security.authority import (
 from lineside.security.files import CertificateFiles, read_pem
 from lineside.security.listing import certificates, listed
 from lineside.security.pair import check_life, check_pair
+from lineside.security.revocation import create_list
 
 
 @pytest.fixture
 def files(tmp_path):
     made = CertificateFiles(tmp_path / "certs")
     create_authority(made)
+    create_list(made)
     issue_server(made, ["192.168.10.5", "press.plant"])
     return made
 

@@ -73,6 +73,17 @@ def test_what_is_revoked_comes_last(files, listing):
     assert said.count("anna") == 1
 
 
+@pytest.mark.parametrize("content", [None, b"junk"])
+def test_a_list_that_is_lost_or_damaged_is_named_and_the_others_are_shown(files, listing, content):
+    files.revoked.unlink()
+    if content is not None:
+        files.revoked.write_bytes(content)
+    status, said, wrong = listing()
+    assert status == 1
+    assert len(said.splitlines()) == 4
+    assert "crl.pem" in wrong
+
+
 def test_a_directory_that_is_not_there_or_is_a_file_is_named(tmp_path):
     for directory in (tmp_path / "none", tmp_path / "file"):
         (tmp_path / "file").touch()

@@ -62,9 +62,27 @@ def test_one_of_before_the_records_is_taken_back_too(files):
     assert refused(RevocationList(files), pem)
 
 
-def test_without_a_list_nothing_is_revoked_and_the_first_makes_one(files):
+def test_where_the_list_is_lost_nothing_starts_and_nobody_adds_to_it(files):
+    """Else whoever has a revoked key would come back by it."""
+    revoke(files, "ben")
+    kept = files.revoked.read_bytes()
     files.revoked.unlink()
+    for ask in (lambda: RevocationList(files), lambda: revoke(files, "anna")):
+        with pytest.raises(LinesideError, match=r"crl.pem is not there: nobody knows") as lost:
+            ask()
+        assert "put it back from a copy" in lost.value.hint
+        assert "lineside certs init --list" in lost.value.hint
+    assert not files.revoked.exists()
+    files.revoked.write_bytes(kept)
+    with pytest.raises(LinesideError, match="there is a list already"):
+        create_list(files)
+    assert files.revoked.read_bytes() == kept
+
+
+def test_an_empty_list_lets_everybody_in_but_who_shows_nothing(files):
     pem = files.client("anna")[0].read_bytes()
+    files.revoked.unlink()
+    create_list(files)
     live = RevocationList(files)
     assert not refused(live, pem)
     assert refused(live, b""), "who shows none"
@@ -115,6 +133,7 @@ def test_a_list_that_cannot_be_used_is_refused_at_start_and_changes_nothing_late
     assert "older" in caplog.text
     files.revoked.unlink()
     assert refused(live, pem)
+    assert "is not there" in caplog.text
     files.revoked.write_bytes(good)
     assert refused(live, pem)
 

@@ -13,7 +13,7 @@ from lineside.config import Config, MqttConfig, SecurityConfig
 from lineside.errors import LinesideError
 from lineside.security import authority
 from lineside.security.files import CertificateFiles
-from lineside.security.revocation import create_list
+from lineside.security.revocation import create_list, revoke
 from lineside.transport.mqtt.lan import Lan, access_list, address_of, check_free, has_changed, lan_of, prepare
 from lineside.transport.mqtt.mosquitto import write_config
 
@@ -22,6 +22,7 @@ from lineside.transport.mqtt.mosquitto import write_config
 def lan(tmp_path: Path) -> Lan:
     files = CertificateFiles(tmp_path / "certs")
     authority.create_authority(files)
+    create_list(files)
     authority.issue_server(files, ["127.0.0.1"])
     return Lan("lo", free_port(), files, ("anna",))
 
@@ -68,22 +69,35 @@ def test_what_the_broker_reads_is_written_for_it_alone(lan: Lan, tmp_path: Path)
     assert "user anna\n" in (tmp_path / "lan" / "acl").read_text()
 
 
-def test_a_revocation_list_is_read_where_there_is_one(lan: Lan, tmp_path: Path):
+def test_the_revocation_list_is_read_and_one_that_is_gone_or_older_is_not_taken(lan: Lan, tmp_path: Path):
+    first = lan.files.revoked.read_bytes()
     write_config(tmp_path, MqttConfig(), 1883, lan)
-    assert "crlfile" not in (tmp_path / "mosquitto.conf").read_text()
+    assert "\ncrlfile lan/crl.pem\n" in (tmp_path / "mosquitto.conf").read_text()
     assert not has_changed(lan, tmp_path)
-    create_list(lan.files)
+    authority.issue_client(lan.files, "lost")
+    revoke(lan.files, "lost")
     assert has_changed(lan, tmp_path)
     write_config(tmp_path, MqttConfig(), 1883, lan)
     assert not has_changed(lan, tmp_path)
-    assert "\ncrlfile lan/crl.pem\n" in (tmp_path / "mosquitto.conf").read_text()
-    assert (tmp_path / "lan/crl.pem").read_bytes() == lan.files.revoked.read_bytes()
-    lan.files.revoked.write_bytes(lan.files.ca.read_bytes())
-    with pytest.raises(LinesideError, match="no revocation list"):
-        has_changed(lan, tmp_path)
+    newest = lan.files.revoked.read_bytes()
+    for content, message in (
+        (None, "is not there"),
+        (lan.files.ca.read_bytes(), "no revocation list"),
+        (first, "older than the list in force"),
+    ):
+        lan.files.revoked.unlink()
+        if content is not None:
+            lan.files.revoked.write_bytes(content)
+        with pytest.raises(LinesideError, match=message):
+            has_changed(lan, tmp_path)
+        assert (tmp_path / "lan/crl.pem").read_bytes() == newest
+        lan.files.revoked.write_bytes(newest)
+
+
+def test_without_a_revocation_list_the_listener_does_not_start(lan: Lan, tmp_path: Path):
     lan.files.revoked.unlink()
-    write_config(tmp_path, MqttConfig(), 1883, lan)
-    assert not (tmp_path / "lan/crl.pem").exists()
+    with pytest.raises(LinesideError, match="is not there: nobody knows whose certificates were revoked"):
+        write_config(tmp_path, MqttConfig(), 1883, lan)
 
 
 def test_missing_certificates_are_named_with_what_makes_them(lan: Lan, tmp_path: Path):

@@ -14,9 +14,9 @@ from pathlib import Path
 from lineside.config import Config
 from lineside.errors import LinesideError
 from lineside.gateways.mapping import load_mappings
-from lineside.security.files import CertificateFiles, is_there, read_pem
+from lineside.security.files import CertificateFiles, read_pem
 from lineside.security.pair import check_life, check_pair
-from lineside.security.revoked import MAX_LIST_BYTES, read_revoked
+from lineside.security.revoked import MAX_LIST_BYTES, list_in, load_list, number_of, read_revoked
 from lineside.transport.mqtt.folder import write_folder
 from lineside.transport.mqtt.topics import DIAGNOSIS, FAULT, FEEDBACK, HEALTH, POWER, RECEIPT, ROOT, STATUS
 
@@ -78,29 +78,30 @@ def what_it_reads(lan: Lan) -> dict[str, bytes]:
     check_pair(files.server, files.server_key, files.ca)
     check_life(files.server)
     read = {path.name: read_pem(path) for path in (files.ca, files.server, files.server_key)}
-    if is_there(files.revoked):
-        read_revoked(files)
-        read[CRL] = read_pem(files.revoked, MAX_LIST_BYTES)
+    read_revoked(files)
+    read[CRL] = read_pem(files.revoked, MAX_LIST_BYTES)
     return read | {"acl": access_list(lan.operators, lan.gateways).encode()}
 
 
 def has_changed(lan: Lan, directory: Path) -> bool:
-    """Whether the listener would read something else now. Raises LinesideError as `what_it_reads`."""
+    """Whether the listener would read something else now. Raises LinesideError as `what_it_reads`.
+
+    And for a list that is older than the one it has read: what was revoked stays so while it runs.
+    """
     folder, read = directory / FOLDER, what_it_reads(lan)
+    if number_of(load_list(lan.files)) < number_of(list_in(folder / CRL)):
+        hint = "copy the newest one from where the authority is kept"
+        raise LinesideError(OPERATION, f"{lan.files.revoked} is older than the list in force", hint)
     there = {path.name: path.read_bytes() for path in folder.iterdir()}
     return read != there
 
 
-def prepare(lan: Lan, directory: Path, group: int | None) -> tuple[str, bool]:
-    """Write what the listener reads, for `group` where that is another's.
-
-    Returns the address and whether there is a revocation list.
-    """
+def prepare(lan: Lan, directory: Path, group: int | None) -> str:
+    """Write what the listener reads, for `group` where that is another's. Returns the address."""
     address = address_of(lan.interface)
     check_free(address, lan.port)
-    read = what_it_reads(lan)
-    write_folder(directory / FOLDER, read, group)
-    return address, CRL in read
+    write_folder(directory / FOLDER, what_it_reads(lan), group)
+    return address
 
 
 def access_list(operators: tuple[str, ...], gateways: tuple[tuple[str, str], ...] = ()) -> str:

@@ -61,6 +61,7 @@ max_connections {connections}
 cafile lan/ca.pem
 certfile lan/server.pem
 keyfile lan/server.key
+crlfile lan/crl.pem
 tls_version tlsv1.3
 require_certificate true
 use_identity_as_username true
@@ -174,9 +175,8 @@ def write_config(
         queued_bytes=MAX_QUEUED_BYTES,
     )
     if lan is not None:
-        address, revokes = prepare(lan, directory, group)
+        address = prepare(lan, directory, group)
         text += LAN_CONFIG.format(port=lan.port, address=address, connections=connections)
-        text += "crlfile lan/crl.pem\n" if revokes else ""
     _write(directory / CONFIG_NAME, text.encode())
 
 
