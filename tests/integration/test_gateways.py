@@ -83,10 +83,41 @@ def test_what_does_not_fit_is_answered_with_the_field(daemon, topic, payload, fi
     assert words in answer["message"]
 
 
-def test_the_device_of_topic_and_payload_must_agree(daemon):
+def test_one_bad_alarm_of_an_array_spoils_no_other(daemon):
+    """Each is answered, in the sender's way; the message is acknowledged once."""
+    alarms = [{"code": "F012", "on": True}, {"code": 7, "on": 3}, {"on": True}, {"code": 7, "on": False}]
+    with daemon.subscribe("lineside/v1/diagnosis/L7/CD-01", 4) as answers:
+        daemon.publish({"alarms": alarms, "sent": 1773986531000}, topic="nodered/L7/CD-01/alarm")
+        found = [json.loads(line) for line in answers.wait()]
+    assert sorted((one["status"], one.get("field", ""), one["alarm"]["code"]) for one in found) == [
+        ("error", "alarm.code", ""),
+        ("error", "alarm.state", ""),
+        ("ok", "", "7"),
+        ("ok", "", "F012"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b'{"alarm": {"code": "F012\\u0000\\u0000junk"}, "ts": 1773986531000}',
+        b'\xef\xbb\xbf{"alarm": {"code": "F012"}, "ts": "2026-03-20 14:02:11"}\0\0\0',
+        '{"alarm": {"code": "F012", "text": "电机过热"}, "ts": "2026/3/20 14:02"}'.encode("gb18030"),
+        b'{"dev": {"id": "L7/CD-02"}, "alarm": {"code": "F012"}, "ts": "yesterday"}',
+    ],
+)
+def test_our_own_topic_takes_what_controllers_make_of_a_report(daemon, payload):
+    with daemon.subscribe("lineside/v1/diagnosis/L7/CD-02") as answers:
+        daemon.publish(payload, topic="lineside/v1/fault/L7/CD-02")
+        (answer,) = map(json.loads, answers.wait())
+    assert (answer["status"], answer["dev"]["id"], answer["alarm"]["code"]) == ("ok", "L7/CD-02", "F012")
+
+
+@pytest.mark.parametrize("topic", ["plant/L1/CD-07/fault", "lineside/v1/fault/L1/CD-07"])
+def test_the_device_of_topic_and_payload_must_agree(daemon, topic):
     with daemon.subscribe("lineside/v1/diagnosis/L1/CD-07") as answers:
         report = b'{"dev": {"id": "L1/CD-08"}, "alarm": {"code": "F012"}}'
-        daemon.publish(report, topic="plant/L1/CD-07/fault")
+        daemon.publish(report, topic=topic)
         (answer,) = map(json.loads, answers.wait())
     assert (answer["field"], answer["dev"]["id"]) == ("dev.id", "L1/CD-07")
 

@@ -52,17 +52,26 @@ def test_what_was_not_diagnosed_says_why():
     assert "\nno alarm.code\n" in summary(error)
 
 
-def test_as_safety_grows_all_else_goes_before_any_of_it():
-    for length in range(1, 700, 7):
-        one = with_safety("s" * length)
-        short, text = brief(one), summary(one)
-        assert len(encode_brief(one)) <= 240
+@pytest.mark.parametrize(("language", "sign"), [("en", "s"), ("zh", "安")])
+def test_as_safety_grows_all_else_goes_before_any_of_it_and_the_bounds_are_reached(language, sign):
+    whole_sizes = {"brief": 0, "text": 0}
+    for length in range(1, 700):
+        one = with_safety(sign * length, language=language)
+        short, text, raw = brief(one), summary(one), encode_brief(one)
+        assert len(raw) <= 240
         assert len(text.encode()) <= 600
-        if short.safe != "s" * length:
-            assert short.safe.endswith("s…")
+        if short.safe == sign * length:
+            whole_sizes["brief"] = max(whole_sizes["brief"], len(raw))
+        else:
+            assert short.safe.endswith(f"{sign}…")
             assert (short.mean, short.do, short.cause) == ("", "", "")
-        if "s" * length not in text:
+        if sign * length in text:
+            whole_sizes["text"] = max(whole_sizes["text"], len(text.encode()))
+        else:
             assert len(text.splitlines()) == 3
+    slack = len(sign.encode()) - 1
+    assert 240 - slack <= whole_sizes["brief"] <= 240
+    assert 600 - slack <= whole_sizes["text"] <= 600
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
