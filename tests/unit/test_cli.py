@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -80,3 +83,12 @@ def test_the_status_shows_what_is_known_to_the_tenth_of_a_second(monkeypatch, ca
     assert "vocab_size" not in shown["engine"]
     assert shown["engine"]["step_ms"] == 1.5
     assert shown["counters"] == {"answers": 3}
+
+
+def test_a_reader_that_has_enough_is_no_error(config):
+    command = [Path(sys.executable).parent / "lineside", "kb", "--config", config, "stats"]
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as nobody_reads:
+        ended = subprocess.run(command, stdout=nobody_reads, stderr=subprocess.PIPE, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (141, "")

@@ -337,6 +337,13 @@ def test_json_that_nests_forever_is_a_problem_and_no_crash(load):
         ("1) one 2) two 3) three", ["one", "two", "three"]),
         ("fuse 2.5 A blown", ["fuse 2.5 A blown"]),
         ("see 1. and 2.", ["see 1. and 2."]),
+        ("1. one\n2. two", ["one", "two"]),
+        ("1、一；2、二\n3、三", ["一", "二", "三"]),
+        ("1. one 2. two\n3. three", ["one", "two", "three"]),
+        ("Either:\n1. one\n2. two", ["Either:", "one", "two"]),
+        ("1. a\nor\n1. b\n2. c", ["a", "or", "b", "c"]),
+        ("2. two", ["2. two"]),
+        ("1.", []),
         ("", []),
         (" ; ", []),
     ],
@@ -410,6 +417,14 @@ def test_a_csv_may_have_titles_above_its_heading_and_rows_that_go_on(load):
     _, entries = load(x__csv=text)
     assert entries["x::F1"].en.causes == ("Belt blocked", "Motor hot")
     assert entries["x::F1"].en.actions == ("Clear it",)
+
+
+def test_a_file_that_is_called_as_the_plants_own_source_needs_another_name(load):
+    with pytest.raises(ImportFailedError) as caught:
+        load(plant__csv="code,title\n1,a\n2,b\n")
+    assert caught.value.message == "plant.csv: source: `plant` is kept for the plant's own entries"
+    assert "--source NAME" in caught.value.hint
+    assert set(load(ImportOptions(source="hmi"), plant__csv="code,title\n1,a\n")[1]) == {"hmi::1"}
 
 
 def test_a_csv_row_with_a_title_and_no_code_is_no_continuation(load):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,25 +64,35 @@ def entry_of(raw: Raw, problems: list[Problem]) -> Entry | None:
 
 
 def items(value: str) -> list[str]:
-    """A cell's separate statements: lines, semicolons, bullets, or a list numbered 1. 2. 3. in one line."""
-    lines = [_BULLET.sub("", line).strip() for line in _BREAK.split(value)]
-    return [item for line in lines if line for item in _numbered(line)]
+    """A cell's statements: lines, semicolons, bullets, a list numbered 1. 2. 3. in a line or several."""
+    found: list[str] = []
+    number = 1
+    for line in _BREAK.split(value):
+        parts, number = _numbered(_BULLET.sub("", line).strip(), number)
+        found.extend(part for part in parts if part)
+    return found
 
 
-def _numbered(line: str) -> Sequence[str]:
-    found, position = [], 0
-    for number in range(1, 100):
-        # Consecutive numbers only, so that 2.5 kW or a second `1.` splits nothing.
-        marker = re.compile(rf"(?<![\d.]){number}\s*[.、．)）](?!\d)\s*").search(line, position)
-        if marker is None or (number == 1 and marker.start() > 0):
+def _numbered(line: str, number: int) -> tuple[list[str], int]:
+    """A line's statements, where it begins with that number of a list or with 1; the next number."""
+    for begin in (number, 1):
+        if found := _marker(begin).match(line):
             break
-        found.append(marker)
-        position = marker.end()
-    if not found:
-        return [line]
-    ends = [*(marker.start() for marker in found[1:]), len(line)]
-    parts = [line[marker.end() : end].strip() for marker, end in zip(found, ends, strict=True)]
-    return [part for part in parts if part]
+    else:
+        return [line], number
+    parts: list[str] = []
+    end = found.end()
+    # Consecutive numbers only, so that 2.5 kW or a second `1.` splits nothing.
+    while following := _marker(begin + len(parts) + 1).search(line, end):
+        parts.append(line[end : following.start()].strip())
+        end = following.end()
+    parts.append(line[end:].strip())
+    return parts, begin + len(parts)
+
+
+@functools.lru_cache(maxsize=128)
+def _marker(number: int) -> re.Pattern[str]:
+    return re.compile(rf"(?<![\d.]){number}\s*[.、．)）](?!\d)\s*")
 
 
 def _text(raw: Raw, language: str, problems: list[Problem]) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from lineside.diagnosis.knowledge import curation, drafts
 from lineside.diagnosis.knowledge.codes import EXACT, code_keys
-from lineside.diagnosis.knowledge.entry import Entry, Language
+from lineside.diagnosis.knowledge.entry import PLANT_SOURCE, Entry, Language
 from lineside.diagnosis.knowledge.importers.files import FileContent, HowToRead, read_file
 from lineside.diagnosis.knowledge.importers.problems import Problem, failure
 from lineside.diagnosis.knowledge.importers.records import Raw, entry_of
@@ -142,6 +142,10 @@ def _read_files(files: Sequence[Path], options: ImportOptions) -> _Read:
     contents = []
     how = HowToRead(options.language, options.encoding, options.corrections)
     for path in files:
+        if PLANT_SOURCE in (options.source, path.stem if not options.source else ""):
+            message = f"`{PLANT_SOURCE}` is kept for the plant's own entries"
+            problems.append(Problem(path.name, "source", message, "name another one: --source NAME"))
+            continue
         content = read_file(path, how, problems)
         contents.append(content)
         entries = (
