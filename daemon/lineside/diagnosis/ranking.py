@@ -85,7 +85,8 @@ class _Words(NamedTuple):
         every = [set(query_terms(cause)) for cause in text.causes]
         known = {*query_terms(f"{text.title} {text.meaning}"), *set[str]().union(*every).intersection(*every)}
         others = set[str]().union(*every[:index], *every[index + 1 :])
-        return cls(every[index] - known, known, every[index] - others)
+        own = {term for term in every[index] - known if len(term) < MIN_PART or not _within(term, known)}
+        return cls(own, known, every[index] - others)
 
     def names(self, signal: str, words: set[str]) -> bool:
         return any(_begins(part, words) for part in _parts(signal) if not _within(part, self.known))
@@ -106,5 +107,5 @@ def _begins(part: str, words: set[str]) -> bool:
 
 
 def _within(part: str, words: set[str]) -> bool:
-    """motor.temp says nothing new of an overtemperature."""
+    """motor.temp, or a temperature, says nothing new of an overtemperature."""
     return any(part in word for word in words)
