@@ -21,6 +21,8 @@ from lineside.serving.request import Priority
 log = logging.getLogger(__name__)
 
 NS_PER_MS = 1_000_000
+# Of a report's time, for what its answer still has to go through: the disk, the broker, the network.
+WAY_BACK, MOST_WAY_BACK_MS = 0.1, 1000
 # A report during which the daemon died so often is not tried again.
 MAX_ATTEMPTS = 3
 
@@ -54,6 +56,7 @@ class Answering:
         left_ns = timeout_ms * NS_PER_MS - stored.waited_ns
         if stored.remaining_ms is not None:
             left_ns = min(left_ns, stored.remaining_ms * NS_PER_MS)
+        left_ns -= min(round(timeout_ms * WAY_BACK), MOST_WAY_BACK_MS) * NS_PER_MS
         return Call(
             principal=Roles().anonymous("mqtt", stored.device),
             deadline_ns=time.monotonic_ns() + left_ns,

@@ -40,7 +40,10 @@ PUBLISH_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class DeskLimits:
-    """`max_pending` reports wait at most. Of one more, the least urgent is answered `overload` at once."""
+    """As many as `concurrency` reports are looked into at once, and as many critical ones beside them.
+
+    `max_pending` wait at most. Of one more, the least urgent is answered `overload` at once.
+    """
 
     concurrency: int
     max_pending: int
@@ -130,7 +133,9 @@ class Desk:
             self._enqueue(Ticket(open_report.urgency, open_report.report))
         async with anyio.create_task_group() as group:
             for number in range(self.limits.concurrency):
-                group.start_soon(self._work, name=f"desk-{number}")
+                group.start_soon(self._work, Priority.LOW, name=f"desk-{number}")
+                # Where all others are at work, what is critical is begun all the same.
+                group.start_soon(self._work, Priority.CRITICAL, name=f"desk-critical-{number}")
             group.start_soon(self._turn_away, name="desk-shed")
 
     def _prepare(self, incoming: IncomingReport) -> NewReport:
@@ -255,12 +260,12 @@ class Desk:
                 self._sent = anyio.Event()
                 await self._sent.wait()
 
-    async def _work(self) -> None:
+    async def _work(self, at_most: Priority) -> None:
+        """Answer one report after another, those that are so urgent, or more."""
         while True:
-            await self._tickets.ready()
+            ticket = await self._tickets.take(at_most)
             if self._draining:
                 return
-            ticket = self._tickets.pop()
             self._busy += 1
             try:
                 await self._answer(ticket.report)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import heapq
+import bisect
 from collections import Counter
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ import anyio
 from lineside.serving.request import Priority
 
 
-@dataclass(order=True, frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Ticket:
     """A report that waits."""
 
@@ -23,37 +23,37 @@ class Tickets:
     """Belongs to the event loop; `least_urgent` may be asked from any thread."""
 
     def __init__(self) -> None:
-        self._heap: list[Ticket] = []
-        self._ready = anyio.Semaphore(0)
+        self._reports: dict[int, list[int]] = {int(priority): [] for priority in Priority}
+        self._pushed = anyio.Event()
 
     def push(self, ticket: Ticket) -> None:
         """One more waits."""
-        heapq.heappush(self._heap, ticket)
-        self._ready.release()
+        bisect.insort(self._reports[ticket.urgency], ticket.report)
+        self._pushed.set()
 
-    async def ready(self) -> None:
-        """Returns once there is one, which is then kept for who waited."""
-        await self._ready.acquire()
-
-    def pop(self) -> Ticket:
-        """The next one; after `ready`."""
-        return heapq.heappop(self._heap)
+    async def take(self, at_most: Priority) -> Ticket:
+        """The next one, once there is one that is as urgent as this, or more."""
+        while True:
+            for urgency in range(at_most + 1):
+                if self._reports[urgency]:
+                    return Ticket(urgency, self._reports[urgency].pop(0))
+            self._pushed = anyio.Event() if self._pushed.is_set() else self._pushed
+            await self._pushed.wait()
 
     def give_way(self) -> Ticket | None:
         """The least urgent, the newest of those, waits no more; None where none is left for that."""
-        try:
-            self._ready.acquire_nowait()
-        except anyio.WouldBlock:
-            return None
-        ticket = max(self._heap)
-        self._heap.remove(ticket)
-        heapq.heapify(self._heap)
-        return ticket
+        for urgency, reports in reversed(self._reports.items()):
+            if reports:
+                return Ticket(urgency, reports.pop())
+        return None
 
     def least_urgent(self) -> int:
         """The urgency of what would give way; of nothing, the highest."""
-        return max((ticket.urgency for ticket in self._heap), default=int(Priority.CRITICAL))
+        waiting = (urgency for urgency, reports in reversed(self._reports.items()) if reports)
+        return next(waiting, int(Priority.CRITICAL))
 
     def by_priority(self) -> Counter[Priority]:
         """How many wait."""
-        return Counter(Priority(ticket.urgency) for ticket in self._heap)
+        return Counter(
+            {Priority(urgency): len(reports) for urgency, reports in self._reports.items() if reports}
+        )

@@ -189,6 +189,25 @@ async def test_who_gave_way_when_the_journal_could_not_write_is_told_later(path,
     assert (shed.alarm.code, shed.reason, len(failures)) == ("low", "overload", 1)
 
 
+async def test_a_critical_report_is_begun_while_all_others_are_at_work(path):
+    diagnoser = Diagnoser()
+    diagnoser.gate = anyio.Event()
+    async with working(Bench(path, diagnoser, concurrency=2)) as bench:
+        for number in range(3):
+            bench.accept(incoming(f"plain {number}"))
+        for number in range(3):
+            bench.accept(incoming(f"critical {number}", sev=950))
+        with anyio.fail_after(5):
+            while len(diagnoser.asked) < 4:
+                await anyio.sleep(0.01)
+        await anyio.sleep(0.1)
+        begun = [code for code, _ in diagnoser.asked]
+        assert sum(code.startswith("critical") for code in begun) >= 2
+        assert len(begun) == 4
+        diagnoser.gate.set()
+        await bench.wait(6)
+
+
 async def test_urgent_reports_overtake(path):
     diagnoser = Diagnoser()
     diagnoser.gate = anyio.Event()
@@ -201,16 +220,17 @@ async def test_urgent_reports_overtake(path):
     assert [code for code, _ in diagnoser.asked] == ["first", "critical", "plain", "low"]
 
 
-async def test_the_deadline_counts_from_arrival_and_the_message_expiry_shortens_it(path):
+async def test_the_deadline_counts_from_arrival_the_message_expiry_and_the_way_back_shorten_it(path):
     diagnoser = Diagnoser()
     async with working(Bench(path, diagnoser)) as bench:
         before_ns = time.monotonic_ns()
         bench.accept(incoming("1", deadline_ms=4000))
         bench.accept(incoming("2", deadline_ms=4000, remaining_ms=2000))
         bench.accept(incoming("3"))
-        await bench.wait(3)
+        bench.accept(incoming("4", deadline_ms=60_000))
+        await bench.wait(4)
     left_ms = [(call.deadline_ns - before_ns) / 1e6 for _, call in diagnoser.asked]
-    assert left_ms == pytest.approx([4000, 2000, 5000], abs=300)
+    assert left_ms == pytest.approx([3600, 1600, 4500, 59_000], abs=300)
 
 
 async def test_a_late_report_still_goes_to_the_diagnoser_which_knows_how_late_it_is(path):
