@@ -109,7 +109,7 @@ class Soak:
         self._metrics = f"http://127.0.0.1:{metrics_port}/metrics"
         self.broker = Broker(directory / "broker", free_port())
         self.forgetful = Broker(directory / "forgetful", self.broker.port, persistent=False)
-        mqtt = {"broker": "external", "port": self.broker.port, "max_pending_reports": 2000}
+        mqtt = {"broker": "external", "port": self.broker.port, "max_pending_reports": 300}
         telemetry = {"log_level": "warning", "metrics": f"127.0.0.1:{metrics_port}"}
         self.daemon = Daemon(directory / "daemon", bundle, mqtt=mqtt, telemetry=telemetry)
         self.by_rules = Daemon(

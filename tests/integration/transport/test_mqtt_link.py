@@ -245,6 +245,35 @@ async def test_an_exception_in_the_inbox_does_not_end_the_thread(
     assert "a message could not be taken" in caplog.text
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_a_thread_of_paho_that_died_is_followed_by_another(plain: Broker):
+    """Its client goes on saying that it is connected."""
+
+    def die() -> None:
+        raise ZeroDivisionError("a bug of paho's")
+
+    def ask() -> None:
+        with device(plain.port, DIAGNOSES) as client:
+            client.publish("lineside/v1/fault/a", b"after")
+            assert client.wait().payload == b"after"
+
+    async with linked(config(plain.port)) as parts:
+        sockets = open_sockets()
+        for deaths in range(1, 4):
+            first = parts.link._connection
+            first._client.loop_misc = die
+            await until(lambda first=first: first.over.is_set())
+            await until_connected(parts.link)
+            assert parts.admin.counters["mqtt_connections"] == 1 + deaths
+            assert parts.link._connection is not first
+        assert open_sockets() <= sockets, "what the dead ones held is closed"
+        await in_thread(ask)
+
+
+def open_sockets() -> int:
+    return sum(one.is_socket() for one in Path("/proc/self/fd").iterdir())
+
+
 async def test_an_answer_that_has_expired_is_not_published(plain: Broker):
     def hear() -> bytes:
         with device(plain.port, DIAGNOSES) as client:

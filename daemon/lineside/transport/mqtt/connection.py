@@ -141,6 +141,8 @@ class Connection:
         thread = self._client._thread
         if thread is not None:
             thread.join()
+        # paho keeps some open until the collector finds the client, and the broker's where its thread died.
+        self._client._reset_sockets()
 
     def _publish_status(self, state: str) -> None:
         document = status_document(state, self._version, self._config.client_id)
