@@ -83,6 +83,9 @@ def issue_client(files: CertificateFiles, name: str, *, replace: bool = False) -
 def renew(files: CertificateFiles, name: str) -> Path:
     """The same certificate with the same key for another life."""
     path, key_path = (files.server, files.server_key) if name == SERVER_NAME else files.client(name)
+    if not is_there(path):
+        hint = "lineside certs list shows the names; lineside certs client makes one"
+        raise LinesideError(OPERATION, f"there is no certificate for {name!r}: {path}", hint)
     old = load_certificate(path)
     kinds = (x509.ExtendedKeyUsage, x509.SubjectAlternativeName)
     try:
@@ -202,7 +205,7 @@ def alternative(name: str) -> x509.GeneralName:
         pass
     if len(name) > MAX_HOST_CHARACTERS or not HOST.fullmatch(name):
         hint = "name a host name in ASCII or an address, without a port"
-        raise LinesideError(OPERATION, f"{name!r} is neither", hint)
+        raise LinesideError(OPERATION, f"{name!r} is neither a host's name nor an address", hint)
     return x509.DNSName(name)
 
 
