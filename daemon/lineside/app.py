@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import anyio
 
+from lineside.allocator import give_back
 from lineside.answering import Answering
 from lineside.config import Config, MqttConfig
 from lineside.devices.enrich import EnrichingDiagnoser
@@ -150,6 +151,7 @@ class App:
         self._status.sources = self._sources()
         self._grpc = await self._start_grpc(diagnoser)
         self._metrics = await self._start_metrics()
+        give_back()
 
     async def run(self, notifier: Notifier, on_reload: Callable[[], None]) -> None:
         """Serve until told to stop, then drain."""

@@ -135,6 +135,8 @@ async def _answers(
             outcome = outcome_of(case, found, diagnosis, choice=None, latency_ms=0.0)
             valid = diagnosis.mode == "model"
             both[name] = {**writers[name].heard, "right": outcome.right, "valid": valid}
+        told = ", ".join(f"{name} {one.get('answer_s', 0):.1f} s" for name, one in both.items())
+        peers.say(f"report {index + 1} of {len(cases)}: {told}")
         if all("answer_s" in one for one in both.values()):
             answers.append({"round": number, "id": case.id, "lang": case.lang, **both})
     return answers

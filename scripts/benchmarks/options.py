@@ -13,6 +13,7 @@ from benchmarks.peers import environment
 
 LLAMA_VERSION, GENAI_VERSION, TRITON_VERSION = "0.3.36", "0.18.0", "0.7.0"
 WHEEL_VARIABLE = "LINESIDE_LLAMA_WHEEL"
+SYSTEM_PYTHON = "/usr/bin/python3"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,10 @@ class Options:
         return environment("onnxruntime-genai", [f"onnxruntime-genai=={GENAI_VERSION}"])
 
     def triton_python(self) -> Path:
-        """nvidia-pytriton's environment: its wheels are for x86-64, its server for Python 3.11 here."""
+        """nvidia-pytriton's environment, of the system's own Python: its server loads the system's libpython,
+
+        which must be of the release that the environment's standard library is of. Its wheels are for x86-64.
+        """
         if platform.machine() != "x86_64":
             raise SystemExit("bench: nvidia-pytriton has no wheels for this processor")
-        return environment("nvidia-pytriton", [f"nvidia-pytriton=={TRITON_VERSION}"], "python3.11")
+        return environment("nvidia-pytriton", [f"nvidia-pytriton=={TRITON_VERSION}"], SYSTEM_PYTHON)

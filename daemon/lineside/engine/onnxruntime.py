@@ -8,11 +8,13 @@ a buffer of our own that past and present are both bound to: ONNX Runtime extend
 from __future__ import annotations
 
 import math
+import mmap
 import os
 import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 # ONNX Runtime's wheels send telemetry unless this is set before the import. A factory is offline.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -58,7 +60,7 @@ class OnnxRuntimeEngine:
         self._seqlens = np.zeros(slots, np.int32)
         self._total_len = np.zeros(1, np.int32)
         # A step batch writes at most one row a slot, the chunks after it at most their tokens.
-        self._logits = np.zeros((slots + chunk, geometry.vocab_size), np.float32)
+        self._logits = _pages((slots + chunk, geometry.vocab_size), np.float32)
         self._bindings: dict[tuple[int, int], ort.IOBinding] = {}
         self._capabilities = Capabilities(
             name="onnxruntime",
@@ -243,9 +245,11 @@ class _SlotCache:
 
     def _zeros(self) -> tuple[object, int]:
         """A buffer, kept alive by the first, and its address."""
-        array = np.zeros((self._slots, *self._shape), self._type)
+        shape = (self._slots, *self._shape)
         if self._provider == "cpu":
+            array = _pages(shape, self._type)
             return array, array.ctypes.data
+        array = np.zeros(shape, self._type)
         value = ort.OrtValue.ortvalue_from_numpy(array, self._provider, 0)
         return value, value.data_ptr()
 
@@ -275,6 +279,15 @@ def _open_session(bundle: Bundle, threads: int, provider: str) -> ort.InferenceS
         hint = "install the CUDA and cuDNN that this onnxruntime-gpu was built for"
         raise BundleError("load model", "ONNX Runtime could not load its CUDA provider", hint)
     return session
+
+
+def _pages(shape: tuple[int, ...], kind: type[np.generic]) -> NDArray[Any]:
+    """Zeros that take memory once they are written: most of what is there for the worst case never is.
+
+    They are the system's own pages: an allocator may hand out, and clear, memory that it had in use before.
+    """
+    size = math.prod(shape) * np.dtype(kind).itemsize
+    return np.frombuffer(mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), kind).reshape(shape)
 
 
 def _bind(bind: object, name: str, array: NDArray[np.generic], shape: tuple[int, ...]) -> None:

@@ -11,20 +11,26 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 Handler = Callable[..., dict[str, Any]]
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
-def serve(handlers: dict[str, Handler], **told: object) -> None:
+def claim_output() -> TextIO:
+    """Standard output, for answers alone: what libraries and their processes print goes to standard error."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return answers
+
+
+def serve(handlers: dict[str, Handler], answers: TextIO | None = None, **told: object) -> None:
     """Say that we are ready, then answer commands until standard input ends.
 
     A command is {"op": name, ...}: the other keys are the handler's arguments. `told` goes into the greeting.
-    Whatever else a library prints must not get between: standard output is kept for answers.
+    `answers`: what `claim_output` returned to who has called it; it is called here otherwise.
     """
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
+    answers = answers or claim_output()
     _say(answers, {"ready": True, **told})
     for line in sys.stdin:
         command = json.loads(line)

@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 import numpy as np
-from protocol import serve
+from protocol import claim_output, serve
 from pytriton.decorators import batch
 from pytriton.model_config import ModelConfig, Tensor
 from pytriton.triton import Triton, TritonConfig
@@ -24,6 +24,7 @@ def echo(text_input: Any) -> dict[str, Any]:
 
 def main() -> None:
     """Serve until standard input ends."""
+    answers = claim_output()  # the server writes to the standard output that it begins with
     grpc, http, metrics = map(int, sys.argv[1:4])
     config = TritonConfig(
         grpc_address="127.0.0.1",
@@ -42,7 +43,7 @@ def main() -> None:
             config=ModelConfig(max_batch_size=8),
         )
         triton.run()
-        serve({}, version=importlib.metadata.version("nvidia-pytriton"), numpy=np.__version__)
+        serve({}, answers, version=importlib.metadata.version("nvidia-pytriton"), numpy=np.__version__)
 
 
 if __name__ == "__main__":
