@@ -10,7 +10,6 @@ import ctypes
 
 
 def give_back() -> None:
-    """Return to the system what has been freed: loading leaves tens of megabytes of it, spread over the heaps of
-    the threads that loaded."""
+    """Return to the system what has been freed: loading leaves megabytes of it behind."""
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -1,14 +1,20 @@
 """Many clients over gRPC: throughput beside its bound and beside llama.cpp, and who waits under overload.
 
+Closed loop: so many clients at once, each waiting for its answer. Open loop: requests come when they come, as
+reports do, whoever is being answered.
+
 The bound is what the bare engine takes for the same prompts and steps, measured in the same run in turns.
 """
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from random import Random
 
 import grpc
 
@@ -25,6 +31,8 @@ ROUNDS, PROMPT, TOKENS, SLOTS = 3, 96, 48, 8
 CLIENTS = (1, 2, 4, 8, 16, 32)
 # Critical requests, clients of low priority beside them, and seconds until those fill slots and queue.
 URGENT, CROWD, FILL_S = 20, 3 * SLOTS, 0.5
+# Open loop: shares of what eight clients get done, and how many requests come at such a rate.
+SHARES, ARRIVALS, SEED = (0.5, 0.8, 1.2), 48, 7
 
 
 def run(options: Options) -> Record:
@@ -44,6 +52,7 @@ def run(options: Options) -> Record:
     }
     with running(settings) as daemon:
         closed_loop(options, bundle, daemon, record)
+        open_loop(bundle, daemon, record)
         overload(bundle, daemon, record)
     return record
 
@@ -112,6 +121,59 @@ def summarise(found: dict[str, list[float]], record: Record) -> None:
         ],
     }
     record.charts["clients"] = chart.lines("Tokens a second by clients", ("clients", "tok/s"), series)
+
+
+def open_loop(bundle: Bundle, daemon: Running, record: Record) -> None:
+    """Requests at random instants, at some shares of the closed loop's rate; none waits for another."""
+    capacity = record.metrics[f"tokens_per_s_{SLOTS}_clients"] / TOKENS
+    found: dict[str, dict[str, float | list[float]]] = {}
+    for number, share in enumerate(SHARES):
+        prompts = texts_of(bundle, PROMPT, ARRIVALS, 7001 + 1009 * number)
+        seconds = arriving(daemon.address, prompts, instants(share * capacity, len(prompts)))
+        answered = [value for value in seconds if value is not None]
+        found[f"{share:g}"] = {"requests_per_s": share * capacity, "whole_s": answered}
+        name = f"open_loop_{round(share * 100)}_percent"
+        record.metrics |= {
+            f"{name}_p50_s": statistics.median(answered),
+            f"{name}_p95_s": quantile(answered, 0.95),
+            f"{name}_refused": len(seconds) - len(answered),
+        }
+    record.samples["open_loop"] = found
+    record.charts["open-loop"] = chart.lines(
+        "Seconds of a request by the rate at which they come",
+        ("percent of what eight clients get done", "s"),
+        {
+            f"p{percent}": [
+                (share * 100, record.metrics[f"open_loop_{round(share * 100)}_percent_p{percent}_s"])
+                for share in SHARES
+            ]
+            for percent in (50, 95)
+        },
+    )
+
+
+def instants(per_s: float, count: int) -> list[float]:
+    """Seconds from now of that many arrivals that know nothing of each other; the same ones in every run."""
+    random = Random(SEED)  # noqa: S311 (nothing is to be kept secret)
+    return list(itertools.accumulate(random.expovariate(per_s) for _ in range(count)))
+
+
+def arriving(address: str, prompts: Sequence[str], at_s: Sequence[float]) -> list[float | None]:
+    """Seconds of each request from its instant to its end; None where it was turned away."""
+    begun_s = time.monotonic()
+
+    def ask(prompt: str, instant_s: float) -> float | None:
+        with grpc.insecure_channel(address, (("grpc.use_local_subchannel_pool", 1),)) as channel:
+            grpc.channel_ready_future(channel).result(10)
+            time.sleep(max(begun_s + instant_s - time.monotonic(), 0.0))
+            try:
+                heard = generate(channel, prompt, TOKENS)
+            except grpc.RpcError:
+                return None
+            return heard.ended_s - (begun_s + instant_s)
+
+    with ThreadPoolExecutor(len(prompts)) as pool:
+        return list(pool.map(ask, prompts, at_s))
 
 
 def overload(bundle: Bundle, daemon: Running, record: Record) -> None:

@@ -36,8 +36,7 @@ class Running:
     ready_s: float
 
     def metrics(self) -> dict[str, float]:
-        """Values by series, labels as they stand on the page."""
-        time.sleep(0.3)  # the daemon keeps a page for a quarter of a second
+        """Values by series, labels as they stand on the page, which is kept for a quarter of a second."""
         url = f"http://127.0.0.1:{self.metrics_port}/metrics"
         with urllib.request.urlopen(url, timeout=10) as response:
             page = response.read().decode()
@@ -79,10 +78,14 @@ def running(sections: Mapping[str, Mapping[str, object]], *, manuals: bool = Fal
             ]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         begun_s = time.monotonic()
-        process = subprocess.Popen([LINESIDE, "serve", "--config", config], stdout=subprocess.DEVNULL)
+        log = directory / "log"
+        with log.open("wb") as stream:
+            process = subprocess.Popen(
+                [LINESIDE, "serve", "--config", config], stdout=subprocess.DEVNULL, stderr=stream
+            )
         try:
             address = f"127.0.0.1:{grpc}"
-            _wait_ready(process, address)
+            _wait_ready(process, address, log)
             yield Running(address, mqtt, metrics, process.pid, time.monotonic() - begun_s)
         finally:
             process.send_signal(signal.SIGTERM)
@@ -101,7 +104,7 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def _wait_ready(process: subprocess.Popen[bytes], address: str) -> None:
+def _wait_ready(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
     end_s = time.monotonic() + START_S
     while time.monotonic() < end_s and process.poll() is None:
         try:
@@ -110,7 +113,7 @@ def _wait_ready(process: subprocess.Popen[bytes], address: str) -> None:
         except LinesideError:
             pass
         time.sleep(0.01)
-    raise SystemExit("bench: the daemon did not become ready; it says above why")
+    raise SystemExit(f"bench: the daemon did not become ready:\n{log.read_text('utf-8', 'replace')}")
 
 
 def _toml(state: Path, sections: Mapping[str, Mapping[str, object]]) -> str:

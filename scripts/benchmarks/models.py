@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -29,8 +30,8 @@ class Model:
     rounds: int
 
 
-SMOLLM2 = Model("smollm2", "smollm2-135m-instruct", "int8", ("en",), 9)
-QWEN = Model("qwen1_5b", "qwen2.5-coder-1.5b-instruct", "int4", ("en", "zh"), 5)
+SMOLLM2 = Model("smollm2", "smollm2-135m-instruct", "int8", ("en",), 7)
+QWEN = Model("qwen1_5b", "qwen2.5-coder-1.5b-instruct", "int4", ("en", "zh"), 3)
 MODELS = {model.key: model for model in (SMOLLM2, QWEN)}
 
 
@@ -49,11 +50,16 @@ def checkpoint_of(model: Model) -> Path:
     return fetch(read_recipe(model.recipe), lambda _: None)
 
 
+@functools.cache
+def tokenizer_of(path: Path) -> Tokenizer:
+    """The tokenizer of a bundle's directory, read once."""
+    return Tokenizer.from_file(str(path / TOKENIZER))
+
+
 def text_ids(bundle: Bundle, language: str) -> list[int]:
     """Tokens of the text in a language that comes with the build step."""
-    tokenizer = Tokenizer.from_file(str(bundle.file(TOKENIZER)))
     content = calibration_text(language).read_text("utf-8")
-    ids: list[int] = tokenizer.encode(content, add_special_tokens=False).ids
+    ids: list[int] = tokenizer_of(bundle.path).encode(content, add_special_tokens=False).ids
     return ids
 
 
@@ -62,7 +68,7 @@ def prompt_ids(bundle: Bundle, length: int, begin: int = 0) -> list[int]:
 
     It begins at the first place from `begin` on where that is so; the text is gone through again and again.
     """
-    tokenizer = Tokenizer.from_file(str(bundle.file(TOKENIZER)))
+    tokenizer = tokenizer_of(bundle.path)
     ids = text_ids(bundle, "en")
     for shift in range(len(ids)):
         start = (begin + shift) % len(ids)
@@ -75,7 +81,7 @@ def prompt_ids(bundle: Bundle, length: int, begin: int = 0) -> list[int]:
 
 def texts_of(bundle: Bundle, length: int, count: int, begin: int = 0) -> list[str]:
     """Prompts of `length` tokens each that begin differently."""
-    tokenizer = Tokenizer.from_file(str(bundle.file(TOKENIZER)))
+    tokenizer = tokenizer_of(bundle.path)
     return [
         tokenizer.decode(prompt_ids(bundle, length, begin + 37 * index), skip_special_tokens=False)
         for index in range(count)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 
@@ -42,19 +43,30 @@ def generate(
     timeout_s: float = 600.0,
 ) -> Heard:
     """One greedy generation. Raises grpc.RpcError."""
-    stub = generation_pb2_grpc.GenerationServiceStub(channel)
-    request = generation_pb2.GenerateRequest(
-        prompt=prompt,
-        sampling=generation_pb2.Sampling(max_tokens=tokens),
-        options=common_pb2.RequestOptions(priority=priority),
-    )
     called_s, instants, written, finish = time.monotonic(), [], 0, 0
-    for response in stub.Generate(request, timeout=timeout_s):
+    for response in opened(channel, prompt, tokens, priority=priority, timeout_s=timeout_s):
         if response.HasField("end"):
             written, finish = response.end.usage.completion_tokens, response.end.finish_reason
         else:
             instants.append(time.monotonic())
     return Heard(called_s, tuple(instants), time.monotonic(), written, finish)
+
+
+def opened(
+    channel: grpc.Channel,
+    prompt: str,
+    tokens: int,
+    *,
+    priority: common_pb2.Priority = common_pb2.PRIORITY_UNSPECIFIED,
+    timeout_s: float = 600.0,
+) -> Any:
+    """The stream of a greedy generation: to be read, and cancelled."""
+    request = generation_pb2.GenerateRequest(
+        prompt=prompt,
+        sampling=generation_pb2.Sampling(max_tokens=tokens),
+        options=common_pb2.RequestOptions(priority=priority),
+    )
+    return generation_pb2_grpc.GenerationServiceStub(channel).Generate(request, timeout=timeout_s)
 
 
 def at_once(address: str, prompts: Sequence[str], tokens: int) -> list[Heard]:

@@ -48,7 +48,7 @@ class Load:
 class Tallies:
     """Since the start. One writer for each field, any thread reads.
 
-    `overhead_ns`: what the engine's thread did in its steps beside running the engine.
+    `overhead_ns`: what the engine's thread did between steps, while it had work and did not have to wait.
     """
 
     steps: dict[StepKind, Histogram] = field(

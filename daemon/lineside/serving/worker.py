@@ -85,6 +85,7 @@ class Worker:
         self._chances = Chances()
         self._lock = threading.Lock()
         self._dead = False
+        self._free_ns = time.monotonic_ns()  # the last step's end, later by what was waited since
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def cached(self, tokens: Iterable[int]) -> int:
@@ -146,7 +147,7 @@ class Worker:
         """Apply what was sent; wait while nothing runs, or until the next step may begin. False to stop."""
         try:
             while True:
-                command = self._commands.get(timeout=self._patience_s())
+                command = self._next_command()
                 if isinstance(command, Stop):
                     self._end_all(Reason.DRAINING, "the daemon is stopping")
                     self._after_step()
@@ -156,6 +157,15 @@ class Worker:
                     return True  # what it ended is delivered before the next is waited for
         except queue.Empty:
             return True
+
+    def _next_command(self) -> Command:
+        """Raises queue.Empty where there is none and no more time to wait."""
+        patience_s, begun_ns = self._patience_s(), time.monotonic_ns()
+        try:
+            return self._commands.get(timeout=patience_s)
+        finally:
+            if patience_s != 0:  # what is waited is no overhead
+                self._free_ns += time.monotonic_ns() - begun_ns
 
     def _patience_s(self) -> float | None:
         """How long to wait for a command: for ever where there is nothing else to do."""
@@ -193,13 +203,13 @@ class Worker:
             self._end(request_id, Reason.UNREACHABLE, message)
 
     def _step(self) -> None:
-        planned_ns = time.monotonic_ns()
         step = self._scheduler.plan(self._pacer.limit().max_batch)
         batch = step.batch
         if not batch:
             return
         by_slot = self._scheduler.by_slot()
         begun_ns = self._pacer.begin()
+        overhead_ns = begun_ns - self._free_ns
         works = [self._works[by_slot[extension.slot].id] for extension in batch]
         for work, extension in zip(works, batch, strict=True):
             work.started_ns = work.started_ns or begun_ns
@@ -209,6 +219,7 @@ class Worker:
                 self._engine.copy_prefix(copy)
             results = self._engine.forward(batch)
         except EngineFaultError as error:
+            self._free_ns = time.monotonic_ns()
             log.error("engine fault: %s", error)  # noqa: TRY400  (the message holds what ONNX Runtime said)
             self._pacer.stepped(0)
             self._scheduler.forget_caches()
@@ -216,7 +227,7 @@ class Worker:
             for slot in lost:
                 self._end(by_slot[slot].id, Reason.ENGINE_FAULT, error.message)
             return
-        ended_ns = time.monotonic_ns()
+        ended_ns = self._free_ns = time.monotonic_ns()
         self._scheduler.took(batch, ended_ns - begun_ns)
         self._charge([(work, bool(e.rows)) for work, e in zip(works, batch, strict=True)])
         picking = [w for w, e in zip(works, batch, strict=True) if e.rows and isinstance(w, Generation)]
@@ -224,7 +235,6 @@ class Worker:
         for extension, logits in zip(batch, results, strict=True):
             self._take(by_slot[extension.slot], extension, logits)
         self._count(picking, written, ended_ns)
-        overhead_ns = (begun_ns - planned_ns) + (time.monotonic_ns() - ended_ns)
         kind: StepKind = "chunk" if any(len(extension.tokens) > 1 for extension in batch) else "decode"
         self._tallies.stepped(kind, ended_ns - begun_ns, overhead_ns)
 

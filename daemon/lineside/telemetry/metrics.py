@@ -155,7 +155,7 @@ def _steps(tallies: Tallies) -> Iterator[Metric]:
     yield _histogram("lineside_inter_token_latency_seconds", text, tallies.between_tokens)
     text = "The engine's part of a step: one token of each sequence (decode), or more of some (chunk)."
     yield _histograms("lineside_step_seconds", text, "kind", tallies.steps)
-    text = "What the engine's thread did in steps beside running the engine: planning, sampling, grammar."
+    text = "What the engine's thread did between steps: commands, planning, sampling, grammar, handing over."
     yield CounterMetricFamily("lineside_step_overhead_seconds", text, tallies.overhead_ns / 1e9)
 
 

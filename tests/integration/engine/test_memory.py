@@ -1,4 +1,4 @@
-"""Caches and logits take memory as they are written: what is there for the worst case costs nothing before."""
+"""Caches and logits take memory as they are written: what is there for the worst case costs nothing yet."""
 
 import mmap
 from pathlib import Path
@@ -16,7 +16,7 @@ PRESENT_BIT = 1 << 63
 
 @pytest.fixture
 def engine(smollm2_bundle):
-    # An allocator that has had memory in use hands it out again, and has to clear it: the caches are not of it.
+    # An allocator that has had memory in use hands it out again, and clears it: the caches are not of it.
     used = [np.ones(16 << 20, np.uint8) for _ in range(20)]
     pin = np.ones(1 << 20, np.uint8)
     used.clear()

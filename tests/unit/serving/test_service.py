@@ -485,3 +485,21 @@ async def test_the_rests_of_pacing_are_for_the_choice_of_tokens_too(bundle, monk
         elapsed_s = time.monotonic() - begun_s
     assert elapsed_s > 19 * 0.01 / 0.5 - MAX_CREDIT_NS / 1e9
     assert pacer.busy_ns() > 20 * 0.01 * 1e9
+
+
+async def test_overhead_is_what_the_thread_does_between_steps_and_not_what_it_waits(bundle, monkeypatch):
+    pick, tallies = Sampler.pick, Tallies()
+
+    def slow_pick(*arguments):
+        time.sleep(0.02)
+        return pick(*arguments)
+
+    async with running(bundle, engine_of(bundle), tallies=tallies) as service:
+        await collect(service, job(max_tokens=2))
+        await anyio.sleep(1.0)
+        await collect(service, job(max_tokens=2))
+        assert tallies.overhead_ns < 1e9
+        before_ns = tallies.overhead_ns
+        monkeypatch.setattr(Sampler, "pick", slow_pick)
+        await collect(service, job(max_tokens=20))
+    assert tallies.overhead_ns - before_ns > 19 * 0.02 * 1e9
