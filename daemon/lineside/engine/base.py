@@ -71,12 +71,15 @@ class Costs:
 
     `step_ns[b - 1]` is a call of one token for each of b sequences. A chunk of n tokens of one sequence
     costs about `chunk_fixed_ns + n * chunk_token_ns`, and `row_ns` more for each row wanted beside the first.
+    The beginning of a cache is copied from slot to slot in `copy_fixed_ns + n * copy_token_ns`.
     """
 
     step_ns: tuple[int, ...]
     chunk_fixed_ns: int
     chunk_token_ns: int
     row_ns: int = 0
+    copy_fixed_ns: int = 0
+    copy_token_ns: int = 0
 
     def step(self, sequences: int) -> int:
         """Nanoseconds for one token of each of `sequences` sequences (0 for none)."""
@@ -89,6 +92,10 @@ class Costs:
         if tokens <= 1:
             return self.step(tokens)
         return self.chunk_fixed_ns + tokens * self.chunk_token_ns + (rows - 1) * self.row_ns
+
+    def copy(self, tokens: int) -> int:
+        """Nanoseconds for copying what is cached of `tokens` tokens to another slot."""
+        return self.copy_fixed_ns + tokens * self.copy_token_ns
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import mmap
 import os
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,8 +27,9 @@ from lineside.engine.base import Capabilities, Costs, EngineFaultError, Extensio
 from lineside.engine.bundle import ONNX_CUDA_MODEL, ONNX_MODEL, Bundle, BundleError
 
 _PAST = "past_key_values."
-WARM_UP_RUNS, WARM_UP_NS = 3, 500_000_000
-SHORT_CHUNK_TOKENS = 16
+WARM_UP_RUNS, WARM_UP_NS = 3, 250_000_000
+# Two lengths tell what a chunk costs at any: who waits for the daemon waits for these, too.
+SHORT_CHUNK_TOKENS, LONG_CHUNK_TOKENS = 16, 64
 CUDA_PROVIDER = "CUDAExecutionProvider"
 
 
@@ -81,8 +82,9 @@ class OnnxRuntimeEngine:
         return self._capabilities
 
     def warm_up(self) -> None:
-        """Time a step of one and of all slots, a short chunk and a full one, and what further rows cost."""
-        slots, chunk = self._capabilities.slots, self._capabilities.max_chunk_tokens
+        """Time a step of one and of all slots, chunks of two lengths, what further rows cost, and copies."""
+        slots = self._capabilities.slots
+        chunk = min(LONG_CHUNK_TOKENS, self._capabilities.max_chunk_tokens)
         self.forward(
             [Extension(0, 0, (0,), (0,))]
         )  # reads every weight for the first time, perhaps from the disk
@@ -92,11 +94,15 @@ class OnnxRuntimeEngine:
         short_ns, chunk_ns = self._time_chunk(short), self._time_chunk(chunk)
         rows_ns = self._time([Extension(0, 0, (0,) * short, tuple(range(short)))])
         token_ns = max((chunk_ns - short_ns) // (chunk - short), 1)
+        copy_ns, copied_ns = self._time_copy(1), self._time_copy(chunk)
+        copy_token_ns = max(copied_ns - copy_ns, 0) // (chunk - 1)
         costs = Costs(
             step_ns=tuple(round(one + each * index) for index in range(slots)),
             chunk_fixed_ns=max(short_ns - short * token_ns, 0),
             chunk_token_ns=token_ns,
             row_ns=max(rows_ns - short_ns, 0) // (short - 1),
+            copy_fixed_ns=max(copy_ns - copy_token_ns, 0),
+            copy_token_ns=copy_token_ns,
         )
         self._capabilities = replace(self._capabilities, costs=costs)
 
@@ -203,16 +209,14 @@ class OnnxRuntimeEngine:
     def _time_chunk(self, tokens: int) -> int:
         return self._time([Extension(0, 0, (0,) * tokens, (tokens - 1,))])
 
+    def _time_copy(self, tokens: int) -> int:
+        if not self._capabilities.kept_slots:
+            return 0
+        copy = PrefixCopy(0, self._capabilities.slots, tokens)
+        return _median_ns(lambda: self.copy_prefix(copy))
+
     def _time(self, batch: Sequence[Extension]) -> int:
-        """Median nanoseconds of a step. Its first run, which allocates, is left out unless it is a long one:
-        what it allocates is little beside that, and who waits for the daemon waits for these runs.
-        """
-        samples: list[int] = []
-        while len(samples) <= WARM_UP_RUNS and sum(samples) < WARM_UP_NS:
-            begun = time.perf_counter_ns()
-            self.forward(batch)
-            samples.append(time.perf_counter_ns() - begun)
-        return round(statistics.median(samples[1:] or samples))
+        return _median_ns(lambda: self.forward(batch))
 
 
 class _SlotCache:
@@ -252,6 +256,18 @@ class _SlotCache:
         array = np.zeros(shape, self._type)
         value = ort.OrtValue.ortvalue_from_numpy(array, self._provider, 0)
         return value, value.data_ptr()
+
+
+def _median_ns(act: Callable[[], object]) -> int:
+    """Median nanoseconds of a call. Its first run, which allocates, is left out unless it is a long one: what
+    it allocates is little beside that, and who waits for the daemon waits for these runs.
+    """
+    samples: list[int] = []
+    while len(samples) <= WARM_UP_RUNS and sum(samples) < WARM_UP_NS:
+        begun = time.perf_counter_ns()
+        act()
+        samples.append(time.perf_counter_ns() - begun)
+    return round(statistics.median(samples[1:] or samples))
 
 
 def has_cuda() -> bool:

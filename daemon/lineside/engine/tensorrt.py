@@ -115,7 +115,13 @@ class TensorRtEngine:
         rows = min(ROWS_TIMED, chunk)
         rows_ns = self._time([Extension(0, 0, (0,) * rows, tuple(range(rows)))])
         row_ns = max(rows_ns - chunk_ns, 0) // (rows - 1)
-        costs = Costs(step_ns=steps, chunk_fixed_ns=chunk_ns, chunk_token_ns=1, row_ns=row_ns)
+        costs = Costs(
+            step_ns=steps,
+            chunk_fixed_ns=chunk_ns,
+            chunk_token_ns=1,
+            row_ns=row_ns,
+            copy_fixed_ns=self._time_copy(),
+        )
         self._capabilities = replace(self._capabilities, costs=costs)
 
     def forward(self, batch: Sequence[Extension]) -> list[Sequence[Logits]]:
@@ -317,12 +323,23 @@ class TensorRtEngine:
         """Median nanoseconds of a step; its first two runs prepare and capture."""
         for _ in range(2):
             self.forward(batch)
-        samples = []
-        for _ in range(WARM_UP_RUNS):
-            begun = time.perf_counter_ns()
-            self.forward(batch)
-            samples.append(time.perf_counter_ns() - begun)
-        return round(statistics.median(samples))
+        return _median_ns(lambda: self.forward(batch))
+
+    def _time_copy(self) -> int:
+        """The same for a cache's copy, which is always of the whole."""
+        if not self._capabilities.kept_slots:
+            return 0
+        copy = PrefixCopy(0, self._capabilities.slots, 1)
+        return _median_ns(lambda: self.copy_prefix(copy))
+
+
+def _median_ns(act: Callable[[], object]) -> int:
+    samples = []
+    for _ in range(WARM_UP_RUNS):
+        begun = time.perf_counter_ns()
+        act()
+        samples.append(time.perf_counter_ns() - begun)
+    return round(statistics.median(samples))
 
 
 def _keep(rows: Sequence[Logits]) -> None:

@@ -75,11 +75,18 @@ class Prefixes:
         """The slot that holds most of `tokens`, and how much; `slot` unless another has clearly more."""
         found = [min(_common(held, tokens), most) for held in self._held]
         source = max(range(len(found)), key=found.__getitem__)
-        return (source, found[source]) if found[source] >= reused + SHORTEST_COPY else (slot, reused)
+        more, costs = found[source] - reused, self.capabilities.costs
+        pays = more >= SHORTEST_COPY and costs.copy(found[source]) < costs.chunk(more)
+        return (source, found[source]) if pays else (slot, reused)
 
     def _keep(self, slot: int, source: int, tokens: list[int]) -> list[PrefixCopy]:
-        """Save what `slot` holds before `tokens` go there, unless it is worth the least."""
-        own = self._held[slot]
+        """Save what `slot` holds before `tokens` go there, unless it is worth the least.
+
+        It is not saved either where a copy there and one back cost more than reading it again.
+        """
+        own, costs = self._held[slot], self.capabilities.costs
+        if 2 * costs.copy(own.length) >= costs.chunk(own.length):
+            return []
         first = self.capabilities.slots
         kept = [keeper for keeper in range(first, len(self._held)) if keeper != source]
         if not kept or own.length < SHORTEST_COPY or _common(own, tokens) * 2 > own.length:

@@ -123,7 +123,8 @@ class Scheduler:
         """Give slots to the most urgent, then choose what each running sequence extends by.
 
         A slot may be taken from a sequence of lower priority. What that had cached is kept where there is a
-        slot to keep it, for a copy costs less than reading again does, and is read again where there is none.
+        slot to keep it and copies cost less than reading again, as measured at the start; else it is read
+        again.
         No more than `max_batch` sequences take part; the others keep their slots and wait.
         """
         for sequence in self._by_urgency(s for s in self._sequences.values() if s.slot is None):

@@ -67,6 +67,13 @@ def test_a_long_run_is_measured_once(fp32_engine, monkeypatch, budget_ns, runs):
     assert min(fp32_engine.capabilities.costs.step_ns) > 1
 
 
+def test_copies_of_a_cache_are_measured_and_cost_a_part_of_reading(int8_engine):
+    int8_engine.warm_up()
+    costs = int8_engine.capabilities.costs
+    assert costs.copy(1) > 0
+    assert 2 * costs.copy(512) < costs.chunk(512) / 4
+
+
 def test_a_failing_call_is_an_engine_fault_and_the_next_one_works(fp32_engine):
     beyond = fp32_engine.capabilities.vocab_size + 5
     with pytest.raises(EngineFaultError, match="run model"):

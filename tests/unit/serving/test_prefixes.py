@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from tests.unit.serving.test_scheduler import carry_out
 
 from lineside.engine.base import Capabilities, Costs, PrefixCopy
@@ -51,6 +53,20 @@ def test_what_a_newcomer_would_overwrite_is_kept_and_comes_back():
     held(prefixes, 0, [*HEAD, 1])
     assert held(prefixes, 0, OTHER) == (0, [PrefixCopy(0, 2, 21)])
     assert held(prefixes, 0, [*HEAD, 2]) == (20, [PrefixCopy(2, 0, 20)])
+
+
+def test_what_is_dearer_to_copy_than_to_read_is_read():
+    """A copy there and one back against one reading; then one copy against what it saves."""
+    static = capabilities()
+    dear = replace(static, costs=replace(static.costs, copy_token_ns=4))
+    prefixes = Prefixes(dear)
+    held(prefixes, 0, [*HEAD, 1])  # 21 tokens: a copy 84, reading 121
+    assert held(prefixes, 0, OTHER) == (0, []), "not kept: 168 for both ways"
+    held(prefixes, 0, [*HEAD, 1])
+    assert held(prefixes, 1, [*HEAD, 3]) == (20, [PrefixCopy(0, 1, 20)]), "copied: 80 against 120"
+    dearer = Prefixes(replace(static, costs=replace(static.costs, copy_fixed_ns=121)))
+    held(dearer, 0, [*HEAD, 1])
+    assert held(dearer, 1, [*HEAD, 3]) == (0, [])
 
 
 def test_what_the_newcomer_mostly_shares_is_not_kept():
