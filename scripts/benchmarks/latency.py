@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import queue
+import socket
 import statistics
 import struct
 import sys
@@ -26,7 +27,7 @@ from benchmarks.options import Options
 from benchmarks.record import ROOT, Record, in_turns, quantile
 from lineside.open_inference import open_inference_pb2 as pb
 from lineside.open_inference import open_inference_pb2_grpc
-from lineside.transport.grpc import client
+from lineside.v1 import diagnosis_pb2, diagnosis_pb2_grpc
 
 ROUNDS, CALLS, REPORTS = 10, 200, 50
 OURS, TRITON = "Lineside, empty engine", "pytriton, echo"
@@ -71,13 +72,26 @@ def infer(options: Options, record: Record) -> None:
 
 
 def diagnose(options: Options, record: Record) -> None:
-    """The same report by rules, over gRPC and through the managed Mosquitto, in turns."""
-    with running({"diagnosis": {"mode": "rules"}}, manuals=True) as daemon, Mqtt(daemon) as mqtt:
+    """The same report by rules, over gRPC and through the managed Mosquitto, in turns, on kept connections.
+
+    Every report is an alarm of its own: one that is repeated over MQTT would not be diagnosed again.
+    """
+    settings: dict[str, dict[str, object]] = {
+        "diagnosis": {"mode": "rules"},
+        "mqtt": {"occurrence_s": 0, "group_ms": 0},
+    }
+    with (
+        running(settings, manuals=True) as daemon,
+        Mqtt(daemon) as mqtt,
+        grpc.insecure_channel(daemon.address) as channel,
+    ):
         report = json.loads(FAULT.read_text("utf-8"))
-        asks: dict[str, Callable[[bytes], None]] = {
-            "gRPC": lambda payload: _ignored(client.diagnose(daemon.address, payload, 30.0)),
-            "MQTT": mqtt.ask,
-        }
+        stub = diagnosis_pb2_grpc.DiagnosisServiceStub(channel)
+
+        def over_grpc(payload: bytes) -> None:
+            stub.Diagnose(diagnosis_pb2.DiagnoseRequest(report_json=payload), timeout=30)
+
+        asks: dict[str, Callable[[bytes], None]] = {"gRPC": over_grpc, "MQTT": mqtt.ask}
         turns = {
             name: (lambda number, name=name: reports(asks[name], report, f"{name}{number}")) for name in asks
         }
@@ -146,6 +160,8 @@ class Mqtt:
         ready: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._client.on_message = lambda _client, _data, message: self._answers.put(message.payload)
         self._client.on_subscribe = lambda *_: ready.put(None)
+        # paho leaves small packets to wait for the acknowledgement of the last one: 40 ms of its own.
+        self._client.on_socket_open = _send_at_once
         self._client.connect("127.0.0.1", self._port)
         self._client.subscribe(f"lineside/v1/diagnosis/{self._device}", qos=1)
         self._client.loop_start()
@@ -160,6 +176,10 @@ class Mqtt:
         """One report and its answer."""
         self._client.publish(f"lineside/v1/fault/{self._device}", payload, qos=1)
         self._answers.get(timeout=30)
+
+
+def _send_at_once(_client: paho.Client, _data: object, tcp: Any) -> None:
+    tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _bars(p50: dict[str, list[float]]) -> list[chart.Bar]:
