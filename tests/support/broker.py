@@ -9,7 +9,7 @@ from pathlib import Path
 
 import anyio
 
-from lineside.transport.mqtt.mosquitto import find_mosquitto
+from lineside.transport.mqtt.mosquitto import CONFIG_NAME, find_mosquitto
 from lineside.transport.mqtt.probe import answers_mqtt
 
 LINESIDE = Path(sys.executable).parent / "lineside"
@@ -33,7 +33,8 @@ class Broker:
 
     def start(self) -> None:
         """Start it; returns once it takes connections."""
-        self.process = subprocess.Popen(self._command, stderr=subprocess.DEVNULL)
+        where = self._directory / "broker" if self._command[-1] == CONFIG_NAME else None
+        self.process = subprocess.Popen(self._command, cwd=where, stderr=subprocess.DEVNULL)
         end_s = time.monotonic() + START_S
         while not anyio.run(answers_mqtt, "127.0.0.1", self.port):
             assert self.process.poll() is None, "the broker does not start"
@@ -41,10 +42,12 @@ class Broker:
             time.sleep(0.02)
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """SIGKILL. From here on it is started as `lineside broker` would, without waiting for Python."""
         assert self.process is not None
         self.process.kill()
         self.process.wait(10)
+        if self.persistent:
+            self._command = [find_mosquitto(""), "-c", CONFIG_NAME]
 
     def end(self) -> None:
         """In order."""

@@ -44,7 +44,7 @@ SETTLE_S = 60.0
 AGAIN_S = 5.0
 LOAD, OVERLOAD = 0.7, 5.0
 # Requests a second while something is killed: enough that some are always at each step of their way.
-KILLED_RATE, RULES_RATE = 10.0, 30.0
+KILLED_RATE = 10.0
 # Of the daemon's kills: the rest are of one without a model, which is ready in a third of the time.
 KILLED_WITH_MODEL = 0.1
 TOLD_EVERY = 25
@@ -53,10 +53,11 @@ MB = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is run; a part of 0 is left out. `broker_kills`: of each of two brokers."""
+    """What is run; a part of 0 is left out. `forgetful_kills`: of a broker without persistence."""
 
     kills: int
     broker_kills: int
+    forgetful_kills: int
     trouble_s: float
     overload_s: float
 
@@ -100,10 +101,11 @@ METRICS = (
 
 
 class Soak:
-    """One run in `directory` with a bundle."""
+    """One run in `directory` with a bundle. `hurry`: set, it cuts short what still runs, and counts that."""
 
     def __init__(self, directory: Path, bundle: Path, plan: Plan, tell: Callable[[str], None]) -> None:
         self._plan, self._tell = plan, tell
+        self.hurry = threading.Event()
         self._begun_s = time.monotonic()
         metrics_port = free_port()
         self._metrics = f"http://127.0.0.1:{metrics_port}/metrics"
@@ -143,7 +145,7 @@ class Soak:
             watch.start()
             stack.callback(watch.join)
             stack.callback(stop.set)
-            if self._plan.kills or self._plan.broker_kills:
+            if self._plan.kills or self._plan.broker_kills or self._plan.forgetful_kills:
                 self._kills()
             if self._plan.trouble_s or self._plan.overload_s:
                 self._under_load()
@@ -179,18 +181,19 @@ class Soak:
                 self._again_and_again(with_model, plant, self.troubles.kill_daemon)
         with self._without_model():
             if by_rules := self._plan.kills - with_model:
-                with self._load("daemon by rules killed", RULES_RATE, generate=False) as plant:
+                with self._load("daemon by rules killed", KILLED_RATE, generate=False) as plant:
                     self._again_and_again(by_rules, plant, self.troubles.kill_daemon)
             if self._plan.broker_kills:
-                self._broker_kills("broker killed")
+                self._broker_kills("broker killed", self._plan.broker_kills)
                 self.metrics["reports_lost_by_broker"] = self.asked_again["broker killed"]
+            if self._plan.forgetful_kills:
                 with self._forgetful():
-                    self._broker_kills("forgetful broker killed", again_s=AGAIN_S)
+                    self._broker_kills("forgetful broker killed", self._plan.forgetful_kills, AGAIN_S)
         self.metrics["kills"] = sum(self.troubles.counts.values())
 
-    def _broker_kills(self, part: str, again_s: float | None = None) -> None:
-        with self._load(part, RULES_RATE, generate=False, brokers_promise=False) as plant:
-            self._again_and_again(self._plan.broker_kills, plant, self._kill_broker, again_s)
+    def _broker_kills(self, part: str, times: int, again_s: float | None = None) -> None:
+        with self._load(part, KILLED_RATE, generate=False, brokers_promise=False) as plant:
+            self._again_and_again(times, plant, self._kill_broker, again_s)
 
     def _kill_broker(self) -> None:
         """Over when the daemon is back, too."""
@@ -226,7 +229,8 @@ class Soak:
     ) -> None:
         """At random moments. `again_s`: who heard no answer for so long asks again."""
         for number in range(1, times + 1):
-            time.sleep(random.uniform(0.0, KILL_WITHIN_S))
+            if self.hurry.wait(random.uniform(0.0, KILL_WITHIN_S)):
+                return
             kill()
             self._repeat(plant)
             if again_s is not None:
@@ -256,7 +260,7 @@ class Soak:
 
     def _overload(self, rate: float) -> None:
         with self._load("overload", rate):
-            time.sleep(self._plan.overload_s)
+            self.hurry.wait(self._plan.overload_s)
         totals, entries = self.ledgers["overload"].totals(), self.ledgers["overload"].entries().values()
         self.metrics |= {
             "overload_memory_slope_mb_per_h": self._slope("overload"),
@@ -315,10 +319,11 @@ class Soak:
         """One trouble after another, while there are; devices repeat some of what they have reported."""
         end_s = time.monotonic() + seconds
         while time.monotonic() + every_s < end_s and (trouble := next(troubles, None)):
-            time.sleep(random.uniform(0.5, 1.5) * every_s)
+            if self.hurry.wait(random.uniform(0.5, 1.5) * every_s):
+                return
             trouble()
             self._repeat(plant)
-        time.sleep(max(end_s - time.monotonic(), 0))
+        self.hurry.wait(max(end_s - time.monotonic(), 0))
 
     def _repeat(self, plant: Plant) -> None:
         for name in plant.recent(REPEATS):

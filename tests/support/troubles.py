@@ -9,14 +9,19 @@ import random
 import resource
 import signal
 import socket
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
 
+from lineside.v1 import generation_pb2
+from tests.support import http2
 from tests.support.broker import Broker
 from tests.support.daemon import Daemon
 
-SILENT_CONNECTIONS = 100
+GENERATE = "/lineside.v1.GenerationService/Generate"
+SHORT = generation_pb2.Sampling(max_tokens=20)
+SILENT_CONNECTIONS, DEAF = 100, 6
 FULL_S, STOPPED_S = 5.0, 3.0
 
 
@@ -33,6 +38,7 @@ class Troubles:
             self.kill_broker,
             self.stop_daemon_for_a_while,
             self.silent_connections,
+            self.slow_readers,
             self.stop_broker_for_a_while,
             self.garbage,
             self.full_disk,
@@ -75,6 +81,21 @@ class Troubles:
         time.sleep(FULL_S)
         for one in opened:
             one.close()
+
+    def slow_readers(self) -> None:
+        """Callers that let no byte of their answer come, and a listener that takes none of the answers."""
+        self.counts["slow readers"] += 1
+        request = generation_pb2.GenerateRequest(prompt="The drive", sampling=SHORT).SerializeToString()
+        deaf = [http2.connect(self.daemon.grpc_port, settings=http2.window(0)) for _ in range(DEAF)]
+        for link in deaf:
+            link.sendall(http2.call(GENERATE, 1, ("grpc-timeout", "4S")) + http2.message(request, 1))
+        address = ["-h", "127.0.0.1", "-p", str(self.broker.port)]
+        listener = subprocess.Popen(["mosquitto_sub", *address, "-q", "1", "-t", "#"], stdout=subprocess.PIPE)
+        time.sleep(FULL_S)  # nobody reads the pipe: once it is full, the listener stands still
+        listener.kill()
+        listener.communicate()
+        for link in deaf:
+            link.close()
 
     def garbage(self) -> None:
         """Random bytes to each port."""

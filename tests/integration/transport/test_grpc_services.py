@@ -17,6 +17,7 @@ from tests.integration.transport.transport_parts import MODEL, REPORT, CountingA
 
 from lineside.config import GrpcConfig
 from lineside.errors import REASONS, LinesideError, Reason
+from lineside.ports import AuditRecord
 from lineside.serving.request import Priority
 from lineside.transport.grpc.server import SERVICES
 from lineside.v1 import (
@@ -223,6 +224,32 @@ async def test_a_call_past_its_deadline_frees_its_slot():
         assert code is grpc.StatusCode.DEADLINE_EXCEEDED
         with anyio.fail_after(2):
             await served.generator.closed.wait()
+
+
+class Records:
+    payloads = False
+
+    def __init__(self) -> None:
+        self.outcomes: list[str] = []
+
+    def record(self, record: AuditRecord) -> None:
+        self.outcomes.append(record.outcome)
+
+
+async def test_it_is_on_record_whether_time_ran_out_or_the_client_left():
+    records = Records()
+    async with serving(audit=records) as served:
+        await failure(generate(served, "one !wait", timeout=0.3))
+        with anyio.fail_after(5):
+            while not records.outcomes:
+                await anyio.sleep(0.01)
+        call = generate(served, "one !wait", timeout=30)
+        await call.read()
+        call.cancel()
+        with anyio.fail_after(5):
+            while len(records.outcomes) < 2:
+                await anyio.sleep(0.01)
+    assert records.outcomes == ["DEADLINE_EXCEEDED", "CANCELLED"]
 
 
 S = generation_pb2.Sampling

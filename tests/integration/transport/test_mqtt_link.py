@@ -697,6 +697,27 @@ async def test_a_broker_that_floods_is_cut_off_where_nothing_can_be_stored(monke
         assert len(parts.inbox.incoming) == 2 + connection_module.OVERSHOOT
 
 
+async def test_in_a_session_that_goes_on_answers_do_not_wait_for_what_the_broker_kept():
+    """It sends all of that before its SUBACK, which never comes here."""
+    heard: list[str] = []
+
+    async def go_on(wire: Wire) -> None:
+        assert (await wire.packet())[0] == 0x10
+        wire.writer.write(CONNACK[:2] + b"\x01" + CONNACK[3:])
+        assert (await wire.packet())[0] == 0x82
+        while True:
+            topic, packet_id, _ = await wire.published()
+            heard.append(topic)
+            wire.puback(packet_id)
+
+    inbox = EchoInbox()
+    async with fake_broker(go_on) as port, linked(config(port), inbox) as parts:
+        inbox.put(OutgoingAnswer(1, "lineside/v1/diagnosis/a", b"x", b"", True, None))
+        await inbox.until(lambda: inbox.done == [1])
+        assert parts.link.connected
+        assert heard == [STATUS, "lineside/v1/diagnosis/a"]
+
+
 async def test_only_a_window_of_answers_is_on_its_way():
     seen: list[bytes] = []
     go = anyio.Event()

@@ -20,6 +20,7 @@ from lineside.errors import Reason, RejectedError
 from lineside.feedback.desk import FeedbackDesk
 from lineside.feedback.store import FeedbackStore
 from lineside.ports import (
+    Auditor,
     Call,
     DiagnosisEvent,
     EngineFacts,
@@ -205,7 +206,9 @@ class Served:
 
 @asynccontextmanager
 async def serving(
-    config: GrpcConfig | None = None, on_admin: Callable[[CountingAdmin], None] = lambda _: None
+    config: GrpcConfig | None = None,
+    on_admin: Callable[[CountingAdmin], None] = lambda _: None,
+    audit: Auditor | None = None,
 ) -> AsyncIterator[Served]:
     generator, diagnoser, admin = WordGenerator(), PlainDiagnoser(), CountingAdmin()
     on_admin(admin)
@@ -214,7 +217,7 @@ async def serving(
     verdicts = FeedbackStore(Path(directory.name) / "feedback.db")
     feedback = FeedbackDesk(verdicts, admin.count)
     power = PowerDesk(Settings(PowerConfig(), Path(directory.name) / "power-setting.json"), admin.count)
-    parts = ServedParts(generator, diagnoser, feedback, power)
+    parts = ServedParts(generator, diagnoser, feedback, power, audit)
     server = GrpcServer(config or GrpcConfig(port=0), parts, admin, defaults)
     port = await server.start()
     await server.set_serving(True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -58,17 +59,20 @@ class AuditInterceptor(grpc.aio.ServerInterceptor):
 
     @contextmanager
     def _recorded(self, request: Any, rpc: Rpc, method: str) -> Iterator[None]:
-        begun_s, failed = time.monotonic(), True
+        begun_s, failed, left = time.monotonic(), True, False
         try:
             yield
             failed = False
+        except (asyncio.CancelledError, GeneratorExit):
+            left = True
+            raise
         finally:
             name = certificate_name(rpc.auth_context()) or peer_address(rpc.peer())
             metadata = dict(rpc.trailing_metadata() or ())
             record = AuditRecord(
                 who=f"grpc:{name}",
                 what=method.rpartition("/")[2],
-                outcome=outcome_of(rpc, failed=failed),
+                outcome=outcome_of(rpc, failed=failed, left=left),
                 took_ms=round((time.monotonic() - begun_s) * 1000),
                 reason=str(metadata.get("lineside-reason", "")),
                 payload=str(request) if self._audit.payloads else "",
@@ -76,13 +80,16 @@ class AuditInterceptor(grpc.aio.ServerInterceptor):
             self._audit.record(record)
 
 
-def outcome_of(rpc: Rpc, *, failed: bool) -> str:
-    """The status that the call ended with, by name."""
+def outcome_of(rpc: Rpc, *, failed: bool, left: bool) -> str:
+    """The status that the call ended with, by name. `left`: nobody waited for it any more."""
     code: Any = rpc.code()
     if isinstance(code, int):
         code = _CODES.get(code)
     if code is not None and (code is not grpc.StatusCode.OK or not failed):
         return str(code.name)
+    if left:
+        late = rpc.time_remaining() == 0
+        return (grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED).name
     if failed:
-        return grpc.StatusCode.CANCELLED.name if rpc.cancelled() else grpc.StatusCode.UNKNOWN.name
+        return grpc.StatusCode.UNKNOWN.name
     return grpc.StatusCode.OK.name

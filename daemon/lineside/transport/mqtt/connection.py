@@ -154,8 +154,9 @@ class Connection:
             logger.warning("the broker refuses our status: %s", explain(reason))
 
     def _subscribed(self) -> None:
-        self._publish_status("online")
-        self.ready.set()
+        if not self.ready.is_set():
+            self._publish_status("online")
+            self.ready.set()
 
     def _settle(self, mid: int, reason: ReasonCode) -> None:
         on_taken = self._waiting.pop(mid, None)
@@ -200,6 +201,9 @@ class Connection:
         logger.info("connected to the broker", extra={"session_present": flags.session_present})
         options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
         client.subscribe([(topic_filter, options) for topic_filter in self._filters])
+        if flags.session_present:
+            # It listens already. What the broker kept comes before its SUBACK, for which no answer need wait.
+            self._post(self._subscribed)
 
     def _on_subscribe(
         self, client: Client, _data: Any, _mid: int, reasons: list[ReasonCode], _properties: Properties | None
