@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 NS_PER_MS = 1_000_000
 # Of a report's time, for what its answer still has to go through: the disk, the broker, the network.
-WAY_BACK, MOST_WAY_BACK_MS = 0.1, 1000
+WAY_BACK, MOST_WAY_BACK_MS = 0.2, 2000
 # A report during which the daemon died so often is not tried again.
 MAX_ATTEMPTS = 3
 

@@ -66,13 +66,18 @@ class Daemon:
         done = lineside("kb", "--config", self.config, "import", "--approve-by", "tests", *manuals)
         assert done.returncode == 0, done.stderr.decode()
 
-    def start(self, state: str = "ready") -> None:
-        """Start and wait until it is in `state` and, where it has one, its broker connected."""
+    def launch(self) -> None:
+        """Start it, and wait for nothing."""
         environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
         with self.log.open("ab") as stream:
             self.process = subprocess.Popen(
                 [LINESIDE, "serve", "--config", self.config], stderr=stream, env=environment
             )
+
+    def start(self, state: str = "ready") -> None:
+        """Start and wait until it is in `state` and, where it has one, its broker connected."""
+        self.launch()
+        assert self.process is not None
         end_s = time.monotonic() + START_S
         while time.monotonic() < end_s:
             assert self.process.poll() is None, self.log.read_text()

@@ -32,6 +32,8 @@ class Ledger:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._entries: dict[str, Entry] = {}
+        # How many answers have come, repeats and sheds included.
+        self.heard = 0
 
     def sent(self, name: str, critical: bool = False) -> None:
         """For the first time."""
@@ -49,6 +51,7 @@ class Ledger:
         document = json.loads(payload)
         reason = document.get("reason", "") if isinstance(document, dict) else ""
         with self._lock:
+            self.heard += 1
             entry = self._entries[name]
             if reason in COME_BACK and document.get("status") == "error":
                 entry.sheds += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from tests.support.ledger import Entry
 
@@ -22,6 +22,19 @@ def within_deadline(entries: Iterable[Entry], deadline_ms: int) -> float:
     """The share of critical reports that were answered in time; 1 of none."""
     seconds = _seconds(entries)
     return sum(one * 1000 <= deadline_ms for one in seconds) / len(seconds) if seconds else 1.0
+
+
+def late(entries: Mapping[str, Entry], deadline_ms: int) -> list[dict[str, object]]:
+    """Each critical report that was answered too late, or not: seconds to its acknowledgement and answer."""
+    found = []
+    for name, one in entries.items():
+        if one.critical and within_deadline([one], deadline_ms) < 1:
+            seconds = (
+                None if at_s is None else round(at_s - one.sent_s, 1)
+                for at_s in (one.accepted_s, one.answered_s)
+            )
+            found.append({"name": name, "reason": one.reason, "seconds": list(seconds)})
+    return found
 
 
 def p95_s(entries: Iterable[Entry]) -> float | None:

@@ -24,14 +24,14 @@ from tests.support.broker import Broker
 from tests.support.daemon import Daemon, free_port
 from tests.support.ledger import Ledger
 from tests.support.plant import Asker, Plant
-from tests.support.reckoning import p95_s, slope, within_deadline
+from tests.support.reckoning import late, p95_s, slope, within_deadline
 from tests.support.troubles import Troubles
 
 # Reports of two loads are never the same one, nor of the same device soon after each other.
 APART = 10_017_000
 DEADLINE_MS = 10_000
-# From one kill's recovery to the next kill: at random, at most.
-KILL_WITHIN_S = 2.0
+# From the first answer after a kill, which comes within the other, to the next kill: at random, at most.
+KILL_WITHIN_S, BACK_S = 2.0, 120.0
 # Until a killed broker is started again: found away once, it is no rival for the daemon's client id.
 DOWN_S = 0.6
 TROUBLE_EVERY_S = 60.0
@@ -170,6 +170,7 @@ class Soak:
             "troubles": dict(self.troubles.counts),
             "asked_again": dict(self.asked_again),
             "answered_differently": differing,
+            "late": [one for ledger in self.ledgers.values() for one in late(ledger.entries(), DEADLINE_MS)],
             "at_rest": [asdict(sample) for sample in self.at_rest],
             "daemon": [asdict(sample) for sample in self.samples],
         }
@@ -193,13 +194,7 @@ class Soak:
 
     def _broker_kills(self, part: str, times: int, again_s: float | None = None) -> None:
         with self._load(part, KILLED_RATE, generate=False, brokers_promise=False) as plant:
-            self._again_and_again(times, plant, self._kill_broker, again_s)
-
-    def _kill_broker(self) -> None:
-        """Over when the daemon is back, too."""
-        self.troubles.kill_broker(DOWN_S)
-        while not self.daemon.status().broker_connected:
-            time.sleep(0.05)
+            self._again_and_again(times, plant, lambda: self.troubles.kill_broker(DOWN_S), again_s)
 
     @contextlib.contextmanager
     def _without_model(self) -> Iterator[None]:
@@ -227,11 +222,17 @@ class Soak:
     def _again_and_again(
         self, times: int, plant: Plant, kill: Callable[[], None], again_s: float | None = None
     ) -> None:
-        """At random moments. `again_s`: who heard no answer for so long asks again."""
+        """At random moments after answers come again. `again_s`: who heard none for so long asks again."""
+        ledger = self.ledgers[self._part]
         for number in range(1, times + 1):
             if self.hurry.wait(random.uniform(0.0, KILL_WITHIN_S)):
                 return
+            heard = ledger.heard
             kill()
+            end_s = time.monotonic() + BACK_S
+            while ledger.heard == heard:
+                assert time.monotonic() < end_s, f"{self._part}: no answer any more"
+                time.sleep(0.02)
             self._repeat(plant)
             if again_s is not None:
                 plant.ask_again(again_s)

@@ -46,10 +46,10 @@ class Troubles:
         )
 
     def kill_daemon(self) -> None:
-        """SIGKILL, and started again; returns once it is ready."""
+        """SIGKILL, and started again; returns at once."""
         self.counts["daemon killed"] += 1
         self.daemon.kill()
-        self.daemon.start()
+        self.daemon.launch()
 
     def kill_broker(self, down_s: float = 0.0) -> None:
         """SIGKILL, and started again after so long; returns once it takes connections."""
