@@ -8,7 +8,6 @@ import logging
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import anyio
 
@@ -17,15 +16,10 @@ from lineside.answering import Answering
 from lineside.config import Config, MqttConfig
 from lineside.devices.enrich import EnrichingDiagnoser
 from lineside.devices.file import DeviceStore
-from lineside.diagnosis.knowledge.fusion import Calibration
-from lineside.diagnosis.knowledge.search import Searcher
 from lineside.diagnosis.knowledge.store import Store
-from lineside.diagnosis.knowledge.vectors import Vectors
 from lineside.diagnosis.pipeline import Pipeline
 from lineside.diagnosis.standing import repeated
 from lineside.dispatch import Desk, DeskLimits
-from lineside.engine.base import Engine
-from lineside.engine.bundle import Bundle
 from lineside.engine.choose import RULES
 from lineside.errors import LinesideError
 from lineside.feedback.desk import FeedbackDesk
@@ -37,14 +31,16 @@ from lineside.gateways.gateways import load_gateways
 from lineside.journal import Journal
 from lineside.journal_alarms import Life
 from lineside.journal_file import Limits
-from lineside.loading import Loaded, load, load_calibration, load_embedder
+from lineside.loading import load
 from lineside.once import Once, OnceDiagnoser, OnceGenerator
-from lineside.ports import Diagnoser, EngineFacts, ModelFacts
+from lineside.ports import Diagnoser
 from lineside.power.pacer import Pacer
 from lineside.power.settings import Settings
 from lineside.power.start import start_governor
 from lineside.power_desk import PowerDesk
 from lineside.reader import EngineReader
+from lineside.running_model import RunningModel
+from lineside.searching import open_search
 from lineside.security.files import CertificateFiles
 from lineside.security.roles import Roles
 from lineside.serving.no_model import NoModel
@@ -88,15 +84,6 @@ async def serve(config: Config, read_config: Callable[[], Config]) -> None:
         raise LinesideError("run engine", repr(app.failure), hint)
 
 
-@dataclass(frozen=True, slots=True)
-class _Model:
-    """A model that is being served."""
-
-    loaded: Loaded
-    engine: Engine
-    service: GenerationService
-
-
 class App:
     """One run of the daemon. What `start` opens, the stack closes in the opposite order."""
 
@@ -106,7 +93,7 @@ class App:
         self._config = config
         self._stack = stack
         self._status = Status()
-        self._engine_choice = self._engine_trouble = self._vectors_trouble = self._calibration_trouble = ""
+        self._engine_choice = self._engine_trouble = ""
         self._pacer = Pacer()
         self._audit = make_audit(config.telemetry.audit)
         self._tallies, self._diagnosed = Tallies(), DiagnosisTallies()
@@ -140,7 +127,7 @@ class App:
         self._gateways = load_gateways(config.mqtt.mappings, config.plant.timezone)
         self._broker, mqtt = await self._start_broker()
         self._model = await self._load_model()
-        self._vectors = await self._load_vectors()
+        self._search = await open_search(config, self._store, stack)
         pipeline = self._make_pipeline()
         await pipeline.warm_up()
         diagnoser = self._make_diagnoser(pipeline)
@@ -229,7 +216,7 @@ class App:
         self._stack.push_async_callback(broker.stop)
         return broker, reached
 
-    async def _load_model(self) -> _Model | None:
+    async def _load_model(self) -> RunningModel | None:
         """The bundle's model, running; None where diagnoses do without."""
         config = self._config
         if RULES in (config.diagnosis.mode, config.engine.name):
@@ -253,47 +240,17 @@ class App:
         )
         # What runs has had its time in _drain by then.
         self._stack.push_async_callback(service.drain, ABORT_S)
-        return _Model(loaded, choice.engine, service)
-
-    async def _load_vectors(self) -> Vectors | None:
-        """Vectors of the manuals, being made from now on; None where there is no embedder to make them."""
-        try:
-            embedder = await anyio.to_thread.run_sync(load_embedder, self._config)
-        except LinesideError as error:
-            log.warning("degraded: manuals are searched by words alone: %s", error)
-            self._vectors_trouble = (
-                f"manuals are searched by words alone, because {error.message} ({error.hint})"
-            )
-            return None
-        if embedder is None:
-            return None
-        vectors = Vectors(self._store, embedder)
-        self._stack.callback(vectors.close)
-        vectors.index(self._store.version)
-        return vectors
-
-    def _load_calibration(self) -> Calibration | None:
-        embedder = self._vectors.embedder.key if self._vectors else ""
-        try:
-            return load_calibration(self._config, embedder)
-        except LinesideError as error:
-            log.warning("degraded: the calibration that is shipped is used: %s", error)
-            self._calibration_trouble = (
-                f"the calibration that is shipped is used, because {error.message} ({error.hint})"
-            )
-            return None
+        return RunningModel(loaded, choice.engine, service)
 
     def _make_pipeline(self) -> Pipeline:
         config, model = self._config, self._model
-        calibration = self._load_calibration()
-        searcher = Searcher(self._store, config.knowledge.max_entries, self._vectors, calibration)
         writer = reader = None
         if model is not None:
             writer = writer_of(model.service, model.loaded.bundle.manifest, config.diagnosis.thinking_tokens)
             if config.diagnosis.rereading == "auto":
                 reader = EngineReader(model.service, writer.model_name)
         return Pipeline(
-            searcher,
+            self._search.searcher,
             writer,
             reader=reader,
             locale=config.plant.locale,
@@ -364,65 +321,17 @@ class App:
         return server
 
     def _sources(self) -> Sources:
-        link, desk = self._link, self._desk
+        link, desk, model, search = self._link, self._desk, self._model, self._search
         return Sources(
-            engine=self._engine_facts,
-            models=lambda: () if self._model is None else (_model_facts(self._model.loaded.bundle),),
+            engine=lambda: None if model is None else model.engine_facts(),
+            models=lambda: () if model is None else (model.facts(),),
             knowledge=lambda: (self._store.version, self._store.entries),
             broker=lambda: (
                 (link.address, link.connected, self._broker is not None) if link else ("", False, False)
             ),
             journal=lambda: (desk.pending, desk.unpublished),
-            trouble=lambda: "; ".join(
-                filter(
-                    None,
-                    (
-                        desk.trouble,
-                        self._engine_trouble,
-                        self._vectors_trouble,
-                        self._calibration_trouble,
-                    ),
-                )
-            ),
+            trouble=lambda: "; ".join(filter(None, (desk.trouble, self._engine_trouble, *search.troubles))),
             engine_choice=lambda: self._engine_choice,
             power=self._governor.facts,
-            embedded=lambda: self._vectors.progress if self._vectors else (0, 0),
+            embedded=lambda: search.embedded,
         )
-
-    def _engine_facts(self) -> EngineFacts | None:
-        if self._model is None:
-            return None
-        service, manifest = self._model.service, self._model.loaded.bundle.manifest
-        capabilities = self._model.engine.capabilities
-        costs = capabilities.costs
-        running = min(service.live, capabilities.slots)
-        return EngineFacts(
-            name=capabilities.name,
-            device=capabilities.device,
-            model=manifest.name,
-            precision=manifest.precision,
-            slots=capabilities.slots,
-            max_seq_len=capabilities.max_seq_len,
-            vocab_size=capabilities.vocab_size,
-            cache_bytes=capabilities.cache_bytes,
-            running=running,
-            waiting=service.live - running,
-            step_ms=costs.step(1) / 1e6,
-            prefill_tokens_per_s=capabilities.max_chunk_tokens
-            * 1e9
-            / costs.chunk(capabilities.max_chunk_tokens),
-        )
-
-
-def _model_facts(bundle: Bundle) -> ModelFacts:
-    manifest = bundle.manifest
-    return ModelFacts(
-        name=manifest.name,
-        architecture=manifest.architecture,
-        precision=manifest.precision,
-        licence=manifest.licence,
-        max_seq_len=manifest.max_seq_len,
-        parameters=manifest.parameters,
-        languages=manifest.languages,
-        source_sha256=manifest.source.sha256,
-    )
