@@ -65,6 +65,7 @@ class Connection:
         self._waiting: dict[int, OnTaken] = {}
         self._settled = anyio.Event()
         self._closing = False
+        self._lived = False
         self._room = threading.Condition()
         self._unstored = 0
         self._end = "the connection was lost"
@@ -87,9 +88,19 @@ class Connection:
         finally:
             self._let_go()
             self._client.disconnect()
+            self._close_sockets()
             self.over.set()
             self._settled.set()
         return self._end
+
+    def _close_sockets(self) -> None:
+        """paho keeps some open until the collector finds the client, and the broker's where its thread died.
+
+        Publishing and acknowledging write to one of them; on the loop, with the lock, neither does meanwhile.
+        """
+        with self._room:
+            if self._lived:
+                self._client._reset_sockets()
 
     def publish(
         self, topic: str, payload: bytes, properties: Properties, on_taken: OnTaken, retain: bool = False
@@ -141,8 +152,7 @@ class Connection:
         thread = self._client._thread
         if thread is not None:
             thread.join()
-        # paho keeps some open until the collector finds the client, and the broker's where its thread died.
-        self._client._reset_sockets()
+        self._lived = True
 
     def _publish_status(self, state: str) -> None:
         document = status_document(state, self._version, self._config.client_id)
@@ -169,8 +179,8 @@ class Connection:
         with self._room:
             self._unstored -= 1
             self._room.notify()
-        with contextlib.suppress(OSError):
-            self._client.ack(mid, qos)
+            with contextlib.suppress(OSError):
+                self._client.ack(mid, qos)
 
     def _let_go(self) -> None:
         """paho's thread does not wait any more."""
