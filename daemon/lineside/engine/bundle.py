@@ -161,7 +161,10 @@ def sha256_file(path: Path) -> str:
 def read_manifest(path: Path) -> Manifest:
     """Parse `path`/bundle.toml. Raises BundleError with the field's name."""
     rebuild = f"build it again: lineside-build build RECIPE --output {path}"
-    make = f"copy a bundle there, or build one: lineside-build build RECIPE --output {path}"
+    make = (
+        f"copy a bundle there, or build one: lineside-build build RECIPE --output {path}; "
+        'a daemon with [diagnosis] mode = "rules" needs none'
+    )
     try:
         raw = read_toml(path / MANIFEST)
     except FileNotFoundError:

@@ -121,7 +121,9 @@ def test_the_command_tells_people_and_programs(tmp_path, capsys):
     assert set(by_name["bundle.manifest"]) == {"name", "state", "seen", "todo", "values"}
     assert by_name["broker.answers"]["state"] == "not_applicable"
     assert main(["doctor", "--config", str(config)]) == 2
-    assert "what to do: copy a bundle there" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "what to do: copy a bundle there" in told
+    assert 'a daemon with [diagnosis] mode = "rules" needs none' in told
     os.mkfifo(tmp_path / "fifo")
     assert main(["doctor", "--config", str(tmp_path / "fifo")]) == 2
     assert "fifo is no plain file" in capsys.readouterr().out
