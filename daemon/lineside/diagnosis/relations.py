@@ -18,7 +18,7 @@ CHANGE = any_of(
     exchanged?
     fitted
     install(ed|ation)
-    new
+    new (?!(alarm|day|job|message|order|shift|value|week)s?)
     rebuil[dt]
     refitted
     replaced?
@@ -105,28 +105,30 @@ _RELATIONS = {
         any_of(
             r"""
             blackout
-            flicker\w*
+            lights? (\w+ )?flicker\w*
             lightning
             power (cut|failure|loss|outage)
             thunder\w*
             """,
-            "停电 断电 雷 闪烁 灯闪 跳闸",
+            "停电 雷[电击雨暴] 打雷",
         ),
         any_of("grid\nmains\nphases?\nsupply", "电网 电源 缺相"),
     ),
     "heat": (
-        any_of("air condition\\w*\nheat ?wave\nhot\nsummer\nsun\\w*", "空调 高温 炎热 天热 暴晒 日晒"),
-        any_of("ambient\ncool\\w*\nroom\nsun\\w*\nventilat\\w*", "环境 通风 散热 冷却 日晒 阳光"),
+        any_of(
+            "air condition\\w*\nheat ?wave\nhot (day|spell|summer|weather)\nsun(light|ny|shine)?",
+            "空调 高温天 炎热 天热 暴晒 日晒",
+        ),
+        any_of("ambient\ncool\\w*\nroom\nsun(light|shine)?\nventilat\\w*", "环境 通风 散热 冷却 日晒 阳光"),
     ),
     "impact": (
         any_of(
             r"""
-            bump\w*
+            bumped
             collid\w*
             collision
-            crash\w*
-            (fork ?lift|pallet|truck) .*(hit|ran into|struck)
-            hit
+            crash(ed)? (against|into|with)
+            (fork ?lift|pallet|truck) (\w+ ){0,3}(hit|ran into|struck)
             struck
             """,
             "碰撞 撞 叉车",
@@ -134,7 +136,7 @@ _RELATIONS = {
         any_of(
             r"""
             bent
-            bow\w*
+            bowed
             broken
             collid\w*
             crack\w*
@@ -186,12 +188,12 @@ _RELATIONS = {
             (days?|months?|weeks?) (of )?(shutdown|standstill)
             frost
             holidays?
-            idle
+            idle for
             (plant|long) shutdown
             weekend
             winter
             """,
-            "停产 停机[^，。；]{0,4}(天|周|月) 长假 春节 周末 霜冻 冬",
+            "停产 停机[^，。；]{0,4}(天|周|月) 长假 春节 周末 霜冻 冬[天季] 严寒",
         ),
         any_of(
             "batter\\w*\ncold\nfr(ee|o)z\\w*\nviscos\\w*\nwithout (power|use|voltage)",

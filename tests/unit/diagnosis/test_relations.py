@@ -74,6 +74,7 @@ def test_what_was_changed_counts_though_the_title_names_it():
     assert first("bottle supplier changed", of=lost) == lost.en.causes[1]
     assert first("bottle supplier changed", of=lost, language="zh") == lost.zh.causes[1]
     assert first("bottle lost at station 4", of=lost) == lost.en.causes[0]
+    assert first("new order: bottle 0.5 l", of=lost) == lost.en.causes[0]
 
 
 def test_whoever_speaks_to_the_reader_tells_of_no_event():
@@ -88,6 +89,8 @@ def test_whoever_speaks_to_the_reader_tells_of_no_event():
         ("周一检修更换阀门", {"work"}),
         ("泵体有异响", {"noise"}),
         ("hotel booked, chit signed, renewal due", set()),
+        ("Sunday shift, hot runner zone 3 at 220 Cel, axis idle, limit hit, service crashed", set()),
+        ("雷达液位 3.2 m，驱动断电，电机高温报警，指示灯闪烁，断路器跳闸", set()),
     ],
 )
 def test_events_are_told_by_whole_words(line, events):
