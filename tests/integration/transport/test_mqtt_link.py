@@ -10,6 +10,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -39,7 +40,7 @@ from lineside.errors import LinesideError
 from lineside.ports import OutgoingAnswer
 from lineside.transport.mqtt import connection as connection_module
 from lineside.transport.mqtt.link import MqttLink
-from lineside.transport.mqtt.session import session_id
+from lineside.transport.mqtt.session import BeatingClient, session_id
 
 pytestmark = pytest.mark.anyio
 
@@ -272,6 +273,27 @@ async def test_a_thread_of_paho_that_died_is_followed_by_another(plain: Broker):
 
 def open_sockets() -> int:
     return sum(one.is_socket() for one in Path("/proc/self/fd").iterdir())
+
+
+async def test_what_a_connection_held_is_closed_where_answers_are_published(
+    plain: Broker, monkeypatch: pytest.MonkeyPatch
+):
+    """Beside it, publishing would write to what is being closed."""
+    closed = []
+    real = BeatingClient._reset_sockets
+
+    def recorded(client: BeatingClient, sockpair_only: bool = False) -> None:
+        closed.append((threading.get_ident(), client))
+        real(client, sockpair_only)
+
+    async with linked(config(plain.port)) as parts:
+        monkeypatch.setattr(BeatingClient, "_reset_sockets", recorded)
+        first = parts.link._connection
+        first._client.disconnect()
+        await until_connected(parts.link)
+        await until(lambda: parts.admin.counters["mqtt_connections"] == 2)
+    assert (threading.get_ident(), first._client) in closed
+    assert {thread for thread, client in closed if client is first._client} == {threading.get_ident()}
 
 
 async def test_an_answer_that_has_expired_is_not_published(plain: Broker):
@@ -775,8 +797,6 @@ async def test_stop_waits_for_what_is_on_its_way():
 
 
 async def test_nagle_is_off_and_the_thread_ends_with_the_link(plain: Broker):
-    import threading
-
     async with linked(config(plain.port)) as parts:
         sock = parts.link._connection._client.socket()
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
