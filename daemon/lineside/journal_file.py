@@ -19,6 +19,8 @@ BUSY_TIMEOUT_S = 5.0
 FULL = 0.8
 # The log's size on the disk once it has been taken over into the file.
 MAX_IDLE_WAL_BYTES = 16_777_216
+# Of pages that SQLite keeps: full within minutes, so that memory is flat from then on; the system has the others.
+CACHE_KIB = 512
 # At once, so that nobody waits for it.
 PRUNE_ROWS = 2000
 DAY_S = 86_400.0
@@ -76,6 +78,7 @@ def open_file(path: Path, limits: Limits) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute(f"PRAGMA journal_size_limit = {MAX_IDLE_WAL_BYTES}")
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         version = version_of(connection)
         if version > SCHEMA_VERSION:
             message = f"{path} has schema {version}, this version of lineside writes {SCHEMA_VERSION}"

@@ -12,6 +12,8 @@ from lineside.config import FeedbackConfig
 from lineside.errors import LinesideError, Reason, RejectedError
 
 SCHEMA_VERSION = 1
+# Of pages that SQLite keeps; see the journal's.
+CACHE_KIB = 512
 BUSY_TIMEOUT_S = 5.0
 # Of the bound; what is beyond is for verdicts.
 FULL = 0.8
@@ -62,6 +64,7 @@ def open_file(path: Path, limits: FeedbackLimits) -> sqlite3.Connection:
         db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA foreign_keys = ON")
+        db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         db.execute("BEGIN IMMEDIATE")
         version = db.execute("PRAGMA user_version").fetchone()[0]
         db.execute("COMMIT")

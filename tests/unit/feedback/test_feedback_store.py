@@ -98,6 +98,10 @@ def test_a_disk_that_takes_nothing_more_is_told(path):
     assert caught.value.reason is Reason.STORAGE
 
 
+def test_its_pages_in_memory_are_few(store):
+    assert store._db.execute("PRAGMA cache_size").fetchone() == (-512,), "what memory it may grow by"
+
+
 def test_two_processes_have_it_open(store, path):
     other = FeedbackStore(path)
     other.add(feedback(), NOW)

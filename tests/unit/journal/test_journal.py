@@ -55,6 +55,9 @@ def test_a_report_is_on_the_disk_before_its_future_completes(path):
 def test_it_syncs_at_every_commit_and_is_alone(journal, path):
     assert journal._connection.execute("PRAGMA synchronous").fetchone() == (2,)
     assert journal._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert journal._connection.execute("PRAGMA cache_size").fetchone() == (-512,), (
+        "what memory it may grow by"
+    )
     with pytest.raises(LinesideError, match="another daemon"):
         Journal(path, LIMITS)
 
