@@ -19,7 +19,7 @@ BUSY_TIMEOUT_S = 5.0
 FULL = 0.8
 # The log's size on the disk once it has been taken over into the file.
 MAX_IDLE_WAL_BYTES = 16_777_216
-# Of pages that SQLite keeps: full within minutes, so that memory is flat from then on; the system has the others.
+# Of pages that SQLite keeps: full within minutes, so that memory is flat from then on.
 CACHE_KIB = 512
 # At once, so that nobody waits for it.
 PRUNE_ROWS = 2000
