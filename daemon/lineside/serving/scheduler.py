@@ -125,7 +125,8 @@ class Scheduler:
         A slot may be taken from a sequence of lower priority. What that had cached is kept where there is a
         slot to keep it and copies cost less than reading again, as measured at the start; else it is read
         again.
-        No more than `max_batch` sequences take part; the others keep their slots and wait.
+        No more than `max_batch` sequences take part, and beside critical ones none of a lower priority, which
+        would slow every step of theirs; the others keep their slots and wait.
         """
         for sequence in self._by_urgency(s for s in self._sequences.values() if s.slot is None):
             if not self._free and not self._preempt(sequence):
@@ -133,7 +134,7 @@ class Scheduler:
             sequence.slot = self._prefixes.nearest(self._free, sequence.tokens)
             self._free.remove(sequence.slot)
         running = self._by_urgency(s for s in self._sequences.values() if s.slot is not None)
-        running = running[:max_batch]
+        running = _undisturbed(running)[:max_batch]
         singles = sum(s.pending == 1 for s in running)
         budget = self._pace.budget(singles, self.waiting + len(running) - singles)
         step = Step([], [])
@@ -250,6 +251,11 @@ class Scheduler:
     @staticmethod
     def _by_urgency(sequences: Iterable[Sequence]) -> list[Sequence]:
         return sorted(sequences, key=lambda sequence: sequence.urgency)
+
+
+def _undisturbed(running: list[Sequence]) -> list[Sequence]:
+    """The critical ones of those that run, in order of urgency; all where none is critical."""
+    return [s for s in running if s.priority is Priority.CRITICAL] or running
 
 
 def _extension(sequence: Sequence, count: int) -> Extension:

@@ -218,3 +218,21 @@ def test_an_engine_of_mixed_batches_takes_chunks_whole():
     scheduler = Scheduler(capabilities(slots=2, costs=Costs((100, 101), 10_000, 10), mixed=True))
     scheduler.add(sequence("a", 8))
     assert [len(e.tokens) for e in scheduler.plan().batch] == [8]
+
+
+def test_beside_a_critical_sequence_none_of_a_lower_priority_slows_its_steps():
+    scheduler = Scheduler(capabilities(slots=4))
+    for name, priority in (("low", Priority.LOW), ("high", Priority.HIGH)):
+        scheduler.add(sequence(name, priority=priority))
+    carry_out(scheduler, scheduler.plan().batch)
+    for name in ("alarm", "other"):
+        scheduler.add(sequence(name, priority=Priority.CRITICAL))
+    for _ in range(3):
+        batch = scheduler.plan().batch
+        assert {scheduler.by_slot()[e.slot].id for e in batch} == {"alarm", "other"}
+        carry_out(scheduler, batch)
+    for name in ("alarm", "other"):
+        scheduler.remove(name)
+    batch = scheduler.plan().batch
+    assert {scheduler.by_slot()[e.slot].id for e in batch} == {"low", "high"}
+    assert all(extension.past_len for extension in batch), "they kept their slots and their caches"
