@@ -1,4 +1,5 @@
 import math
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -17,8 +18,10 @@ from lineside.diagnosis.knowledge.fusion import (
     shipped_calibration,
 )
 from lineside.diagnosis.knowledge.retrieval import Query
+from lineside.diagnosis.knowledge.scope import scope_of
 from lineside.diagnosis.knowledge.search import Searcher
 from lineside.diagnosis.knowledge.store import Found, Store
+from lineside.diagnosis.knowledge.text_search import MAX_FUSED, TextSearch
 from lineside.diagnosis.knowledge.vectors import Vectors
 from lineside.diagnosis.knowledge.writing import write_all
 
@@ -90,6 +93,17 @@ def test_a_text_that_fits_too_many_equally_names_none(find):
     found = find(alike, text="Axis error")
     assert found.verdict == "conflict"
     assert len(ids(found)) == 5
+
+
+def test_few_of_what_the_words_find_are_compared_beside_vectors(tmp_path):
+    path = tmp_path / "knowledge.db"
+    write_all(path, [entry(f"F{n}", f"Motor stopped {n}") for n in range(2 * MAX_FUSED)])
+    none_near = SimpleNamespace(nearest=lambda count: [], of=lambda rows: [0.0] * len(rows))
+    with Store(path).snapshot() as snapshot:
+        found = TextSearch(snapshot, scope_of(snapshot.facets, "", "", ""), "motor stopped 7").fused(
+            none_near
+        )
+    assert (len(found), found[0].found.entry.code) == (MAX_FUSED, "F7")
 
 
 def test_another_vendors_entry_is_not_found_by_meaning(find):

@@ -13,7 +13,9 @@ from lineside.diagnosis.knowledge.store import Found, Snapshot
 from lineside.diagnosis.knowledge.terms import has_cjk, sayings
 from lineside.diagnosis.knowledge.vector_index import Cosines
 
-MAX_CANDIDATES, MAX_NEAREST = 32, 16
+MAX_CANDIDATES = 32
+# Beside vectors the first of them do: what shares few words is near, or it is not what is meant.
+MAX_FUSED, MAX_NEAREST = 16, 16
 # When a text describes an entry: that holds this share of the text's weight and this weight, in so many words
 # or pairs of Chinese characters, and no other one holds more than MAX_OTHER of it. Set as in search.py.
 MIN_COVER, MIN_WEIGHT, MIN_WORDS, MIN_PAIRS, MAX_OTHER = 0.25, 2.2, 3, 4, 0.65
@@ -63,7 +65,7 @@ class TextSearch:
 
     def fused(self, cosines: Cosines) -> list[Fused]:
         """Entries by their words and by their vectors, best first."""
-        found = {one.row: one for one in self._found}
+        found = {one.row: one for one in self._found[:MAX_FUSED]}
         rows = cosines.nearest(MAX_NEAREST)
         for one in self._snapshot.by_rows([row for row in rows if row not in found]):
             found[one.row] = one
