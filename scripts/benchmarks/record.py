@@ -44,6 +44,7 @@ class Record:
             "facts": self.facts,
             "samples": self.samples,
         }
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
         for name, drawing in self.charts.items():
             file.with_name(f"{file.stem}-{name}.svg").write_text(drawing, "utf-8")

@@ -31,10 +31,10 @@ def test_a_file_names_no_folder_of_this_machine(tmp_path, monkeypatch):
         sys, "argv", ["bench", "start", "--bundle", "a=/some/b", "--json", "/else/start.json"]
     )
     record = Record("start", metrics={"x_s": 1.23456}, charts={"x": "<svg/>"})
-    record.write(tmp_path / "start.json")
-    content = json.loads((tmp_path / "start.json").read_text())
+    record.write(tmp_path / "new" / "start.json")
+    content = json.loads((tmp_path / "new" / "start.json").read_text())
     assert content["metrics"] == {"x_s": 1.235}
     assert content["command"] == "scripts/bench start --bundle a=b --json start.json"
     assert content["commit"]
     assert "GB, Linux" in content["machine"]
-    assert (tmp_path / "start-x.svg").read_text() == "<svg/>"
+    assert (tmp_path / "new" / "start-x.svg").read_text() == "<svg/>"
