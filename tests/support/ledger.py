@@ -32,7 +32,7 @@ class Ledger:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._entries: dict[str, Entry] = {}
-        # How many answers have come, repeats and sheds included.
+        # How many answers a listener has heard, repeats and sheds included.
         self.heard = 0
 
     def sent(self, name: str, critical: bool = False) -> None:
@@ -51,7 +51,6 @@ class Ledger:
         document = json.loads(payload)
         reason = document.get("reason", "") if isinstance(document, dict) else ""
         with self._lock:
-            self.heard += 1
             entry = self._entries[name]
             if reason in COME_BACK and document.get("status") == "error":
                 entry.sheds += 1

@@ -63,6 +63,7 @@ class Listener:
         self._client.loop_start()
 
     def _on_message(self, _client, _data, message) -> None:
+        self._ledger.heard += 1
         self._ledger.answered(message.properties.CorrelationData.decode(), message.payload)
 
     def stop(self) -> None:

@@ -222,7 +222,7 @@ class Soak:
     def _again_and_again(
         self, times: int, plant: Plant, kill: Callable[[], None], again_s: float | None = None
     ) -> None:
-        """At random moments after answers come again. `again_s`: who heard none for so long asks again."""
+        """At random moments after answers are heard again. `again_s`: who heard none so long asks again."""
         ledger = self.ledgers[self._part]
         for number in range(1, times + 1):
             if self.hurry.wait(random.uniform(0.0, KILL_WITHIN_S)):
