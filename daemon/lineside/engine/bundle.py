@@ -86,7 +86,8 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `role` step: one token of each of `batch` sequences; chunk: `chunk` tokens of one. `sm` is the compute
     capability without its dot, such as 87. `gpu` is empty where the plan was built elsewhere for any GPU of
-    that capability, `verified_on` until it has run.
+    that capability, `verified_on` until it has run. Files of one computation that run one after the other are
+    its `part` 0 to `parts` - 1.
     """
 
     file: str
@@ -103,6 +104,13 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gpu: str = ""
     lowering: str = "plain"
     size: int = 0
+    part: int = 0
+    parts: int = 1
+
+    @property
+    def computation(self) -> tuple[str, int, int]:
+        """Role and sizes: what all parts have in common."""
+        return self.role, self.batch, self.chunk
 
 
 class EmbedderFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

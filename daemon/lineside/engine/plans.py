@@ -6,6 +6,8 @@ plan is used only where device, version and digest are the manifest's.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lineside.engine.bundle import Bundle, BundleError, Plan, sha256_file
@@ -32,10 +34,27 @@ def usable_plans(bundle: Bundle, target: Target) -> tuple[Plan, ...]:
     for plan in usable:
         if problem := _damage(bundle, plan):
             raise _refusal(bundle, problem)
+    if missing_part := next(filter(None, map(_incomplete, together(usable))), ""):
+        raise _refusal(bundle, missing_part)
     roles = {plan.role for plan in usable}
     if missing := {"step", "chunk"} - roles:
         raise _refusal(bundle, f"there is no plan of role {', '.join(sorted(missing))} for this device")
     return usable
+
+
+def together(plans: Sequence[Plan]) -> list[tuple[Plan, ...]]:
+    """The parts of each computation, in the order in which they run; computations by role and size."""
+    in_order = sorted(plans, key=lambda plan: (*plan.computation, plan.part))
+    return [tuple(parts) for _, parts in itertools.groupby(in_order, lambda plan: plan.computation)]
+
+
+def _incomplete(parts: tuple[Plan, ...]) -> str:
+    """Which part is not there; empty where all are."""
+    first = parts[0]
+    if [plan.part for plan in parts] == list(range(first.parts)):
+        return ""
+    present = ", ".join(plan.file for plan in parts)
+    return f"of the {first.parts} parts of its {first.role} there are only {present}"
 
 
 def compile_command(bundle: Bundle) -> str:

@@ -20,7 +20,7 @@ from lineside.engine.base import Capabilities, Costs, EngineFaultError, Extensio
 from lineside.engine.bundle import WEIGHTS, Bundle, BundleError, Plan
 from lineside.engine.device import Gpu, find_gpu
 from lineside.engine.device_rows import DeviceRow, Reader
-from lineside.engine.plans import Target, usable_plans
+from lineside.engine.plans import Target, compile_command, together, usable_plans
 from lineside.engine.tensorrt_module import TensorRt, find_tensorrt
 from lineside.engine.trt_plan import Cache, Job, PlanRunner, aligned, open_plan, tensor_names
 from lineside.engine.weights import Weights
@@ -187,7 +187,7 @@ class TensorRtEngine:
         api = self._parts.trt.api
         self._runtime = api.Runtime(api.Logger(api.Logger.WARNING))
         weights: dict[str, int] = {}
-        runners = [self._runner(plan, weights) for plan in self._plans]
+        runners = [self._runner(parts, weights) for parts in together(self._plans)]
         scratch = max(runner.scratch_bytes for runner in runners)
         self._memory.append(device.allocate(scratch))
         for runner in runners:
@@ -201,13 +201,16 @@ class TensorRtEngine:
         self._memory.append(device.allocate(self._step_bytes + self._cache.slots * self._chunk_bytes))
         self._logits = int(self._memory[-1])
 
-    def _runner(self, plan: Plan, weights: dict[str, int]) -> PlanRunner:
-        engine = self._runtime.deserialize_cuda_engine(self._bundle.file(plan.file).read_bytes())
-        if engine is None:
-            hint = f"compile again, on this device: lineside-build compile {self._bundle.path}"
-            raise BundleError("load plans", f"TensorRT refuses {plan.file}; its log says why", hint)
-        self._upload_weights(engine, weights)
-        return PlanRunner(self._device, open_plan(self._parts.trt.api, engine, plan), self._cache, weights)
+    def _runner(self, parts: Sequence[Plan], weights: dict[str, int]) -> PlanRunner:
+        opened = []
+        for plan in parts:
+            engine = self._runtime.deserialize_cuda_engine(self._bundle.file(plan.file).read_bytes())
+            if engine is None:
+                hint = f"compile again, on this device: {compile_command(self._bundle)}"
+                raise BundleError("load plans", f"TensorRT refuses {plan.file}; its log says why", hint)
+            self._upload_weights(engine, weights)
+            opened.append(open_plan(self._parts.trt.api, engine, plan))
+        return PlanRunner(self._device, opened, self._cache, weights)
 
     def _upload_weights(self, engine: Any, weights: dict[str, int]) -> None:
         """Those that this plan takes as inputs and no other before it did."""
@@ -349,15 +352,14 @@ def _keep(rows: Sequence[Logits]) -> None:
 
 
 def _fitting(plans: Sequence[Plan], slots: int) -> list[Plan]:
-    """Steps up to the first that holds all slots, and the chunks, each from small to large."""
+    """Steps up to the first that holds all slots, and the chunks."""
     steps = sorted((plan for plan in plans if plan.role == "step"), key=lambda plan: plan.batch)
     largest = next((plan.batch for plan in steps if plan.batch >= slots), 0)
     if not largest:
         message = f"the largest plan is for {steps[-1].batch} sequences, [engine] slots is {slots}"
         hint = f"set [engine] slots to {steps[-1].batch}, or compile with --max-batch {slots}"
         raise BundleError("load plans", message, hint)
-    chunks = sorted((plan for plan in plans if plan.role == "chunk"), key=lambda plan: plan.chunk)
-    return [plan for plan in steps if plan.batch <= largest] + chunks
+    return [plan for plan in plans if plan.role == "chunk" or plan.batch <= largest]
 
 
 def find_parts(bundle: Bundle) -> Parts:

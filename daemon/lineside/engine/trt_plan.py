@@ -1,11 +1,13 @@
 """One TensorRT plan: its buffers bound, run, its cache appended to. Knows no scheduling and no text.
 
 Graphs come in two forms (lineside_models.graph): `plain` reads the cache and gives the new keys and values as
-outputs, which we append; `native` writes the cache in place.
+outputs, which we append; `native` writes the cache in place. A plan may be several parts, each with some of
+the layers, that hand the residual stream on.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -75,11 +77,33 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class OpenedPlan:
-    """A deserialised plan, and what runs it in activation memory of ours, so that plans can share it."""
+    """A deserialised part, and what runs it in activation memory of ours, so that plans can share it."""
 
     plan: Plan
     engine: Any
     execution_context: Any
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Activation memory that it wants."""
+        return int(getattr(self.engine, "device_memory_size_v2", 0) or self.engine.device_memory_size)
+
+    def use_scratch(self, address: int, size: int) -> None:
+        """Give it its activation memory."""
+        if hasattr(self.execution_context, "set_device_memory"):
+            self.execution_context.set_device_memory(address, size)
+        else:
+            self.execution_context.device_memory = address
+
+    def bind(self, name: str, address: int) -> None:
+        """Where an input or output is. Raises RuntimeError where TensorRT will not have it."""
+        if not self.execution_context.set_tensor_address(name, address):
+            raise RuntimeError(f"TensorRT refuses the address of {name}")
+
+    def queue(self, stream: int) -> None:
+        """Queue it on a stream. Raises RuntimeError where TensorRT does not."""
+        if not self.execution_context.execute_async_v3(stream):
+            raise RuntimeError(f"TensorRT did not run {self.plan.file}")
 
 
 def tensor_names(engine: Any) -> list[str]:
@@ -97,39 +121,46 @@ def open_plan(api: Any, engine: Any, plan: Plan) -> OpenedPlan:
 
 
 class PlanRunner:
-    """A deserialised plan with its inputs and outputs; all of it lives in `device`.
+    """A deserialised plan, all its parts in order, with inputs and outputs; all of it lives in `device`.
 
     `weights` maps the names of weight inputs to device addresses, `logits` is where the logits go.
     """
 
-    def __init__(self, device: Device, opened: OpenedPlan, cache: Cache, weights: dict[str, int]) -> None:
-        self.plan, self._device, self._cache = opened.plan, device, cache
-        self._engine, self._execution_context = opened.engine, opened.execution_context
-        names = tensor_names(self._engine)
-        self.rows = int(self._engine.get_tensor_shape("logits")[0])
-        self._in_place = any(name.startswith("present.") for name in names)
+    def __init__(
+        self, device: Device, parts: Sequence[OpenedPlan], cache: Cache, weights: dict[str, int]
+    ) -> None:
+        self.plan, self._parts, self._device, self._cache = parts[0].plan, parts, device, cache
+        self._users: dict[str, list[OpenedPlan]] = {}
+        for part in parts:
+            for name in tensor_names(part.engine):
+                self._users.setdefault(name, []).append(part)
+        self.rows = int(parts[-1].engine.get_tensor_shape("logits")[0])
+        self._in_place = any(name.startswith("present.") for name in self._users)
         keys = cache.geometry.kv_heads * cache.geometry.head_dim
-        self._fresh_bytes = aligned(_HALF * opened.plan.batch * opened.plan.chunk * keys)
+        self._fresh_bytes = aligned(_HALF * self._positions * keys)
         self._make_buffers()
         self._launches: dict[int, Callable[[], None]] = {}
-        for name in names:
+        for name in self._users:
             if name.startswith("weights."):
                 self._bind(name, weights[name])
         for name, place in self._places.items():
-            if name in names:
-                self._bind(name, place)
+            self._bind(name, place)
+        self._join_parts()
+
+    @property
+    def _positions(self) -> int:
+        """Tokens in one call."""
+        return self.plan.batch * self.plan.chunk
 
     @property
     def scratch_bytes(self) -> int:
-        """Activation memory that the plan wants; plans that run one after another can share it."""
-        return int(getattr(self._engine, "device_memory_size_v2", 0) or self._engine.device_memory_size)
+        """Activation memory that the plan wants; whatever runs one after another can share it."""
+        return max(part.scratch_bytes for part in self._parts)
 
     def use_scratch(self, address: int, size: int) -> None:
         """Give the plan its activation memory."""
-        if hasattr(self._execution_context, "set_device_memory"):
-            self._execution_context.set_device_memory(address, size)
-        else:
-            self._execution_context.device_memory = address
+        for part in self._parts:
+            part.use_scratch(address, size)
 
     def fits(self, past_len: int) -> bool:
         """Whether a call may begin at `past_len`: one that writes in place writes all its tokens."""
@@ -165,13 +196,13 @@ class PlanRunner:
     def _queue(self, first_slot: int) -> None:
         """Queue the graph, and the appending that it leaves to us."""
         for layer in range(self._cache.geometry.layers):
-            for part in ("key", "value"):
-                place = self._cache.place(layer, part, first_slot)
-                self._bind(f"cache.{layer}.{part}", place)
+            for kind in ("key", "value"):
+                place = self._cache.place(layer, kind, first_slot)
+                self._bind(f"cache.{layer}.{kind}", place)
                 if self._in_place:
-                    self._bind(f"present.{layer}.{part}", place)
-        if not self._execution_context.execute_async_v3(self._device.stream.handle):
-            raise RuntimeError(f"TensorRT did not run {self.plan.file}")
+                    self._bind(f"present.{layer}.{kind}", place)
+        for part in self._parts:
+            part.queue(self._device.stream.handle)
         if not self._in_place:
             self._append(first_slot)
 
@@ -193,6 +224,17 @@ class PlanRunner:
             self._cache.max_seq_len,
             self._fresh_bytes // _VECTOR_BYTES,
         )
+
+    def _join_parts(self) -> None:
+        """What a part hands over is what the next one takes over: two places, in turns."""
+        size = aligned(_HALF * self._positions * self._cache.geometry.hidden)
+        self._residual_memory = self._device.allocate(4 * size if len(self._parts) > 1 else 0)
+        for (index, part), (at, half) in itertools.product(
+            enumerate(self._parts), enumerate(("high", "low"))
+        ):
+            for name, turn in ((f"taken.{half}", index - 1), (f"handed.{half}", index)):
+                if part in self._users.get(name, ()):
+                    part.bind(name, int(self._residual_memory) + (2 * (turn % 2) + at) * size)
 
     def _make_buffers(self) -> None:
         """Inputs in one pinned array that goes up in one copy; outputs likewise; fresh keys and values."""
@@ -240,5 +282,6 @@ class PlanRunner:
             inputs[at["rows"] : at["rows"] + len(job.rows)] = job.rows
 
     def _bind(self, name: str, address: int) -> None:
-        if not self._execution_context.set_tensor_address(name, address):
-            raise RuntimeError(f"TensorRT refuses the address of {name}")
+        """In every part that has it."""
+        for part in self._users.get(name, ()):
+            part.bind(name, address)

@@ -44,6 +44,16 @@ class Dialect(Protocol):
         """Make x the graph's output."""
 
 
+class PartDialect(Dialect, Protocol):
+    """One that can also write some of the layers into a graph of their own."""
+
+    def taken_over(self) -> Value:
+        """The residual stream that the layers before these handed over."""
+
+    def hand_over(self, x: Value, update: Value) -> None:
+        """Make x + update an output, for the layers after these to take over."""
+
+
 def rotary_caches(geometry: Geometry, positions: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Cosines and sines of the rotary angles, [positions, head_dim / 2]."""
     exponents = -np.arange(0, geometry.head_dim, 2, dtype=np.float64) / geometry.head_dim

@@ -11,14 +11,22 @@ from onnx import TensorProto
 from typing_extensions import override
 
 from lineside_models.checkpoint import Architecture
-from lineside_models.graph.dialect import Dialect, Value, rotary_caches
+from lineside_models.graph.dialect import PartDialect, Value, rotary_caches
 from lineside_models.graph.onnx_graph import OnnxGraph
 from lineside_models.graph.trt_products import Products, Source
 from lineside_models.graph.trt_shape import TrtShape
 
+# What the residual stream is divided by between parts: single channels of some models come near FP16's end.
+_UNIT = 16.0
 
-class TrtDialect(Dialect):
-    """Inputs `input_ids`, `past_lens`, for a chunk `rows`; outputs `logits`, `next_ids`, `top_logprob`."""
+
+class TrtDialect(PartDialect):
+    """Inputs `input_ids`, `past_lens`, for a chunk `rows`; outputs `logits`, `next_ids`, `top_logprob`.
+
+    Of some layers: inputs `taken.high` and `taken.low`, outputs `handed.high` and `handed.low`, the residual
+    stream as the sum of two FP16 numbers. TensorRT 8.6 gives all inputs of a fused region one type: a float32
+    input would have it turn the whole cache into float32 at every step.
+    """
 
     def __init__(
         self,
@@ -30,16 +38,11 @@ class TrtDialect(Dialect):
     ) -> None:
         self._geometry, self._graph, self._source = architecture.geometry, graph, source
         self._products, self._shape = products, shape
-        graph.input("input_ids", TensorProto.INT32, (shape.batch, shape.tokens))
         graph.input("past_lens", TensorProto.INT32, (shape.batch,))
-        if shape.role == "chunk":
-            graph.input("rows", TensorProto.INT32, (shape.rows,))
-        graph.output("logits", TensorProto.FLOAT, (shape.rows, self._geometry.vocab_size))
-        graph.output("next_ids", TensorProto.INT32, (shape.rows, 1))
-        graph.output("top_logprob", TensorProto.FLOAT, (shape.rows, 1))
 
     @override
     def embed(self, table: str) -> Value:
+        self._graph.input("input_ids", TensorProto.INT32, (self._shape.batch, self._shape.tokens))
         ids = self._reshape("input_ids", self._shape.positions)
         return self._cast(self._graph.node("Gather", [self._products.table(table), ids]), TensorProto.FLOAT)
 
@@ -61,17 +64,44 @@ class TrtDialect(Dialect):
 
     @override
     def wanted_rows(self, x: Value) -> Value:
-        return self._graph.node("Gather", [x, "rows"]) if self._shape.role == "chunk" else x
+        if self._shape.role == "step":
+            return x
+        self._graph.input("rows", TensorProto.INT32, (self._shape.rows,))
+        return self._graph.node("Gather", [x, "rows"])
 
     @override
     def logits(self, x: Value) -> None:
-        node = self._graph.node
+        node, rows = self._graph.node, self._shape.rows
+        self._graph.output("logits", TensorProto.FLOAT, (rows, self._geometry.vocab_size))
+        self._graph.output("next_ids", TensorProto.INT32, (rows, 1))
+        self._graph.output("top_logprob", TensorProto.FLOAT, (rows, 1))
         logits = node("Cast", [x], ["logits"], to=TensorProto.FLOAT)
         largest, ids = "logits.largest", "logits.ids"
         node("TopK", [logits, self._sizes(1)], [largest, ids], axis=1)
         node("Cast", [ids], ["next_ids"], to=TensorProto.INT32)
         exponentials = node("Exp", [node("Sub", [logits, largest])])
         node("Neg", [node("Log", [node("ReduceSum", [exponentials, self._sizes(1)])])], ["top_logprob"])
+
+    @override
+    def taken_over(self) -> Value:
+        size = (self._shape.positions, self._geometry.hidden)
+        halves = [self._graph.input(f"taken.{half}", TensorProto.FLOAT16, size) for half in ("high", "low")]
+        high, low = (self._cast(half, TensorProto.FLOAT) for half in halves)
+        return self._graph.node("Mul", [self._graph.node("Add", [high, low]), self._residual_scale(_UNIT)])
+
+    @override
+    def hand_over(self, x: Value, update: Value) -> None:
+        node, size = self._graph.node, (self._shape.positions, self._geometry.hidden)
+        total = node("Add", [x, self._cast(update, TensorProto.FLOAT)])
+        scaled = node("Mul", [total, self._residual_scale(1 / _UNIT)])
+        for half in ("high", "low"):
+            self._graph.output(f"handed.{half}", TensorProto.FLOAT16, size)
+        node("Cast", [scaled], ["handed.high"], to=TensorProto.FLOAT16)
+        rest = node("Sub", [scaled, self._cast("handed.high", TensorProto.FLOAT)])
+        node("Cast", [rest], ["handed.low"], to=TensorProto.FLOAT16)
+
+    def _residual_scale(self, value: float) -> Value:
+        return self._graph.constant(f"residual.{value:g}", np.array(value, np.float32))
 
     def _normed_heads(self, layer: int) -> bool:
         return self._source.has(f"layers.{layer}.q_norm")

@@ -14,7 +14,7 @@ import numpy as np
 from lineside_models.calibration.result import Calibration
 from lineside_models.checkpoint import Architecture
 from lineside_models.errors import BuildError
-from lineside_models.graph.decoder import describe
+from lineside_models.graph.decoder import describe, describe_part
 from lineside_models.graph.dialect_trt_native import TrtNativeDialect
 from lineside_models.graph.dialect_trt_plain import TrtPlainDialect
 from lineside_models.graph.equalise import ScaledSource
@@ -42,10 +42,12 @@ def lower_trt_plain(  # noqa: PLR0913 what follows the path has defaults and nam
     weights: WeightsAs = "inputs",
     strongly_typed: bool = False,
     calibration: Calibration | None = None,
+    layers: range | None = None,
 ) -> None:
     """Write `path`, and `path`.data where the graph has large constants, in plain operations.
 
-    `strongly_typed` is for TensorRT 10 and later; without it, for 8.6, there is fp16 and int8.
+    `strongly_typed` is for TensorRT 10 and later; without it, for 8.6, there is fp16 and int8. `layers`: only
+    a part of the decoder; see TrtDialect for what a part takes and hands over.
     """
     _check(precision, calibration)
     if not strongly_typed and precision not in ("fp16", "int8"):
@@ -54,7 +56,8 @@ def lower_trt_plain(  # noqa: PLR0913 what follows the path has defaults and nam
     opset = _STRONG_OPSETS[precision] if strongly_typed else _WEAK_OPSET
     graph, source = _begin(architecture, store, opset, path, calibration)
     products = _products(graph, source, weights, calibration)
-    describe(architecture, TrtPlainDialect(architecture, graph, source, products, shape))
+    dialect = TrtPlainDialect(architecture, graph, source, products, shape)
+    describe_part(architecture, dialect, layers or range(architecture.geometry.layers))
     graph.save(path, f"{shape.role}_{precision}")
 
 

@@ -29,12 +29,12 @@ class OnnxGraph:
         self._store, self._data = store, data
         self._nodes: list[NodeProto] = []
         self._initializers: dict[str, TensorProto] = {}
-        self._inputs: list[ValueInfoProto] = []
+        self._inputs: dict[str, ValueInfoProto] = {}
         self._outputs: list[ValueInfoProto] = []
 
     def input(self, name: str, kind: int, shape: Sequence[int | str]) -> str:
-        """Declare an input of the model."""
-        self._inputs.append(helper.make_tensor_value_info(name, kind, shape))
+        """Declare an input of the model. The same name is declared once."""
+        self._inputs.setdefault(name, helper.make_tensor_value_info(name, kind, shape))
         return name
 
     def output(self, name: str, kind: int, shape: Sequence[int | str]) -> str:
@@ -81,7 +81,7 @@ class OnnxGraph:
     def save(self, path: Path, name: str, domains: dict[str, int] | None = None) -> None:
         """Write the model file, beside the files that it refers to. `domains`: opsets beside the standard."""
         graph = helper.make_graph(
-            self._nodes, name, self._inputs, self._outputs, list(self._initializers.values())
+            self._nodes, name, list(self._inputs.values()), self._outputs, list(self._initializers.values())
         )
         opsets = {"": self.opset, **(domains or {})}
         imports = [helper.make_opsetid(domain, version) for domain, version in opsets.items()]

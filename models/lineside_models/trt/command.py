@@ -85,7 +85,7 @@ def run_compile(options: argparse.Namespace, notes: Console) -> None:
         if not options.ignore_memory:
             check_memory(decision)
     label = f"compiling {bundle.manifest.name}"
-    with progress(notes, label, len(decision.shapes)) as advance:
+    with progress(notes, label, len(decision.shapes) * len(decision.parts)) as advance:
         manifest, peak = compile_plans(bundle, decision, wanted, advance)
     size = sum(plan.size for plan in manifest.plan if plan.sm == decision.capability.sm)
     notes.print(f"plan files {gigabytes(size)}, builder's peak memory {gigabytes(peak)}", highlight=False)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -26,13 +28,29 @@ from lineside_models.trt.verify import verify
 _GRAPH, _CACHE = "plan.onnx", "timing"
 
 
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One part of one shape's plan."""
+
+    shape: TrtShape
+    part: int
+
+    def file(self, decision: Decision) -> str:
+        """Its plan's name."""
+        shape, parts = self.shape, len(decision.parts)
+        size = shape.batch if shape.role == "step" else shape.tokens
+        part = f".{self.part + 1}-of-{parts}" if parts > 1 else ""
+        return f"{shape.role}-{size}{part}.{decision.precision}.sm{decision.capability.sm}.plan"
+
+
 def compile_plans(
     bundle: Bundle, decision: Decision, options: CompileOptions, advance: Callable[[int], None]
 ) -> tuple[Manifest, int]:
-    """Build every plan and put them into the bundle. Returns its manifest, and the builders' peak memory.
+    """Build every plan, all its parts, and put them into the bundle.
 
-    Plans for other devices stay; those for this compute capability are replaced. `advance` hears of each one.
-    Those for the device at hand are compared with ONNX Runtime first, unless that is not wanted.
+    Returns its manifest, and the builders' peak memory. Plans for other devices stay; those for this compute
+    capability are replaced. `advance` hears of each one. Those for the device at hand are compared with ONNX
+    Runtime first, unless that is not wanted.
     """
     sm, peak = decision.capability.sm, 0
     kept = tuple(plan for plan in bundle.manifest.plan if plan.sm != sm)
@@ -44,8 +62,8 @@ def compile_plans(
         _link_all(bundle.path, directory, replaced | {MANIFEST})
         files = bundle.manifest.files | (_keep(calibration, directory) if calibration else {})
         plans = []
-        for shape in decision.shapes:
-            plan, used = _build_one(bundle, decision, options, shape, directory)
+        for shape, part in itertools.product(decision.shapes, range(len(decision.parts))):
+            plan, used = _build_one(bundle, decision, options, Piece(shape, part), directory)
             plans.append(plan)
             peak = max(peak, used)
             advance(1)
@@ -89,13 +107,12 @@ def _keep(calibration: Calibration, directory: Path) -> dict[str, FileDigest]:
 
 
 def _build_one(
-    bundle: Bundle, decision: Decision, options: CompileOptions, shape: TrtShape, directory: Path
+    bundle: Bundle, decision: Decision, options: CompileOptions, piece: Piece, directory: Path
 ) -> tuple[Plan, int]:
-    size = shape.batch if shape.role == "step" else shape.tokens
-    sm, precision = decision.capability.sm, decision.precision
-    path = directory / f"{shape.role}-{size}.{precision}.sm{sm}.plan"
+    sm, precision, shape = decision.capability.sm, decision.precision, piece.shape
+    path = directory / piece.file(decision)
     graph = directory / _GRAPH
-    _lower(bundle, decision, options.calibration, shape, graph)
+    _lower(bundle, decision, options.calibration, piece, graph)
     cache = directory / f"{_CACHE}.sm{sm}.{decision.offer.builder}.cache"
     job = Job(
         onnx=str(graph),
@@ -123,12 +140,14 @@ def _build_one(
         gpu=decision.gpu.identity if decision.gpu else "",
         lowering=decision.lowering,
         size=path.stat().st_size,
+        part=piece.part,
+        parts=len(decision.parts),
     )
     return plan, outcome.peak_bytes
 
 
 def _lower(
-    bundle: Bundle, decision: Decision, calibration: Calibration | None, shape: TrtShape, graph: Path
+    bundle: Bundle, decision: Decision, calibration: Calibration | None, piece: Piece, graph: Path
 ) -> None:
     """Write the graph beside the weights that it refers to."""
     store = WeightStore(read_safetensors(graph.with_name(WEIGHTS)))
@@ -137,19 +156,20 @@ def _lower(
     weights: WeightsAs = "inputs" if shares_weights(decision.precision, decision.offer) else "constants"
     if decision.lowering == "native":
         lower_trt_native(
-            architecture, store, shape, precision, graph, weights=weights, calibration=calibration
+            architecture, store, piece.shape, precision, graph, weights=weights, calibration=calibration
         )
         return
     typed = decision.offer.strongly_typed
     lower_trt_plain(
         architecture,
         store,
-        shape,
+        piece.shape,
         precision,
         graph,
         weights=weights,
         strongly_typed=typed,
         calibration=calibration,
+        layers=decision.parts[piece.part],
     )
 
 

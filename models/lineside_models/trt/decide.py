@@ -18,6 +18,7 @@ from lineside_models.trt.builder import Offer
 from lineside_models.trt.devices import Capability, Verdict, capability_of, judge, judge_all, require
 
 CHUNK_TOKENS, MIN_SEQ_LEN, MAX_BATCH = 128, 64, 64
+LAYERS_PER_PART = 4
 _PLAN_BYTES, _PLAN_BYTES_PER_LAYER = 2_500_000, 310_000
 _BUILDER_BYTES, _BUILDER_COPIES = 400 << 20, 4
 _CONTEXT_BYTES = 300 << 20
@@ -70,6 +71,7 @@ class Decision(msgspec.Struct, frozen=True):
     lowering: str
     max_seq_len: int
     shapes: tuple[TrtShape, ...]
+    parts: tuple[range, ...]  # the layers of each part of a plan
     needs: Needs
     memory: Memory
 
@@ -100,6 +102,7 @@ def decide(
         lowering="native" if offer.native else "plain",
         max_seq_len=options.max_seq_len or bundle.manifest.max_seq_len,
         shapes=shapes_of(bundle, options, shares_weights(precision, offer)),
+        parts=parts_of(bundle.manifest.geometry.layers, offer),
         needs=needs_of(bundle, options, precision, offer),
         memory=memory,
     )
@@ -196,6 +199,19 @@ def shapes_of(bundle: Bundle, options: CompileOptions, shared: bool) -> tuple[Tr
     )
 
 
+def parts_of(layers: int, offer: Offer) -> tuple[range, ...]:
+    """The layers of each part of a plan: one part where networks have types, else a few layers each.
+
+    Without strong typing (8.6) the builder gives all inputs of a graph one type, which is float32 where there
+    are many: the caches of eight layers are turned into float32 at every step, those of four are not.
+    """
+    if offer.strongly_typed:
+        return (range(layers),)
+    return tuple(
+        range(first, min(first + LAYERS_PER_PART, layers)) for first in range(0, layers, LAYERS_PER_PART)
+    )
+
+
 def recounted(bundle: Bundle, decision: Decision, options: CompileOptions) -> Decision:
     """The decision with its needs as the calibration in `options` makes them."""
     needs = needs_of(bundle, options, decision.precision, decision.offer)
@@ -210,7 +226,8 @@ def needs_of(bundle: Bundle, options: CompileOptions, precision: str, offer: Off
     weights = round((manifest.parameters - in_fp16) * _BYTES[precision]) + 2 * in_fp16
     together = shares_weights(precision, offer)
     constants, shared = (0, weights) if together else (weights, 0)
-    one = constants + _PLAN_BYTES + geometry.layers * _PLAN_BYTES_PER_LAYER
+    parts = len(parts_of(geometry.layers, offer))
+    one = constants + parts * _PLAN_BYTES + geometry.layers * _PLAN_BYTES_PER_LAYER
     length = options.max_seq_len or manifest.max_seq_len
     position = 2 * 2 * geometry.layers * geometry.kv_heads * geometry.head_dim
     return Needs(

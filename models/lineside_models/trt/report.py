@@ -39,7 +39,9 @@ def _builder(decision: Decision) -> str:
 def _plans(decision: Decision) -> str:
     steps = ", ".join(str(shape.batch) for shape in decision.shapes if shape.role == "step")
     chunks = ", ".join(str(shape.tokens) for shape in decision.shapes if shape.role == "chunk")
-    return f"steps of {steps} sequences, chunks of {chunks} tokens, {decision.max_seq_len} tokens at most"
+    parts = f", {len(decision.parts)} parts each" if len(decision.parts) > 1 else ""
+    longest = f"{decision.max_seq_len} tokens at most"
+    return f"steps of {steps} sequences, chunks of {chunks} tokens{parts}, {longest}"
 
 
 def _parts(decision: Decision) -> str:

@@ -1,5 +1,6 @@
 """TensorRtEngine on the real graphs, run by ONNX Runtime: slots, rows, bounds, refusals, faults."""
 
+import itertools
 import os
 
 import msgspec
@@ -7,10 +8,13 @@ import numpy as np
 import pytest
 from tests.support.contract import EngineContract
 from tests.support.host_device import GPU, VERSION, HostDevice, OutOfMemoryError, host_parts
+from tests.unit.models.tiny_checkpoints import Tiny, write_gguf
 
 from lineside.engine.base import EngineFaultError, Extension
 from lineside.engine.bundle import WEIGHTS, Bundle, BundleError, Plan, open_bundle, sha256_file
 from lineside.engine.tensorrt import TensorRtEngine
+from lineside_models.build import BuildOptions, build_bundle
+from lineside_models.checkpoint import open_checkpoint
 from lineside_models.graph import TrtShape, lower_trt_native, lower_trt_plain
 from lineside_models.graph.store import WeightStore, stored_architecture
 from lineside_models.safetensors_file import read_safetensors
@@ -20,8 +24,8 @@ SEQ_LEN = 64
 CHUNKS = (8, 32)
 
 
-def with_plans(source, directory, batches, lowering):
-    """The bundle with a graph in the place of each plan, chunks of 8 and 32 tokens."""
+def with_plans(source, directory, batches, lowering, parts=(None,)):
+    """The bundle with a graph in the place of each plan or part of one, chunks of 8 and 32 tokens."""
     bundle = open_bundle(source)
     directory.mkdir()
     os.link(source / WEIGHTS, directory / WEIGHTS)
@@ -30,9 +34,9 @@ def with_plans(source, directory, batches, lowering):
     shapes = [TrtShape.step(batch, SEQ_LEN) for batch in batches]
     shapes += [TrtShape.chunk(tokens, SEQ_LEN, rows=2) for tokens in CHUNKS]
     plans = []
-    for shape in shapes:
-        graph = directory / f"{shape.role}{shape.batch}x{shape.tokens}.onnx"
-        lowering(architecture, store, shape, "fp16", graph)
+    for shape, (part, layers) in itertools.product(shapes, enumerate(parts)):
+        graph = directory / f"{shape.role}{shape.batch}x{shape.tokens}.{part}.onnx"
+        lowering(architecture, store, shape, "fp16", graph, **({"layers": layers} if layers else {}))
         file = directory / f"{graph.stem}.plan"
         file.write_bytes(str(graph).encode())
         plan = Plan(
@@ -45,13 +49,15 @@ def with_plans(source, directory, batches, lowering):
             tensorrt_version=VERSION,
             sm=GPU.sm,
             sha256=sha256_file(file),
+            part=part,
+            parts=len(parts),
         )
         plans.append(plan)
     return Bundle(directory, msgspec.structs.replace(bundle.manifest, plan=tuple(plans)))
 
 
-def constants(*arguments):
-    lower_trt_plain(*arguments, weights="constants")
+def constants(*arguments, **options):
+    lower_trt_plain(*arguments, weights="constants", **options)
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +70,23 @@ def buckets(tiny_fp32_bundle, tmp_path_factory):
 def one_step(tiny_fp32_bundle, tmp_path_factory):
     """Weights as constants, one step for 6."""
     return with_plans(tiny_fp32_bundle, tmp_path_factory.mktemp("trt") / "constants", (6,), constants)
+
+
+@pytest.fixture(scope="module")
+def three_layers(tmp_path_factory):
+    """A small random Qwen2, of which one part neither begins nor ends."""
+    directory = tmp_path_factory.mktemp("three")
+    checkpoint = open_checkpoint(write_gguf(directory / "tiny.gguf", Tiny("qwen2", layers=3)))
+    options = BuildOptions(name="tiny", languages=("en",), licence="MIT", weights="fp32", max_seq_len=SEQ_LEN)
+    build_bundle(checkpoint, directory / "bundle", options, lambda _: None)
+    return directory / "bundle"
+
+
+@pytest.fixture(scope="module")
+def in_parts(three_layers, tmp_path_factory):
+    """Weights as constants, one step for 4, each layer a plan of its own."""
+    parts = [range(layer, layer + 1) for layer in range(3)]
+    return with_plans(three_layers, tmp_path_factory.mktemp("trt") / "parts", (4,), constants, parts)
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +123,22 @@ class TestOneStepLargerThanTheSlots(EngineContract):
     @pytest.fixture
     def engine(self, one_step):
         return open_engine(one_step)
+
+
+class TestParts(EngineContract):
+    """As on TensorRT 8.6, which keeps the cache in FP16 in small graphs alone."""
+
+    tolerance = 0.02
+
+    @pytest.fixture
+    def engine(self, in_parts):
+        return open_engine(in_parts)
+
+
+def test_parts_compute_what_the_whole_does(in_parts, three_layers, tmp_path):
+    tokens = np.random.default_rng(2).integers(5, 60, 45).tolist()
+    whole = with_plans(three_layers, tmp_path / "whole", (4,), constants)
+    assert difference(open_engine(in_parts), open_engine(whole), tokens) < 1e-3
 
 
 def test_a_row_answers_what_it_is_asked(buckets):

@@ -9,7 +9,7 @@ from tests.support.tiny import tiny_bundle
 
 from lineside.engine.bundle import Bundle, BundleError
 from lineside.engine.device import Gpu, find_gpu
-from lineside.engine.plans import Target, usable_plans
+from lineside.engine.plans import Target, together, usable_plans
 
 ORIN = Gpu("Orin", "87", 8, 8 << 30, True)
 HERE = Target(ORIN, "tensorrt", "10.16.2")
@@ -66,6 +66,15 @@ def test_no_plan_and_half_of_them(tmp_path) -> None:
         usable_plans(bundle_with(tmp_path), HERE)
     with pytest.raises(BundleError, match="no plan of role chunk"):
         usable_plans(bundle_with(tmp_path, BOTH[0]), HERE)
+
+
+def test_parts_run_in_order_and_only_when_all_are_there(tmp_path) -> None:
+    first, second = (plan_of("step", file=f"step.{part}.plan", part=part, parts=2) for part in range(2))
+    (tmp_path / "whole").mkdir()
+    found = usable_plans(bundle_with(tmp_path / "whole", second, BOTH[1], first), HERE)
+    assert together(found) == [(BOTH[1],), (first, second)]
+    with pytest.raises(BundleError, match=r"of the 2 parts of its step there are only step\.1\.plan"):
+        usable_plans(bundle_with(tmp_path, second, BOTH[1]), HERE)
 
 
 @pytest.mark.parametrize("driver", ["libcuda-that-is-not-there.so.1", "libc.so.6"])
