@@ -47,52 +47,54 @@ class Job(msgspec.Struct, frozen=True):
     level: int = -1
 
 
-def offer_of(trt: TensorRt) -> Offer:
-    """Ask the module what it has. Makes a builder and a network, no context on a device."""
-    api = trt.api
-    network = _network(api, api.Builder(api.Logger(api.Logger.ERROR)))
-    strongly_typed = hasattr(api.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
-    precisions = ["fp16", "int8"]
-    if strongly_typed:
-        precisions += [kind.lower() for kind in ("FP8", "INT4") if hasattr(api.DataType, kind)]
-    targets = [
-        name.removeprefix("SM")
-        for name in dir(getattr(api, "ComputeCapability", None))
-        if name.startswith("SM")
-    ]
-    native = strongly_typed and all(hasattr(network, layer) for layer in _NATIVE_LAYERS)
-    return Offer(trt.name, trt.version, strongly_typed, native, tuple(precisions), tuple(targets))
+class Workshop:
+    """One builder and what it is asked for. It makes no context on a device before it builds."""
 
+    def __init__(self, trt: TensorRt) -> None:
+        self._trt = trt
+        self._logger = trt.api.Logger(trt.api.Logger.ERROR)
+        self._builder = trt.api.Builder(self._logger)
 
-def build(trt: TensorRt, job: Job) -> None:
-    """Write the plan, and the timing cache. Raises BuildError with what TensorRT said."""
-    api = trt.api
-    logger = api.Logger(api.Logger.ERROR)
-    builder = api.Builder(logger)
-    network = _network(api, builder)
-    parser = api.OnnxParser(network, logger)
-    if not parser.parse_from_file(job.onnx):
-        errors = "; ".join(str(parser.get_error(index)) for index in range(parser.num_errors))
-        raise BuildError(_OPERATION, f"{trt.name} {trt.version} cannot read the graph: {errors}", _OTHER)
-    config = builder.create_builder_config()
-    _set_target(api, config, job.sm)
-    _set_precision(api, config, network, job.precision)
-    _use_own_kernels(api, config)
-    if job.workspace_mb:
-        config.set_memory_pool_limit(api.MemoryPoolType.WORKSPACE, job.workspace_mb << 20)
-    if job.level >= 0:
-        config.builder_optimization_level = job.level
-    cache = Path(job.cache)
-    timings = _use_cache(config, cache)
-    plan = builder.build_serialized_network(network, config)
-    if plan is None:
-        raise BuildError(_OPERATION, f"{trt.name} {trt.version} built nothing", _LESS)
-    Path(job.plan).write_bytes(plan)
-    if timings is not None:
-        cache.write_bytes(timings.serialize())
-    # TensorRT 8.6 ends in a segmentation fault where a builder goes before what was made with it.
-    del plan, config, timings, parser, network
-    del builder
+    def offer(self) -> Offer:
+        """Ask the module what it has."""
+        api, trt = self._trt.api, self._trt
+        network = _network(api, self._builder)
+        strongly_typed = hasattr(api.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
+        precisions = ["fp16", "int8"]
+        if strongly_typed:
+            precisions += [kind.lower() for kind in ("FP8", "INT4") if hasattr(api.DataType, kind)]
+        targets = [
+            name.removeprefix("SM")
+            for name in dir(getattr(api, "ComputeCapability", None))
+            if name.startswith("SM")
+        ]
+        native = strongly_typed and all(hasattr(network, layer) for layer in _NATIVE_LAYERS)
+        return Offer(trt.name, trt.version, strongly_typed, native, tuple(precisions), tuple(targets))
+
+    def build(self, job: Job) -> None:
+        """Write the plan, and the timing cache. Raises BuildError with what TensorRT said."""
+        api, title = self._trt.api, f"{self._trt.name} {self._trt.version}"
+        network = _network(api, self._builder)
+        parser = api.OnnxParser(network, self._logger)
+        if not parser.parse_from_file(job.onnx):
+            errors = "; ".join(str(parser.get_error(index)) for index in range(parser.num_errors))
+            raise BuildError(_OPERATION, f"{title} cannot read the graph: {errors}", _OTHER)
+        config = self._builder.create_builder_config()
+        _set_target(api, config, job.sm)
+        _set_precision(api, config, network, job.precision)
+        _use_own_kernels(api, config)
+        if job.workspace_mb:
+            config.set_memory_pool_limit(api.MemoryPoolType.WORKSPACE, job.workspace_mb << 20)
+        if job.level >= 0:
+            config.builder_optimization_level = job.level
+        cache = Path(job.cache)
+        timings = _use_cache(config, cache)
+        plan = self._builder.build_serialized_network(network, config)
+        if plan is None:
+            raise BuildError(_OPERATION, f"{title} built nothing", _LESS)
+        Path(job.plan).write_bytes(plan)
+        if timings is not None:
+            cache.write_bytes(timings.serialize())
 
 
 def _network(api: Any, builder: Any) -> Any:

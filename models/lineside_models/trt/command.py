@@ -18,7 +18,7 @@ from lineside_models.perplexity import calibration_text
 from lineside_models.precision_perplexity import precision_perplexity
 from lineside_models.progress import progress
 from lineside_models.trt.accept import Cost, check_cost, texts_for
-from lineside_models.trt.child import Task, run_apart
+from lineside_models.trt.child import Apart, Task
 from lineside_models.trt.compile import compile_plans, kept_calibration
 from lineside_models.trt.decide import (
     CompileOptions,
@@ -130,7 +130,8 @@ def decided(bundle: Bundle, options: argparse.Namespace) -> tuple[Decision, Comp
     gpu = find_gpu()
     available = _host_available()
     device = None if gpu is None else (available if gpu.integrated else gpu.memory_bytes)
-    offer = run_apart(Task((options.builder,) if options.builder else ())).offer
+    with Apart(*filter(None, [options.builder])) as tensorrt:
+        offer = tensorrt.run(Task()).offer
     assert offer
     return decide(bundle, wanted, offer, gpu, Memory(available, device)), wanted
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import itertools
 import os
 import shutil
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from lineside_models.graph.store import WeightStore, stored_architecture
 from lineside_models.safetensors_file import read_safetensors
 from lineside_models.toml import to_toml
 from lineside_models.trt.builder import Job
-from lineside_models.trt.child import Task, run_apart
+from lineside_models.trt.child import Apart, Task
 from lineside_models.trt.decide import CompileOptions, Decision, shares_weights
 from lineside_models.trt.verify import verify
 
@@ -62,11 +61,15 @@ def compile_plans(
         _link_all(bundle.path, directory, replaced | {MANIFEST})
         files = bundle.manifest.files | (_keep(calibration, directory) if calibration else {})
         plans = []
-        for shape, part in itertools.product(decision.shapes, range(len(decision.parts))):
-            plan, used = _build_one(bundle, decision, options, Piece(shape, part), directory)
-            plans.append(plan)
-            peak = max(peak, used)
-            advance(1)
+        for shape in decision.shapes:
+            with Apart(decision.offer.builder) as builder:
+                for part in range(len(decision.parts)):
+                    graph = directory / _GRAPH
+                    _lower(bundle, decision, options.calibration, Piece(shape, part), graph)
+                    plan, used = _build_one(decision, options, Piece(shape, part), graph, builder)
+                    plans.append(plan)
+                    peak = max(peak, used)
+                    advance(1)
         manifest = msgspec.structs.replace(bundle.manifest, files=files, plan=(*kept, *plans))
         _write(manifest, directory)
         if decision.gpu and options.verify:
@@ -107,12 +110,10 @@ def _keep(calibration: Calibration, directory: Path) -> dict[str, FileDigest]:
 
 
 def _build_one(
-    bundle: Bundle, decision: Decision, options: CompileOptions, piece: Piece, directory: Path
+    decision: Decision, options: CompileOptions, piece: Piece, graph: Path, builder: Apart
 ) -> tuple[Plan, int]:
-    sm, precision, shape = decision.capability.sm, decision.precision, piece.shape
+    sm, precision, shape, directory = decision.capability.sm, decision.precision, piece.shape, graph.parent
     path = directory / piece.file(decision)
-    graph = directory / _GRAPH
-    _lower(bundle, decision, options.calibration, piece, graph)
     cache = directory / f"{_CACHE}.sm{sm}.{decision.offer.builder}.cache"
     job = Job(
         onnx=str(graph),
@@ -123,7 +124,7 @@ def _build_one(
         workspace_mb=options.workspace_mb,
         level=options.level,
     )
-    outcome = run_apart(Task((decision.offer.builder,), job))
+    outcome = builder.run(Task(job))
     for rubbish in directory.glob(f"{_GRAPH}*"):
         rubbish.unlink()
     plan = Plan(

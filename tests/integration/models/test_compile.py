@@ -17,8 +17,10 @@ from tests.support.bundles import altered_bundle, plan_of
 from lineside.engine.bundle import Bundle, FileDigest, open_bundle, sha256_file
 from lineside.engine.tensorrt_module import find_tensorrt
 from lineside_models.calibration.result import HEADS, Calibration, load_calibration
-from lineside_models.trt.builder import offer_of
-from lineside_models.trt.compile import calibration_file, kept_calibration
+from lineside_models.trt.builder import Workshop
+from lineside_models.trt.child import Apart, Task
+from lineside_models.trt.compile import calibration_file, compile_plans, kept_calibration
+from lineside_models.trt.decide import CompileOptions, Memory, decide
 
 COMMAND = (Path(sys.executable).parent / "lineside-build", "compile")
 FOR_SM86 = ("--device", "sm86", "--max-batch", "2")
@@ -67,6 +69,26 @@ def test_plans_are_built_and_the_manifest_tells(bundle) -> None:
     kept = {*before, "timing.sm86.tensorrt_rtx.cache", *(plan.file for plan in plans)}
     assert {path.name for path in bundle.iterdir()} == kept
     assert [path.name for path in bundle.parent.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_plan_in_parts_is_built_by_one_builder(bundle) -> None:
+    """As on TensorRT 8.6; TensorRT for RTX has no need of it."""
+    opened, options = open_bundle(bundle), CompileOptions(device="sm86", max_batch=1)
+    with Apart("tensorrt_rtx") as tensorrt:
+        offer = tensorrt.run(Task()).offer
+    whole = decide(opened, options, offer, None, Memory(None, None))
+    in_parts = msgspec.structs.replace(whole, lowering="plain", parts=(range(1), range(1, 2)))
+    built: list[int] = []
+    manifest, peak_bytes = compile_plans(opened, in_parts, options, built.append)
+    assert built == [1, 1, 1, 1]
+    assert peak_bytes > 100 << 20
+    assert [(plan.file, plan.part, plan.parts) for plan in manifest.plan[1:]] == [
+        ("step-1.1-of-2.fp16.sm86.plan", 0, 2),
+        ("step-1.2-of-2.fp16.sm86.plan", 1, 2),
+        ("chunk-64.1-of-2.fp16.sm86.plan", 0, 2),
+        ("chunk-64.2-of-2.fp16.sm86.plan", 1, 2),
+    ]
+    assert len({plan.sha256 for plan in manifest.plan}) == 5
 
 
 def test_compiling_again_replaces_the_plans_of_that_device(bundle) -> None:
@@ -208,7 +230,7 @@ def test_build_and_compile_in_one_go(tmp_path) -> None:
 
 def test_what_the_builder_offers_is_asked_of_it_and_not_read_from_its_version() -> None:
     trt = find_tensorrt("tensorrt_rtx")
-    offer = offer_of(trt)
+    offer = Workshop(trt).offer()
     assert (offer.strongly_typed, offer.native) == (True, True)
     assert set(offer.precisions) == {"fp16", "fp8", "int8", "int4"}
     assert {"86", "89", "120"} <= set(offer.targets)

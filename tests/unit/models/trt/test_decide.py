@@ -203,3 +203,16 @@ def test_what_a_calibration_keeps_in_fp16_counts_as_fp16(bundle) -> None:
     assert plans(kept) - decision.needs.plans == 2 * 28 * 8960 * 1536
     fp16 = decide(bundle, CompileOptions(precision="fp16"), OLD, ADA, PLENTY).needs.plans
     assert plans(set()) == pytest.approx(fp16, rel=0.001)
+
+
+@pytest.mark.parametrize(("layers", "sizes"), [(28, [4] * 7), (30, [4] * 7 + [2]), (4, [4]), (1, [1])])
+def test_without_strong_typing_plans_are_in_parts(bundle, layers: int, sizes: list[int]) -> None:
+    geometry = msgspec.structs.replace(GEOMETRY, layers=layers)
+    manifest = msgspec.structs.replace(bundle.manifest, geometry=geometry)
+    other = Bundle(bundle.path, manifest)
+    decision = chosen(other, offer=OLD)
+    assert [len(part) for part in decision.parts] == sizes
+    assert [layer for part in decision.parts for layer in part] == list(range(layers))
+    told = f"{len(sizes)} parts each"
+    assert (told in describe(decision, manifest)) == (len(sizes) > 1)
+    assert chosen(other, offer=NEW).parts == (range(layers),)
