@@ -204,8 +204,8 @@ def parts_of(layers: int, offer: Offer) -> tuple[range, ...]:
 
     Without strong typing (8.6) the builder gives all inputs of a graph one type, which is float32 where there
     are many: the caches of five layers are turned into float32 at every step, those of four are not. What is
-    left over comes first: a last part of two layers, which has the head, takes twice as long to build as one of
-    four (measured).
+    left over comes first: a last part of two layers, which has the head, took twice as long to build as one
+    of four.
     """
     if offer.strongly_typed:
         return (range(layers),)
