@@ -53,12 +53,12 @@ def site(tmp_path):
 def test_a_daemon_that_is_killed_again_and_again_loses_nothing(site):
     _, daemon, plant, asker, ledger = site(persistent=True)
     for _ in range(KILLS):
-        # On a busy machine the same ones would be at work each time, and be set aside as what kills it.
-        answers = ledger.totals()["answers"]
-        until(lambda answers=answers: ledger.totals()["answers"] > answers, 60)
         time.sleep(random.uniform(0.05, 0.5))
+        waiting = set(ledger.waiting())
         daemon.kill()
         daemon.start()
+        # Else the same ones could be at work at each kill, and be set aside as what kills it.
+        until(lambda waiting=waiting: not waiting & set(ledger.waiting()), 60)
     asker.stop()
     plant.settle(idle_s=SETTLE_S)
     totals = ledger.totals()

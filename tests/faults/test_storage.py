@@ -147,12 +147,18 @@ YEAR_S = 365 * DAY_S
 def test_a_clock_that_jumps_loses_no_answer_and_lets_no_report_expire(plant, hooked):
     """It boots in the past, as without a battery. Each report is an alarm of its own, known by its id."""
     switches = hooked(JUMPS)
-    (switches / "jump").write_text(str(-20 * YEAR_S))
+
+    def jump(seconds):
+        """In one go: the clock is read meanwhile, by every thread."""
+        (switches / "next").write_text(str(seconds))
+        (switches / "next").replace(switches / "jump")
+
+    jump(-20 * YEAR_S)
     daemon = plant(mqtt={"occurrence_s": 0})
     daemon.start()
     first = daemon.ask(report("one"))
     for jump_s in (0, DAY_S, -DAY_S, 5 * YEAR_S, -5 * YEAR_S):
-        (switches / "jump").write_text(str(jump_s))
+        jump(jump_s)
         answer = daemon.ask(
             report(f"after {jump_s}", "F007"), "-D", "publish", "message-expiry-interval", "60"
         )

@@ -195,6 +195,9 @@ async def test_a_critical_report_is_begun_while_all_others_are_at_work(path):
     async with working(Bench(path, diagnoser, concurrency=2)) as bench:
         for number in range(3):
             bench.accept(incoming(f"plain {number}"))
+        with anyio.fail_after(5):
+            while len(diagnoser.asked) < 2:
+                await anyio.sleep(0.01)
         for number in range(3):
             bench.accept(incoming(f"critical {number}", sev=950))
         with anyio.fail_after(5):
