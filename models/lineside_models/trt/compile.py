@@ -64,9 +64,9 @@ def compile_plans(
         for shape in decision.shapes:
             with Apart(decision.offer.builder) as builder:
                 for part in range(len(decision.parts)):
-                    graph = directory / _GRAPH
-                    _lower(bundle, decision, options.calibration, Piece(shape, part), graph)
-                    plan, used = _build_one(decision, options, Piece(shape, part), graph, builder)
+                    piece, graph = Piece(shape, part), directory / _GRAPH
+                    _lower(bundle, decision, options.calibration, piece, graph)
+                    plan, used = _build_one(decision, options, piece, graph, builder)
                     plans.append(plan)
                     peak = max(peak, used)
                     advance(1)
