@@ -426,6 +426,16 @@ async def test_another_client_with_our_id_is_named_and_not_fought(plain: Broker,
             assert said.retry_s >= 10
 
 
+async def test_a_broker_that_dies_again_and_again_is_no_rival(plain: Broker):
+    async with linked(config(plain.port)) as parts:
+        for _ in range(5):
+            plain.end(signal.SIGKILL)
+            await until(lambda: not parts.link.connected)
+            await plain.start()
+            await until_connected(parts.link)
+        assert "mqtt_client_id_in_use" not in parts.admin.counters
+
+
 def wait_status(port: int, status: str) -> bool:
     with device(port, STATUS) as client:
         return status_of(client.wait(lambda m: status_of(m) == status)) == status

@@ -17,6 +17,7 @@ from lineside.transport.mqtt.connection import Acknowledge, Connection
 from lineside.transport.mqtt.hello import takes_any_password
 from lineside.transport.mqtt.intake import Intake
 from lineside.transport.mqtt.power import PowerTopic
+from lineside.transport.mqtt.probe import listens
 from lineside.transport.mqtt.publisher import Publisher
 from lineside.transport.mqtt.rivals import WAIT_S as RIVALS_WAIT_S
 from lineside.transport.mqtt.rivals import Rivals
@@ -89,7 +90,7 @@ class MqttLink:
             if anyio.current_time() - begin > STABLE_S:
                 backoff.reset()
             wait_s = backoff.next_s()
-            if self._is_rival(rivals):
+            if await self._is_rival(rivals):
                 self._admin.count("mqtt_client_id_in_use")
                 why = why if IN_USE in why else f"{why}; {IN_USE}"
                 wait_s += RIVALS_WAIT_S
@@ -121,12 +122,20 @@ class MqttLink:
             self._publishing.cancel()
         return why
 
-    def _is_rival(self, rivals: Rivals) -> bool:
+    async def _is_rival(self, rivals: Rivals) -> bool:
         """Whether the connection that has ended speaks of another client with our id."""
         ended = self._connection
         if ended is None:
             return False
-        return rivals.ended(ended.held_s, taken_over=ended.taken_over)
+        held_s = ended.held_s
+        if (
+            held_s is not None
+            and not ended.taken_over
+            and not await listens(self._config.host, self._config.port)
+        ):
+            # It was the broker's own end, which says nothing of others.
+            held_s = None
+        return rivals.ended(held_s, taken_over=ended.taken_over)
 
     async def _power_here(self) -> PowerTopic | None:
         """What sets power; None where the broker asks nobody who he is, whatever its access list says."""

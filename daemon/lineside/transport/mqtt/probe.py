@@ -1,4 +1,4 @@
-"""Ports of this machine: which is free, and whether a broker answers on one. Knows nothing of processes."""
+"""Ports: which is free on this machine, and whether a broker answers on one. Knows nothing of processes."""
 
 from __future__ import annotations
 
@@ -29,6 +29,16 @@ def choose_port(host: str, port: int) -> int:
             message = f"port {port} of {host} is not free: {error.strerror}"
             raise LinesideError("start the managed broker", message, hint) from error
         return int(listener.getsockname()[1])
+
+
+async def listens(host: str, port: int) -> bool:
+    """Whether somebody takes a connection now; nothing is said on it."""
+    try:
+        with anyio.fail_after(ANSWER_S):
+            async with await anyio.connect_tcp(host, port):
+                return True
+    except (OSError, TimeoutError):
+        return False
 
 
 async def answers_mqtt(host: str, port: int) -> bool:
