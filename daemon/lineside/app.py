@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import anyio
 
-from lineside.allocator import give_back
+from lineside.allocator import give_back, share_arenas
 from lineside.answering import Answering
 from lineside.config import Config, MqttConfig
 from lineside.devices.enrich import EnrichingDiagnoser
@@ -73,6 +73,7 @@ async def serve(config: Config, read_config: Callable[[], Config]) -> None:
 
     Raises LinesideError where the daemon cannot start or go on.
     """
+    share_arenas()
     notifier = from_environment()
     async with contextlib.AsyncExitStack() as stack:
         app = App(config, stack)

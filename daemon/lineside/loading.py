@@ -102,4 +102,4 @@ def load_calibration(config: Config, embedder: str) -> Calibration | None:
 def _load_text(bundle: Bundle) -> tuple[Tokenizer, GrammarCompiler]:
     tokenizer = Tokenizer(bundle)
     manifest = bundle.manifest
-    return tokenizer, GrammarCompiler(tokenizer.file, manifest.geometry.vocab_size, manifest.tokens.eos)
+    return tokenizer, GrammarCompiler(tokenizer, manifest.geometry.vocab_size, manifest.tokens.eos)

@@ -8,10 +8,16 @@ from typing import Any
 import jinja2
 import jinja2.sandbox
 from tokenizers import Tokenizer as HuggingFaceTokenizer
-from tokenizers.decoders import DecodeStream
+from tokenizers.decoders import ByteLevel, DecodeStream
 
 from lineside.engine.bundle import CHAT_TEMPLATE, MANIFEST, TOKENIZER, Bundle, BundleError
 from lineside.serving.thinking import AFTER_CLOSE, CLOSE, FORCED_CLOSE, OPEN, Marks, begun
+
+# How byte-level tokens are spelt: printable characters stand for themselves, the other bytes, in order, for
+# those from U+0100 on.
+_PRINTABLE = (*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100))
+_OTHERS = (byte for byte in range(0x100) if byte not in _PRINTABLE)
+_BYTES = {chr(byte): byte for byte in _PRINTABLE} | {chr(0x100 + n): byte for n, byte in enumerate(_OTHERS)}
 
 
 class Tokenizer:
@@ -41,6 +47,27 @@ class Tokenizer:
             key=len,
             reverse=True,
         )
+
+    @property
+    def added_ids(self) -> set[int]:
+        """Tokens that were added to those of text: control tokens, marks of tools and thoughts."""
+        return set(self._tokenizer.get_added_tokens_decoder())
+
+    def token_bytes(self) -> list[bytes]:
+        """What each id stands for, by id; empty where the tokens are not made of bytes."""
+        if not isinstance(self._tokenizer.decoder, ByteLevel):
+            return []
+        added = self._tokenizer.get_added_tokens_decoder()
+        found: list[bytes] = []
+        for number in range(self._tokenizer.get_vocab_size()):
+            token = self._tokenizer.id_to_token(number)
+            if number in added:
+                found.append(added[number].content.encode())
+            elif token is not None and _BYTES.keys() >= set(token):
+                found.append(bytes(_BYTES[character] for character in token))
+            else:
+                return []
+        return found
 
     def encode(self, text: str) -> list[int]:
         """Ids of `text`, in which control tokens are recognised."""

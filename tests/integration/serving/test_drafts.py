@@ -21,7 +21,7 @@ def test_the_same_tokens_in_fewer_steps(tiny_fp32_bundle, monkeypatch, temperatu
     bundle = open_bundle(tiny_fp32_bundle)
     tokenizer = Tokenizer(bundle)
     vocab = bundle.manifest.geometry.vocab_size
-    text = tokenizer, GrammarCompiler(tokenizer.file, vocab, bundle.manifest.tokens.eos)
+    text = tokenizer, GrammarCompiler(tokenizer, vocab, bundle.manifest.tokens.eos)
     heard, calls = [], []
     for costs in (Costs((10**6,) * 2, 1, 1), Costs((1,) * 2, 10**9, 10**9)):
         engine = OnnxRuntimeEngine(bundle, slots=2, threads=1, max_chunk_tokens=32)

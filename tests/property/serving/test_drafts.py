@@ -49,7 +49,7 @@ class QuotingEngine(CountingEngine):
 def text(tmp_path_factory):
     bundle = tiny_bundle(tmp_path_factory.mktemp("drafts"), max_seq_len=120)
     tokenizer = Tokenizer(bundle)
-    return tokenizer, GrammarCompiler(tokenizer.file, VOCAB, bundle.manifest.tokens.eos)
+    return tokenizer, GrammarCompiler(tokenizer, VOCAB, bundle.manifest.tokens.eos)
 
 
 def answers(text, jobs, costs):

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 from tests.support.tiny import tiny_bundle
+from tokenizers.decoders import Fuse
 
 from lineside.errors import Reason, RejectedError
 from lineside.serving.grammar import MAX_SCHEMA_BYTES, GrammarCompiler
@@ -22,7 +23,7 @@ def tokenizer(bundle):
 @pytest.fixture(scope="module")
 def compiler(bundle, tokenizer):
     manifest = bundle.manifest
-    return GrammarCompiler(tokenizer.file, manifest.geometry.vocab_size, manifest.tokens.eos)
+    return GrammarCompiler(tokenizer, manifest.geometry.vocab_size, manifest.tokens.eos)
 
 
 SCHEMA = json.dumps(
@@ -34,6 +35,15 @@ SCHEMA = json.dumps(
         "x-guidance": {"whitespace_flexible": False},
     }
 )
+
+
+def test_a_tokenizer_that_is_not_of_bytes_is_read_from_its_file(bundle):
+    other = Tokenizer(bundle)
+    other._tokenizer.decoder = Fuse()
+    assert other.token_bytes() == []
+    manifest = bundle.manifest
+    grammar = GrammarCompiler(other, manifest.geometry.vocab_size, manifest.tokens.eos).compile(SCHEMA)
+    assert grammar.take_forced()
 
 
 def test_of_a_draft_as_much_fits_as_is_allowed_and_nothing_is_accepted(compiler, tokenizer):

@@ -9,7 +9,6 @@ from tests.support.engines import CountingEngine, next_token
 from tests.support.tiny import tiny_bundle
 
 from lineside.engine.base import Costs, EngineFaultError
-from lineside.engine.bundle import TOKENIZER
 from lineside.errors import Reason, RejectedError
 from lineside.ports import Call, ChatMessage, GenerateJob
 from lineside.power.limit import Limit
@@ -39,11 +38,11 @@ def job(prompt="hello", *, timeout_s=20.0, priority=None, schema=None, **samplin
 
 @asynccontextmanager
 async def running(bundle, engine, *, max_waiting=8, failures=None, tallies=None, pacer=None):
-    manifest = bundle.manifest
+    manifest, tokenizer = bundle.manifest, Tokenizer(bundle)
     service = GenerationService(
         engine,
-        Tokenizer(bundle),
-        GrammarCompiler(str(bundle.file(TOKENIZER)), manifest.geometry.vocab_size, manifest.tokens.eos),
+        tokenizer,
+        GrammarCompiler(tokenizer, manifest.geometry.vocab_size, manifest.tokens.eos),
         max_waiting=max_waiting,
         on_failure=(failures if failures is not None else []).append,
         tallies=tallies,

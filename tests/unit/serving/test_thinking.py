@@ -9,7 +9,7 @@ import pytest
 from tests.support.engines import CountingEngine
 from tests.support.tiny import END, START, THINKING_TEMPLATES, tiny_bundle
 
-from lineside.engine.bundle import TOKENIZER, Bundle, BundleError, Thinking
+from lineside.engine.bundle import Bundle, BundleError, Thinking
 from lineside.errors import Reason, RejectedError
 from lineside.ports import Call, ChatMessage, GenerateJob
 from lineside.serving.grammar import GrammarCompiler
@@ -48,7 +48,7 @@ async def running(bundle, choose):
         return choose(seen[-1])
 
     engine = CountingEngine(vocab_size=VOCAB, max_seq_len=256, choose=pick)
-    grammars = GrammarCompiler(str(bundle.file(TOKENIZER)), VOCAB, (END_ID,))
+    grammars = GrammarCompiler(tokenizer, VOCAB, (END_ID,))
     service = GenerationService(engine, tokenizer, grammars, max_waiting=8, on_failure=pytest.fail)
     try:
         yield service, seen
