@@ -90,9 +90,8 @@ def _workers(
     files = {own: source} | {kind.upper(): peers.quantised(python, source, kind) for kind in others}
     for kind, file in files.items():
         workers[f"llama.cpp {kind}"] = enter(peers.llama(python, file, threads, length=1024))
-    if model is SMOLLM2:
-        folder = exported(bundle, threads)
-        workers[GENAI] = enter(peers.genai(options.genai_python(), folder, bundle.manifest.max_seq_len))
+    folder = exported(bundle, threads)
+    workers[GENAI] = enter(peers.genai(options.genai_python(), folder, bundle.manifest.max_seq_len))
     return workers
 
 
