@@ -68,7 +68,7 @@ async def work(path: Path, port: int) -> None:
     bundle = Bundle(path, read_manifest(path))
     manifest = bundle.manifest
     tokenizer, vocab_size = Tokenizer(bundle), manifest.geometry.vocab_size
-    grammars = GrammarCompiler(tokenizer.file, vocab_size, manifest.tokens.eos)
+    grammars = GrammarCompiler(tokenizer, vocab_size, manifest.tokens.eos)
     engine = EmptyEngine(vocab_size)
     service = GenerationService(engine, tokenizer, grammars, max_waiting=64, on_failure=print)
     status = Status(state="ready")
