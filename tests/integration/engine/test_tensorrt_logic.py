@@ -5,6 +5,7 @@ import os
 
 import msgspec
 import numpy as np
+import onnxruntime
 import pytest
 from tests.support.contract import EngineContract
 from tests.support.host_device import GPU, VERSION, HostDevice, OutOfMemoryError, host_parts
@@ -139,6 +140,21 @@ def test_parts_compute_what_the_whole_does(in_parts, three_layers, tmp_path):
     tokens = np.random.default_rng(2).integers(5, 60, 45).tolist()
     whole = with_plans(three_layers, tmp_path / "whole", (4,), constants)
     assert difference(open_engine(in_parts), open_engine(whole), tokens) < 1e-3
+
+
+def test_a_part_hands_over_a_residual_stream_beyond_fp16(in_parts):
+    middle = next(plan for plan in in_parts.manifest.plan if (plan.role, plan.part) == ("step", 1))
+    session = onnxruntime.InferenceSession(in_parts.file(middle.file).read_text())
+    kinds = {"tensor(float16)": np.float16, "tensor(float)": np.float32, "tensor(int32)": np.int32}
+    inputs = {one.name: np.zeros(one.shape, kinds[one.type]) for one in session.get_inputs()}
+    taken = np.random.default_rng(4).uniform(-1, 1, inputs["taken.high"].shape).astype(np.float32)
+    taken[:, 0] = 200_000.0
+    inputs["taken.high"] = np.float16(taken / 16)
+    inputs["taken.low"] = np.float16(taken / 16 - inputs["taken.high"])
+    high, low = session.run(["handed.high", "handed.low"], inputs)
+    added = (high.astype(np.float32) + low) * 16 - taken
+    # What a layer adds is of the size of its weights, whatever came in.
+    assert 0 < np.abs(added).max() < 50
 
 
 def test_a_row_answers_what_it_is_asked(buckets):
