@@ -64,11 +64,12 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The daemon at one moment, `at_s` after the start."""
+    """The daemon at one moment, `at_s` after the start. `anonymous_mb`: its memory without files' pages."""
 
     at_s: float
     part: str
     rss_mb: float
+    anonymous_mb: float
     descriptors: int
     threads: int
     journal_mb: float
@@ -88,6 +89,7 @@ METRICS = (
     "reports_lost_by_broker",
     "kills",
     "memory_slope_mb_per_h",
+    "anonymous_memory_slope_mb_per_h",
     "descriptors_leaked",
     "threads_leaked",
     "slots_leaked",
@@ -250,7 +252,8 @@ class Soak:
             self._until(self._plan.trouble_s, TROUBLE_EVERY_S, plant, itertools.cycle(every))
         after = self._at_rest()
         self.metrics |= {
-            "memory_slope_mb_per_h": self._slope("trouble"),
+            "memory_slope_mb_per_h": self._slope("trouble", "rss_mb"),
+            "anonymous_memory_slope_mb_per_h": self._slope("trouble", "anonymous_mb"),
             "descriptors_leaked": after.descriptors - before.descriptors,
             "threads_leaked": after.threads - before.threads,
             "slots_leaked": self._value("lineside_num_requests_running"),
@@ -264,7 +267,7 @@ class Soak:
             self.hurry.wait(self._plan.overload_s)
         totals, entries = self.ledgers["overload"].totals(), self.ledgers["overload"].entries().values()
         self.metrics |= {
-            "overload_memory_slope_mb_per_h": self._slope("overload"),
+            "overload_memory_slope_mb_per_h": self._slope("overload", "rss_mb"),
             "overload_critical_within_deadline": within_deadline(entries, DEADLINE_MS),
             "overload_critical_p95_s": p95_s(entries),
             "overload_shed_fraction": totals["shed"] / max(totals["sent"], 1),
@@ -348,17 +351,22 @@ class Soak:
         return Sample(
             at_s=round(time.monotonic() - self._begun_s, 1),
             part=self._part,
-            rss_mb=round(int(said["VmRSS"].split()[0]) / 1024, 1),
+            rss_mb=_mb(said["VmRSS"]),
+            anonymous_mb=_mb(said["RssAnon"]),
             descriptors=len(list((process / "fd").iterdir())),
             threads=int(said["Threads"]),
             journal_mb=round(sum(file.stat().st_size for file in state.glob("journal.db*")) / MB, 2),
         )
 
-    def _slope(self, part: str) -> float:
-        return slope([(one.at_s / 3600, one.rss_mb) for one in self.samples if one.part == part])
+    def _slope(self, part: str, of: str) -> float:
+        return slope([(one.at_s / 3600, getattr(one, of)) for one in self.samples if one.part == part])
 
     def _value(self, name: str) -> float:
         """Of a metric without labels."""
         with urllib.request.urlopen(self._metrics, timeout=10) as answer:
             families = text_string_to_metric_families(answer.read().decode())
         return next(s.value for family in families for s in family.samples if s.name == name)
+
+
+def _mb(kilobytes: str) -> float:
+    return round(int(kilobytes.split(maxsplit=1)[0]) / 1024, 1)
