@@ -8,14 +8,12 @@ from collections.abc import Iterable, Mapping
 
 from tests.support.ledger import Entry
 
-# Caches of the model and of SQLite, the allocator's pools, pages of the bundle: after 20 minutes of an hour's
-# load they have taken what they ever take (measured).
-WARM_SHARE = 0.5
+WARM_SHARE = 0.2
 TOO_LATE = ("deadline", "unreachable", "expired")
 
 
 def slope(samples: list[tuple[float, float]]) -> float:
-    """Of the second value over the first, by least squares, in the samples' latter half; 0 of too few."""
+    """Of the second value over the first, by least squares, after a fifth of the samples; 0 of too few."""
     samples = samples[int(len(samples) * WARM_SHARE) :]
     return statistics.linear_regression(*zip(*samples, strict=True)).slope if len(samples) > 2 else 0.0
 

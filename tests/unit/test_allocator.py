@@ -37,8 +37,8 @@ def resident_bytes() -> int:
 
 
 ALLOCATING = """
-import re, sys, threading
-from lineside.allocator import ARENAS, share_arenas
+import sys, threading
+from lineside.allocator import share_arenas
 if sys.argv[1] == "shared":
     share_arenas()
 import ctypes
