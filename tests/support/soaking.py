@@ -37,6 +37,8 @@ DOWN_S = 0.6
 TROUBLE_EVERY_S = 60.0
 # Everything is caused once before anything is compared: threads and connections are made when first needed.
 WARM_EVERY_S = 10.0
+# Overload before its memory is compared, as a share of its time: queues and what waits in them fill first.
+OVERLOAD_WARM_SHARE = 0.6
 SAMPLE_S = 5.0
 REPEATS = 5
 SETTLE_S = 60.0
@@ -53,13 +55,17 @@ MB = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is run; a part of 0 is left out. `forgetful_kills`: of a broker without persistence."""
+    """What is run; a part of 0 is left out. `forgetful_kills`: of a broker without persistence.
+
+    `warm_up_s`: load before `trouble_s`, in which the daemon's bounded caches fill; not part of any slope.
+    """
 
     kills: int
     broker_kills: int
     forgetful_kills: int
     trouble_s: float
     overload_s: float
+    warm_up_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +253,7 @@ class Soak:
         every = self.troubles.all()
         with self._load("warm-up", rate, brokers_promise=False) as plant:
             self._until(WARM_EVERY_S * (len(every) + 1), WARM_EVERY_S, plant, iter(every))
+            self.hurry.wait(self._plan.warm_up_s)
         before = self._at_rest()
         with self._load("trouble", rate, brokers_promise=False) as plant:
             self._until(self._plan.trouble_s, TROUBLE_EVERY_S, plant, itertools.cycle(every))
@@ -263,6 +270,8 @@ class Soak:
         }
 
     def _overload(self, rate: float) -> None:
+        with self._load("overload warm-up", rate):
+            self.hurry.wait(self._plan.overload_s * OVERLOAD_WARM_SHARE)
         with self._load("overload", rate):
             self.hurry.wait(self._plan.overload_s)
         totals, entries = self.ledgers["overload"].totals(), self.ledgers["overload"].entries().values()
