@@ -229,10 +229,10 @@ def _decode(engine: TensorRtEngine, batch: int) -> None:
 
 
 def _device_ms(engine: TensorRtEngine) -> float:
-    """What a step takes on the device: its captured launches end to end, by CUDA's own events."""
+    """What a step of one takes on the device: its captured launches end to end, by CUDA's own events."""
     from pycuda import driver
 
-    device, launch = engine._device, engine._steps[-1]._launches[0]
+    device, launch = engine._device, next(iter(engine._steps[0]._launches.values()))
     with device.active():
         begun, ended = driver.Event(), driver.Event()
         begun.record(device.stream)

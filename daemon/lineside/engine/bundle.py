@@ -87,7 +87,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `role` step: one token of each of `batch` sequences; chunk: `chunk` tokens of one. `sm` is the compute
     capability without its dot, such as 87. `gpu` is empty where the plan was built elsewhere for any GPU of
     that capability, `verified_on` until it has run. Files of one computation that run one after the other are
-    its `part` 0 to `parts` - 1.
+    its `part` 0 to `parts` - 1. One with `repeats` over 1 runs so often in a row, as each layer in turn.
     """
 
     file: str
@@ -106,6 +106,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     size: int = 0
     part: int = 0
     parts: int = 1
+    repeats: int = 1
 
     @property
     def computation(self) -> tuple[str, int, int]:

@@ -1,4 +1,4 @@
-"""Device memory, a stream, captured graphs and our two kernels, through pycuda. Knows no TensorRT.
+"""Device memory, a stream, captured graphs and our kernels, through pycuda. Knows no TensorRT.
 
 pycuda has no CUDA graphs: cuda-bindings captures what a pycuda stream is given, where it is installed.
 """
@@ -22,7 +22,7 @@ except ImportError:  # the engine then launches each kernel anew
 
 log = logging.getLogger(__name__)
 
-_GATHER_THREADS = 256
+_GATHER_THREADS, _BEST_THREADS = 256, 1024
 _KERNELS = Path(__file__).with_name("kernels.ptx")
 
 
@@ -45,6 +45,7 @@ class Device:
             module = driver.module_from_buffer(_KERNELS.read_bytes())
             self._append = module.get_function("append").prepare("PPPPiiiiiii")
             self._gather = module.get_function("gather").prepare("PPPi")
+            self._best = module.get_function("best").prepare("PPPi")
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:
@@ -106,6 +107,12 @@ class Device:
         blocks = -(-count // _GATHER_THREADS)
         self._gather.prepared_async_call(
             (blocks, 1), (_GATHER_THREADS, 1, 1), self.stream, logits, ids, found, count
+        )
+
+    def best(self, logits: int, ids: int, logprobs: int, rows: int, vocab_size: int) -> None:
+        """Queue kernels.cu's `best`."""
+        self._best.prepared_async_call(
+            (rows, 1), (_BEST_THREADS, 1, 1), self.stream, logits, ids, logprobs, vocab_size
         )
 
     def captured(self, work: Callable[[], None]) -> Callable[[], None]:

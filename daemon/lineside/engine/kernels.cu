@@ -29,3 +29,58 @@ extern "C" __global__ void gather(const float *logits, const int *ids, float *fo
   int index = blockIdx.x * blockDim.x + threadIdx.x;
   if (index < count) found[index] = logits[ids[index]];
 }
+
+// What a thread, then a warp, then the block has seen of a row: the largest value, its first place, and the sum of
+// the exponentials of all values less the largest.
+struct Seen {
+  float largest, sum;
+  int place;
+};
+
+__device__ Seen both(Seen a, Seen b) {
+  if (b.largest > a.largest || (b.largest == a.largest && b.place < a.place)) {
+    Seen other = a;
+    a = b;
+    b = other;
+  }
+  a.sum += b.sum * expf(b.largest - a.largest);
+  return a;
+}
+
+__device__ Seen all_of_warp(Seen seen) {
+  for (int apart = 16; apart; apart /= 2) {
+    Seen other = {__shfl_down_sync(~0u, seen.largest, apart), __shfl_down_sync(~0u, seen.sum, apart),
+                  __shfl_down_sync(~0u, seen.place, apart)};
+    seen = both(seen, other);
+  }
+  return seen;
+}
+
+// The likeliest token of each row, the first of several, and the logarithm of its probability.
+// Grid (rows), 1024 threads. Values are fetched eight at a time: one after the other would wait for memory.
+extern "C" __global__ void best(const float *logits, int *ids, float *logprobs, int vocab_size) {
+  const float lowest = -3.0e38f;
+  const float *row = logits + (long long)blockIdx.x * vocab_size;
+  Seen seen = {lowest, 0.0f, vocab_size};
+  for (int start = threadIdx.x; start < vocab_size; start += 8 * blockDim.x) {
+    float values[8];
+    for (int i = 0; i < 8; i++) {
+      int place = start + i * blockDim.x;
+      values[i] = place < vocab_size ? row[place] : -INFINITY;
+    }
+    for (int i = 0; i < 8; i++) {
+      Seen one = {values[i], 1.0f, start + i * (int)blockDim.x};
+      if (!(one.largest <= lowest)) seen = both(seen, one);  // what is no number shows in the sum
+    }
+  }
+  __shared__ Seen warps[32];
+  seen = all_of_warp(seen);
+  if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = seen;
+  __syncthreads();
+  if (threadIdx.x >= 32) return;
+  seen = all_of_warp(warps[threadIdx.x]);
+  if (threadIdx.x == 0) {
+    ids[blockIdx.x] = seen.place < vocab_size ? seen.place : 0;
+    logprobs[blockIdx.x] = -logf(seen.sum);
+  }
+}

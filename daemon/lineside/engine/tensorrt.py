@@ -1,8 +1,8 @@
 """The engine on TensorRT. Knows nothing of scheduling, sampling or text.
 
 Plans are static: steps of 1, 2, 4, ... sequences and chunks of one sequence. A batch becomes one step over
-a span of slots, captured as a CUDA graph, and a call for each chunk. Slots of the span that are not extended
-run along and change nothing. All stays on the device but token ids, and logits that somebody asks for.
+a span of slots and a call for each chunk, each captured as a CUDA graph. Slots of the span that are not
+extended run along and change nothing. All stays on the device but token ids, and logits that somebody asks for.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from lineside.engine.device import Gpu, find_gpu
 from lineside.engine.device_rows import DeviceRow, Reader
 from lineside.engine.plans import Target, compile_command, together, usable_plans
 from lineside.engine.tensorrt_module import TensorRt, find_tensorrt
-from lineside.engine.trt_plan import Cache, Job, PlanRunner, aligned, open_plan, tensor_names
+from lineside.engine.trt_plan import Cache, Job, PlanRunner, Turn, aligned, open_plan, turns_of
 from lineside.engine.weights import Weights
 
 if TYPE_CHECKING:
@@ -98,12 +98,19 @@ class TensorRtEngine:
 
     @property
     def device_bytes(self) -> int:
-        """Device memory that this engine took, CUDA's own context left out."""
+        """Device memory that this engine took, CUDA's own context left out; after `warm_up` with graphs."""
         return self._taken_bytes
 
     def warm_up(self) -> None:
-        """Run every step bucket, which captures its graph, and every chunk; measure what they cost."""
+        """Run every step and chunk on all slots, which captures their graphs; measure what they cost."""
         slots = self._capabilities.slots
+        for runner in self._steps:
+            span = min(runner.plan.batch, slots)
+            for first in range(slots - span + 1):
+                self.forward([Extension(slot, 0, (0,), ()) for slot in range(first, first + span)])
+        for slot in range(slots):
+            for runner in self._chunks:
+                self.forward([Extension(slot, 0, (0,) * runner.plan.chunk, ())])
         steps = tuple(
             self._time([Extension(slot, 0, (0,), (0,)) for slot in range(count)])
             for count in range(1, slots + 1)
@@ -123,6 +130,8 @@ class TensorRtEngine:
             copy_fixed_ns=self._time_copy(),
         )
         self._capabilities = replace(self._capabilities, costs=costs)
+        with self._device.active():
+            self._taken_bytes = self._free_bytes - self._device.free_bytes()
 
     def forward(self, batch: Sequence[Extension]) -> list[Sequence[Logits]]:
         """Extend every sequence of the batch; see the contract in engine.base."""
@@ -156,10 +165,10 @@ class TensorRtEngine:
         device = self._device = self._parts.open_device()
         try:
             with device.active():
-                free = device.free_bytes()
-                self._check_room(free)
+                self._free_bytes = device.free_bytes()
+                self._check_room(self._free_bytes)
                 self._fill_device()
-                self._taken_bytes = free - device.free_bytes()
+                self._taken_bytes = self._free_bytes - device.free_bytes()
         except device.out_of_memory as error:
             raise BundleError("load plans", f"out of device memory: {error}", _LOWER) from error
 
@@ -202,25 +211,29 @@ class TensorRtEngine:
         self._logits = int(self._memory[-1])
 
     def _runner(self, parts: Sequence[Plan], weights: dict[str, int]) -> PlanRunner:
-        opened = []
+        turns: list[Turn] = []
+        hint = f"compile again, on this device: {compile_command(self._bundle)}"
         for plan in parts:
             engine = self._runtime.deserialize_cuda_engine(self._bundle.file(plan.file).read_bytes())
             if engine is None:
-                hint = f"compile again, on this device: {compile_command(self._bundle)}"
                 raise BundleError("load plans", f"TensorRT refuses {plan.file}; its log says why", hint)
-            self._upload_weights(engine, weights)
-            opened.append(open_plan(self._parts.trt.api, engine, plan))
-        return PlanRunner(self._device, opened, self._cache, weights)
+            turns += turns_of(open_plan(self._parts.trt.api, engine, plan))
+        self._upload_weights(turns, weights)
+        try:
+            return PlanRunner(
+                self._device, turns, self._cache, weights, self._bundle.manifest.geometry.vocab_size
+            )
+        except KeyError as error:
+            message = f"{parts[0].file} is of another version of Lineside: it has {error}"
+            raise BundleError("load plans", message, hint) from error
 
-    def _upload_weights(self, engine: Any, weights: dict[str, int]) -> None:
+    def _upload_weights(self, turns: Sequence[Turn], weights: dict[str, int]) -> None:
         """Those that this plan takes as inputs and no other before it did."""
-        wanted = [
-            name for name in tensor_names(engine) if name.startswith("weights.") and name not in weights
-        ]
+        wanted = {own for turn in turns for _, own in turn.names if own.startswith("weights.")} - set(weights)
         if not wanted:
             return
         store = Weights(self._bundle.file(WEIGHTS))
-        for name in wanted:
+        for name in sorted(wanted):
             values = store.fp16(name.removeprefix("weights."))
             self._memory.append(self._device.allocate(values.nbytes))
             weights[name] = int(self._memory[-1])

@@ -1,15 +1,15 @@
 """One TensorRT plan: its buffers bound, run, its cache appended to. Knows no scheduling and no text.
 
 Graphs come in two forms (lineside_models.graph): `plain` reads the cache and gives the new keys and values as
-outputs, which we append; `native` writes the cache in place. A plan may be several parts, each with some of
-the layers, that hand the residual stream on.
+outputs, which we append; `native` writes the cache in place. A plan may be several parts that hand the
+residual stream on; one that repeats is written as layer 0 and runs as each layer in turn.
 """
 
 from __future__ import annotations
 
-import itertools
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +24,8 @@ _HALF = 2
 _VECTOR_BYTES = 16
 _ALIGNMENT = 256
 _PER_ALIGNMENT = _ALIGNMENT // _INT
+_RESIDUALS = ("taken.high", "taken.low", "handed.high", "handed.low")
+_LAYER = re.compile(r"\b(layers|cache|new)\.0\.")
 
 
 def aligned(size: int) -> int:
@@ -82,6 +84,7 @@ class OpenedPlan:
     plan: Plan
     engine: Any
     execution_context: Any
+    bound: dict[str, int] = field(default_factory=dict)
 
     @property
     def scratch_bytes(self) -> int:
@@ -97,8 +100,11 @@ class OpenedPlan:
 
     def bind(self, name: str, address: int) -> None:
         """Where an input or output is. Raises RuntimeError where TensorRT will not have it."""
+        if self.bound.get(name) == address:
+            return
         if not self.execution_context.set_tensor_address(name, address):
             raise RuntimeError(f"TensorRT refuses the address of {name}")
+        self.bound[name] = address
 
     def queue(self, stream: int) -> None:
         """Queue it on a stream. Raises RuntimeError where TensorRT does not."""
@@ -106,9 +112,27 @@ class OpenedPlan:
             raise RuntimeError(f"TensorRT did not run {self.plan.file}")
 
 
-def tensor_names(engine: Any) -> list[str]:
-    """Inputs and outputs of a plan."""
-    return [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One run of a part within a call. `names`: its inputs and outputs, and what each is this time."""
+
+    part: OpenedPlan
+    names: tuple[tuple[str, str], ...]
+
+
+def turns_of(part: OpenedPlan) -> list[Turn]:
+    """As often as it runs."""
+    names = [part.engine.get_tensor_name(index) for index in range(part.engine.num_io_tensors)]
+    repeats = part.plan.repeats
+    return [
+        Turn(part, tuple((name, _of_layer(name, turn) if repeats > 1 else name) for name in names))
+        for turn in range(repeats)
+    ]
+
+
+def _of_layer(name: str, layer: int) -> str:
+    """What layer 0's input or output `name` is called of another layer."""
+    return _LAYER.sub(rf"\g<1>.{layer}.", name)
 
 
 def open_plan(api: Any, engine: Any, plan: Plan) -> OpenedPlan:
@@ -121,31 +145,30 @@ def open_plan(api: Any, engine: Any, plan: Plan) -> OpenedPlan:
 
 
 class PlanRunner:
-    """A deserialised plan, all its parts in order, with inputs and outputs; all of it lives in `device`.
+    """A deserialised plan, all its turns in order, with inputs and outputs; all of it lives in `device`.
 
-    `weights` maps the names of weight inputs to device addresses, `logits` is where the logits go.
+    `weights` maps the names of weight inputs to device addresses. Raises KeyError where a plan has an input
+    or output that is none of ours.
     """
 
     def __init__(
-        self, device: Device, parts: Sequence[OpenedPlan], cache: Cache, weights: dict[str, int]
+        self, device: Device, turns: Sequence[Turn], cache: Cache, weights: dict[str, int], vocab_size: int
     ) -> None:
-        self.plan, self._parts, self._device, self._cache = parts[0].plan, parts, device, cache
-        self._users: dict[str, list[OpenedPlan]] = {}
-        for part in parts:
-            for name in tensor_names(part.engine):
-                self._users.setdefault(name, []).append(part)
-        self.rows = int(parts[-1].engine.get_tensor_shape("logits")[0])
-        self._in_place = any(name.startswith("present.") for name in self._users)
+        self.plan, self._turns, self._device, self._cache = turns[0].part.plan, turns, device, cache
+        self._vocab_size = vocab_size
+        self.rows = int(turns[-1].part.engine.get_tensor_shape("logits")[0])
+        names = {own for turn in turns for _, own in turn.names}
+        self._in_place = any(name.startswith("present.") for name in names)
         keys = cache.geometry.kv_heads * cache.geometry.head_dim
         self._fresh_bytes = aligned(_HALF * self._positions * keys)
         self._make_buffers()
-        self._launches: dict[int, Callable[[], None]] = {}
-        for name in self._users:
-            if name.startswith("weights."):
-                self._bind(name, weights[name])
-        for name, place in self._places.items():
-            self._bind(name, place)
-        self._join_parts()
+        self._launches: dict[tuple[int, int], Callable[[], None]] = {}
+        self._places |= {name: weights[name] for name in names if name.startswith("weights.")}
+        size = aligned(_HALF * self._positions * cache.geometry.hidden)
+        self._residual_memory = device.allocate(4 * size if len(turns) > 1 else 0)
+        self._residuals = [int(self._residual_memory) + index * size for index in range(4)]
+        if unknown := names - self._all_places(0, 0).keys() - set(_RESIDUALS):
+            raise KeyError(min(unknown))
 
     @property
     def _positions(self) -> int:
@@ -155,12 +178,12 @@ class PlanRunner:
     @property
     def scratch_bytes(self) -> int:
         """Activation memory that the plan wants; whatever runs one after another can share it."""
-        return max(part.scratch_bytes for part in self._parts)
+        return max(turn.part.scratch_bytes for turn in self._turns)
 
     def use_scratch(self, address: int, size: int) -> None:
         """Give the plan its activation memory."""
-        for part in self._parts:
-            part.use_scratch(address, size)
+        for turn in self._turns:
+            turn.part.use_scratch(address, size)
 
     def fits(self, past_len: int) -> bool:
         """Whether a call may begin at `past_len`: one that writes in place writes all its tokens."""
@@ -173,38 +196,50 @@ class PlanRunner:
         """
         self._fill(job)
         self._device.upload(self._inputs_address, self._inputs)
-        if self.plan.role == "step":
-            self._step(job.first_slot, logits)
-        else:
-            self._bind("logits", logits)
-            self._queue(job.first_slot)
+        self._launch(job.first_slot, logits)
         self._device.download(self._outputs, self._outputs_address)
         self._device.wait()
         ids, logprobs = self._outputs[: self.rows], self._outputs[self._logprob_index :].view(np.float32)
         return [(int(ids[row]), float(logprobs[row])) for row in range(len(job.rows))]
 
-    def _step(self, first_slot: int, logits: int) -> None:
-        """The step on these slots, captured at its second run: addresses are part of what is captured."""
-        if first_slot in self._launches:
-            self._launches[first_slot]()
+    def _launch(self, first_slot: int, logits: int) -> None:
+        """The call on these slots, captured after its first run: addresses are part of what is captured."""
+        key = (first_slot, logits)
+        if key in self._launches:
+            self._launches[key]()
             return
-        self._bind("logits", logits)
-        self._queue(first_slot)
+        self._queue(first_slot, logits)
         self._device.wait()
-        self._launches[first_slot] = self._device.captured(lambda: self._queue(first_slot))
+        self._launches[key] = self._device.captured(lambda: self._queue(first_slot, logits))
 
-    def _queue(self, first_slot: int) -> None:
-        """Queue the graph, and the appending that it leaves to us."""
-        for layer in range(self._cache.geometry.layers):
-            for kind in ("key", "value"):
-                place = self._cache.place(layer, kind, first_slot)
-                self._bind(f"cache.{layer}.{kind}", place)
-                if self._in_place:
-                    self._bind(f"present.{layer}.{kind}", place)
-        for part in self._parts:
-            part.queue(self._device.stream.handle)
+    def _queue(self, first_slot: int, logits: int) -> None:
+        """Queue the graph, and what it leaves to us: choosing the likeliest tokens, and appending."""
+        places = self._all_places(first_slot, logits)
+        for index, turn in enumerate(self._turns):
+            self._bind(index, places)
+            turn.part.queue(self._device.stream.handle)
+        self._device.best(logits, *self._best_places, self.rows, self._vocab_size)
         if not self._in_place:
             self._append(first_slot)
+
+    def _all_places(self, first_slot: int, logits: int) -> dict[str, int]:
+        """Where everything is but the residual stream between parts."""
+        places = self._places | {"logits": logits}
+        for layer in range(self._cache.geometry.layers):
+            for kind in ("key", "value"):
+                name = f"{layer}.{kind}"
+                places[f"cache.{name}"] = self._cache.place(layer, kind, first_slot)
+                places[f"present.{name}"] = places[f"cache.{name}"]
+        return places
+
+    def _bind(self, index: int, places: dict[str, int]) -> None:
+        """Everything of a turn. What it hands over is what the next one takes over: two places, in turns."""
+        taken, handed = 2 * ((index + 1) % 2), 2 * (index % 2)
+        for place, name in zip((taken, taken + 1, handed, handed + 1), _RESIDUALS, strict=True):
+            places[name] = self._residuals[place]
+        turn = self._turns[index]
+        for name, own in turn.names:
+            turn.part.bind(name, places[own])
 
     def _append(self, first_slot: int) -> None:
         geometry, plan = self._cache.geometry, self.plan
@@ -224,17 +259,6 @@ class PlanRunner:
             self._cache.max_seq_len,
             self._fresh_bytes // _VECTOR_BYTES,
         )
-
-    def _join_parts(self) -> None:
-        """What a part hands over is what the next one takes over: two places, in turns."""
-        size = aligned(_HALF * self._positions * self._cache.geometry.hidden)
-        self._residual_memory = self._device.allocate(4 * size if len(self._parts) > 1 else 0)
-        for (index, part), (at, half) in itertools.product(
-            enumerate(self._parts), enumerate(("high", "low"))
-        ):
-            for name, turn in ((f"taken.{half}", index - 1), (f"handed.{half}", index)):
-                if part in self._users.get(name, ()):
-                    part.bind(name, int(self._residual_memory) + (2 * (turn % 2) + at) * size)
 
     def _make_buffers(self) -> None:
         """Inputs in one pinned array that goes up in one copy; outputs likewise; fresh keys and values."""
@@ -257,10 +281,7 @@ class PlanRunner:
         self._counts_address = self._places.pop("counts")
         if plan.role == "step":
             del self._places["rows"]
-        self._places |= {
-            "next_ids": self._outputs_address,
-            "top_logprob": self._outputs_address + _INT * self._logprob_index,
-        }
+        self._best_places = (self._outputs_address, self._outputs_address + _INT * self._logprob_index)
         if self._in_place:
             return
         parts = 2 * self._cache.geometry.layers
@@ -280,8 +301,3 @@ class PlanRunner:
             inputs[at[name] : at[name] + len(values)] = values
         if plan.role == "chunk":
             inputs[at["rows"] : at["rows"] + len(job.rows)] = job.rows
-
-    def _bind(self, name: str, address: int) -> None:
-        """In every part that has it."""
-        for part in self._users.get(name, ()):
-            part.bind(name, address)

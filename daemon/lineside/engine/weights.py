@@ -38,7 +38,9 @@ class Weights:
         return rows, blocks * BLOCK
 
     def fp16(self, name: str) -> NDArray[np.float16]:
-        """All values of a matrix or vector."""
+        """All values of a matrix or vector; of several vectors, with + between their names, in one."""
+        if "+" in name:
+            return np.concatenate([self.fp16(one) for one in name.split("+")])
         if name in self._entries:
             return self._array(name).astype(np.float16)
         stored, scale = self._array(f"{name}.q"), self._array(f"{name}.scale")

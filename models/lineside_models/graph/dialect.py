@@ -45,13 +45,13 @@ class Dialect(Protocol):
 
 
 class PartDialect(Dialect, Protocol):
-    """One that can also write some of the layers into a graph of their own."""
+    """One that can also write a part of the decoder into a graph of its own."""
 
     def taken_over(self) -> Value:
-        """The residual stream that the layers before these handed over."""
+        """The residual stream that the part before this one handed over."""
 
-    def hand_over(self, x: Value, update: Value) -> None:
-        """Make x + update an output, for the layers after these to take over."""
+    def hand_over(self, x: Value, update: Value | None) -> None:
+        """Make x, with what is still to be added to it, an output for the next part to take over."""
 
 
 def rotary_caches(geometry: Geometry, positions: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

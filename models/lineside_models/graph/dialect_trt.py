@@ -21,9 +21,9 @@ _UNIT = 16.0
 
 
 class TrtDialect(PartDialect):
-    """Inputs `input_ids`, `past_lens`, for a chunk `rows`; outputs `logits`, `next_ids`, `top_logprob`.
+    """Inputs `input_ids`, `past_lens`, for a chunk `rows`; output `logits`, float32.
 
-    Of some layers: inputs `taken.high` and `taken.low`, outputs `handed.high` and `handed.low`, the residual
+    Of a part: inputs `taken.high` and `taken.low`, outputs `handed.high` and `handed.low`, the residual
     stream as the sum of two FP16 numbers. TensorRT 8.6 gives all inputs of a fused region one type: a float32
     input would have it turn the whole cache into float32 at every step.
     """
@@ -38,7 +38,6 @@ class TrtDialect(PartDialect):
     ) -> None:
         self._geometry, self._graph, self._source = architecture.geometry, graph, source
         self._products, self._shape = products, shape
-        graph.input("past_lens", TensorProto.INT32, (shape.batch,))
 
     @override
     def embed(self, table: str) -> Value:
@@ -71,16 +70,8 @@ class TrtDialect(PartDialect):
 
     @override
     def logits(self, x: Value) -> None:
-        node, rows = self._graph.node, self._shape.rows
-        self._graph.output("logits", TensorProto.FLOAT, (rows, self._geometry.vocab_size))
-        self._graph.output("next_ids", TensorProto.INT32, (rows, 1))
-        self._graph.output("top_logprob", TensorProto.FLOAT, (rows, 1))
-        logits = node("Cast", [x], ["logits"], to=TensorProto.FLOAT)
-        largest, ids = "logits.largest", "logits.ids"
-        node("TopK", [logits, self._sizes(1)], [largest, ids], axis=1)
-        node("Cast", [ids], ["next_ids"], to=TensorProto.INT32)
-        exponentials = node("Exp", [node("Sub", [logits, largest])])
-        node("Neg", [node("Log", [node("ReduceSum", [exponentials, self._sizes(1)])])], ["top_logprob"])
+        self._graph.output("logits", TensorProto.FLOAT, (self._shape.rows, self._geometry.vocab_size))
+        self._graph.node("Cast", [x], ["logits"], to=TensorProto.FLOAT)
 
     @override
     def taken_over(self) -> Value:
@@ -90,10 +81,11 @@ class TrtDialect(PartDialect):
         return self._graph.node("Mul", [self._graph.node("Add", [high, low]), self._residual_scale(_UNIT)])
 
     @override
-    def hand_over(self, x: Value, update: Value) -> None:
+    def hand_over(self, x: Value, update: Value | None) -> None:
         node, size = self._graph.node, (self._shape.positions, self._geometry.hidden)
-        total = node("Add", [x, self._cast(update, TensorProto.FLOAT)])
-        scaled = node("Mul", [total, self._residual_scale(1 / _UNIT)])
+        if update is not None:
+            x = node("Add", [x, self._cast(update, TensorProto.FLOAT)])
+        scaled = node("Mul", [x, self._residual_scale(1 / _UNIT)])
         for half in ("high", "low"):
             self._graph.output(f"handed.{half}", TensorProto.FLOAT16, size)
         node("Cast", [scaled], ["handed.high"], to=TensorProto.FLOAT16)
@@ -106,10 +98,14 @@ class TrtDialect(PartDialect):
     def _normed_heads(self, layer: int) -> bool:
         return self._source.has(f"layers.{layer}.q_norm")
 
+    def _past_lens(self) -> Value:
+        """[batch]: how many tokens of each sequence are cached."""
+        return self._graph.input("past_lens", TensorProto.INT32, (self._shape.batch,))
+
     def _positions(self) -> Value:
         """[batch, tokens]: each token's place in its sequence."""
         iota = self._graph.constant("tokens.iota", np.arange(self._shape.tokens, dtype=np.int32)[None])
-        return self._graph.node("Add", [self._reshape("past_lens", self._shape.batch, 1), iota])
+        return self._graph.node("Add", [self._reshape(self._past_lens(), self._shape.batch, 1), iota])
 
     def _rotary_tables(self) -> tuple[np.ndarray, np.ndarray]:
         """Cosines and sines for every position that a call can reach, in FP16."""

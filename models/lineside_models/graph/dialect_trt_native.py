@@ -33,7 +33,7 @@ class TrtNativeDialect(TrtDialect):
         super().__init__(architecture, graph, source, products, shape)
         self._positions_of_new = self._positions()
         self._places = self._cast(self._positions_of_new, TensorProto.INT64)
-        self._write_from = self._cast("past_lens", TensorProto.INT64)
+        self._write_from = self._cast(self._past_lens(), TensorProto.INT64)
         self._mask = self._mask_of_cache()
         cos, sin = self._rotary_tables()
         self._cos, self._sin = graph.constant("rotary.cos", cos), graph.constant("rotary.sin", sin)

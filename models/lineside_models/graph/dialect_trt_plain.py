@@ -9,41 +9,25 @@ every step turns the whole cache over.
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from onnx import TensorProto
 from typing_extensions import override
 
-from lineside_models.checkpoint import Architecture
 from lineside_models.graph.dialect import Value
 from lineside_models.graph.dialect_trt import TrtDialect
-from lineside_models.graph.onnx_graph import OnnxGraph
-from lineside_models.graph.trt_products import Products, Source
-from lineside_models.graph.trt_shape import TrtShape
 
 _MASKED = -60000.0  # what FP16 can hold, and far below any score
 _REDUCE_AXES_ARE_INPUTS = 18  # opset
 
 
 class TrtPlainDialect(TrtDialect):
-    """Writes the decoder with opset 17 or later."""
-
-    def __init__(
-        self,
-        architecture: Architecture,
-        graph: OnnxGraph,
-        source: Source,
-        products: Products,
-        shape: TrtShape,
-    ) -> None:
-        super().__init__(architecture, graph, source, products, shape)
-        self._cached_mask = self._mask_of_cache()
-        self._new_mask = self._mask_of_new_tokens()
-        self._cos, self._sin = self._rotary_of_positions()
-        self._scale = graph.constant("scale", np.array(self._geometry.head_dim**-0.5, np.float16))
+    """Writes the decoder, or a part of it, with opset 17 or later."""
 
     @override
     def norm(self, x: Value, weight: str) -> Value:
-        return self._normed(x, self._graph.constant(weight, self._source.values(weight)), axis=1)
+        return self._normed(x, self._products.vector(weight, TensorProto.FLOAT), axis=1)
 
     def _normed(self, x: Value, weight: Value, axis: int) -> Value:
         node = self._graph.node
@@ -59,9 +43,11 @@ class TrtPlainDialect(TrtDialect):
     def _heads_normed(self, both: Value, layer: int) -> Value:
         """Queries and keys, each head by its own norm, in one go."""
         g = self._geometry
-        query, key = (self._source.values(f"layers.{layer}.{part}_norm") for part in "qk")
-        stacked = np.vstack([*[query] * g.heads, *[key] * g.kv_heads])[None, :, None]
-        weight = self._graph.constant(f"layers.{layer}.qk_norm", stacked)
+        query, key = (
+            self._products.vector(f"layers.{layer}.{part}_norm", TensorProto.FLOAT) for part in "qk"
+        )
+        stacked = self._graph.node("Concat", [query] * g.heads + [key] * g.kv_heads, axis=-1)
+        weight = self._reshape(stacked, 1, g.heads + g.kv_heads, 1, g.head_dim)
         return self._normed(self._cast(both, TensorProto.FLOAT), weight, axis=3)
 
     @override
@@ -70,7 +56,7 @@ class TrtPlainDialect(TrtDialect):
         cached_keys, cached_values = self._cache_inputs(layer)
         query, key, value = self._rotated(qkv, layer)
         query = self._reshape(
-            node("Mul", [query, self._scale]),
+            node("Mul", [query, self._graph.constant("scale", np.array(g.head_dim**-0.5, np.float16))]),
             *(shape.batch, g.kv_heads, g.heads // g.kv_heads * shape.tokens, g.head_dim),
         )
         on_cache = node("Add", [node("MatMul", [query, cached_keys]), self._cached_mask])
@@ -104,8 +90,8 @@ class TrtPlainDialect(TrtDialect):
         if self._normed_heads(layer):
             both = self._heads_normed(both, layer)
         first, second = self._split(both, 3, g.head_dim // 2, g.head_dim // 2)
-        swapped = node("Concat", [second, first], axis=3)
-        turned = node("Add", [node("Mul", [both, self._cos]), node("Mul", [swapped, self._sin])])
+        swapped, (cos, sin) = node("Concat", [second, first], axis=3), self._rotary
+        turned = node("Add", [node("Mul", [both, cos]), node("Mul", [swapped, sin])])
         query = f"layers.{layer}.query"
         node("Split", [turned, self._sizes(g.heads, g.kv_heads)], [query, key], axis=1)
         return query, key, value
@@ -118,22 +104,25 @@ class TrtPlainDialect(TrtDialect):
             return node("Add", [node("MatMul", [query, turned]), self._new_mask])
         return node("ReduceSum", [node("Mul", [query, key]), self._sizes(3)])
 
-    def _mask_of_cache(self) -> Value:
+    @functools.cached_property
+    def _cached_mask(self) -> Value:
         """0 where the cache holds a position of the sequence, [batch, 1, 1, max_seq_len]."""
         shape, constant = self._shape, self._graph.constant
         iota = constant("cache.iota", np.arange(shape.max_seq_len, dtype=np.int32).reshape(1, 1, 1, -1))
-        held = self._graph.node("Less", [iota, self._reshape("past_lens", shape.batch, 1, 1, 1)])
+        held = self._graph.node("Less", [iota, self._reshape(self._past_lens(), shape.batch, 1, 1, 1)])
         kept, masked = (constant(f"mask.{v:g}", np.array(v, np.float16)) for v in (0.0, _MASKED))
         return self._graph.node("Where", [held, kept, masked])
 
-    def _mask_of_new_tokens(self) -> Value:
+    @functools.cached_property
+    def _new_mask(self) -> Value:
         """What a token may see of its own call, [1, 1, queries, tokens]: a constant."""
         tokens = self._shape.tokens
         mask = np.triu(np.full((tokens, tokens), _MASKED, np.float16), 1)
         group = self._geometry.heads // self._geometry.kv_heads
         return self._graph.constant("causal", np.tile(mask, (group, 1))[None, None])
 
-    def _rotary_of_positions(self) -> tuple[Value, Value]:
+    @functools.cached_property
+    def _rotary(self) -> tuple[Value, Value]:
         """Cosines, and sines with the sign of their half, [batch, 1, tokens, head_dim], for all layers."""
         cos, sin = self._rotary_tables()
         positions = self._positions()

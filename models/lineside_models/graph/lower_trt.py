@@ -20,8 +20,9 @@ from lineside_models.graph.dialect_trt_plain import TrtPlainDialect
 from lineside_models.graph.equalise import ScaledSource
 from lineside_models.graph.external_data import ExternalData
 from lineside_models.graph.onnx_graph import OnnxGraph
+from lineside_models.graph.parts import Part, whole
 from lineside_models.graph.store import WeightStore
-from lineside_models.graph.trt_products import Fp16Products, Products, Source, WeightsAs
+from lineside_models.graph.trt_products import Fp16Products, LayerProducts, Products, Source, WeightsAs
 from lineside_models.graph.trt_quantised import Fp8Products, Int4Products, Int8Products, WeakInt8Products
 from lineside_models.graph.trt_shape import TrtShape
 
@@ -42,12 +43,12 @@ def lower_trt_plain(  # noqa: PLR0913 what follows the path has defaults and nam
     weights: WeightsAs = "inputs",
     strongly_typed: bool = False,
     calibration: Calibration | None = None,
-    layers: range | None = None,
+    part: Part | None = None,
 ) -> None:
     """Write `path`, and `path`.data where the graph has large constants, in plain operations.
 
-    `strongly_typed` is for TensorRT 10 and later; without it, for 8.6, there is fp16 and int8. `layers`: only
-    a part of the decoder; see TrtDialect for what a part takes and hands over.
+    `strongly_typed` is for TensorRT 10 and later; without it, for 8.6, there is fp16 and int8. `part`: that
+    alone; see TrtDialect for what a part takes and hands over. One that repeats is in FP16.
     """
     _check(precision, calibration)
     if not strongly_typed and precision not in ("fp16", "int8"):
@@ -55,9 +56,12 @@ def lower_trt_plain(  # noqa: PLR0913 what follows the path has defaults and nam
         raise BuildError("lower for TensorRT", message, "choose --precision fp16 or int8")
     opset = _STRONG_OPSETS[precision] if strongly_typed else _WEAK_OPSET
     graph, source = _begin(architecture, store, opset, path, calibration)
-    products = _products(graph, source, weights, calibration)
+    (everything,) = whole(architecture.geometry.layers)
+    part = part or everything
+    repeated = part.repeats > 1
+    products = LayerProducts(graph, source) if repeated else _products(graph, source, weights, calibration)
     dialect = TrtPlainDialect(architecture, graph, source, products, shape)
-    describe_part(architecture, dialect, layers or range(architecture.geometry.layers))
+    describe_part(architecture, dialect, part)
     graph.save(path, f"{shape.role}_{precision}")
 
 

@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
+from typing_extensions import override
 
 from lineside_models.errors import BuildError
 from lineside_models.graph.dialect import Value
@@ -14,6 +15,8 @@ from lineside_models.graph.onnx_graph import OnnxGraph
 
 WeightsAs = Literal["inputs", "constants"]
 LARGEST_FP16 = 65504.0
+_MATRICES = ("qkv", "o_proj", "gate_up", "down_proj")
+_VECTORS = ("attn_norm", "mlp_norm", "q_norm", "k_norm", *(f"{matrix}.bias" for matrix in _MATRICES))
 
 
 class Source(Protocol):
@@ -34,6 +37,9 @@ class Products(Protocol):
 
     def table(self, name: str) -> Value:
         """A matrix in FP16, as it is."""
+
+    def vector(self, name: str, kind: int) -> Value:
+        """A norm or a bias in the type `kind`, [values] or [1, values]."""
 
     def product(self, x: Value, matrix: str) -> Value:
         """x [positions, columns] times the matrix [rows, columns] transposed, plus its bias if it has one."""
@@ -57,13 +63,47 @@ class Fp16Products(Products):
                 self._graph.external(value, as_fp16(self._source, name))
         return value
 
+    def vector(self, name: str, kind: int) -> Value:
+        """A constant."""
+        half = kind == TensorProto.FLOAT16
+        return self._graph.constant(name, as_fp16(self._source, name) if half else self._source.values(name))
+
     def product(self, x: Value, matrix: str) -> Value:
         """One node, the bias included."""
         inputs = [x, self.table(matrix)]
         bias = f"{matrix}.bias"
         if self._source.has(bias):
-            inputs.append(self._graph.constant(bias, as_fp16(self._source, bias)))
+            inputs.append(self.vector(bias, TensorProto.FLOAT16))
         return self._graph.node("Gemm", inputs, transB=1)
+
+
+class LayerProducts(Fp16Products):
+    """For a graph of any layer, written as layer 0: norms and biases are inputs, too, all joined in one.
+
+    The input's name is `weights.` and theirs, with + between. TensorRT 8.6 turns all inputs of a graph that
+    has many into float32 at every call: it did with 12, and did not with 10 (measured).
+    """
+
+    def __init__(self, graph: OnnxGraph, source: Source) -> None:
+        super().__init__(graph, source, "inputs")
+        names = [f"layers.0.{vector}" for vector in _VECTORS if source.has(f"layers.0.{vector}")]
+        sizes = [source.shape(name)[0] for name in names]
+        joined = graph.input(f"weights.{'+'.join(names)}", TensorProto.FLOAT16, (1, sum(sizes)))
+        split = graph.constant("vectors.sizes", np.array(sizes, np.int64))
+        self._vectors = dict(zip(names, (f"{name}.part" for name in names), strict=True))
+        graph.node("Split", [joined, split], list(self._vectors.values()), axis=1)
+
+    @override
+    def vector(self, name: str, kind: int) -> Value:
+        part = self._vectors[name]
+        return part if kind == TensorProto.FLOAT16 else self._graph.node("Cast", [part], to=kind)
+
+    @override
+    def product(self, x: Value, matrix: str) -> Value:
+        y, bias = self._graph.node("Gemm", [x, self.table(matrix)], transB=1), f"{matrix}.bias"
+        if bias not in self._vectors:
+            return y
+        return self._graph.node("Add", [y, self.vector(bias, TensorProto.FLOAT16)])
 
 
 def as_fp16(source: Source, name: str) -> NDArray[np.float16]:

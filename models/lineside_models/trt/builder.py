@@ -54,6 +54,7 @@ class Workshop:
         self._trt = trt
         self._logger = trt.api.Logger(trt.api.Logger.ERROR)
         self._builder = trt.api.Builder(self._logger)
+        self._timings: dict[str, Any] = {}
 
     def offer(self) -> Offer:
         """Ask the module what it has."""
@@ -87,14 +88,32 @@ class Workshop:
             config.set_memory_pool_limit(api.MemoryPoolType.WORKSPACE, job.workspace_mb << 20)
         if job.level >= 0:
             config.builder_optimization_level = job.level
-        cache = Path(job.cache)
-        timings = _use_cache(config, cache)
+        timings = self._use_cache(config, job.cache)
         plan = self._builder.build_serialized_network(network, config)
         if plan is None:
             raise BuildError(_OPERATION, f"{title} built nothing", _LESS)
         Path(job.plan).write_bytes(plan)
         if timings is not None:
-            cache.write_bytes(timings.serialize())
+            Path(job.cache).write_bytes(timings.serialize())
+
+    def _use_cache(self, config: Any, cache: str) -> Any:
+        """The timing cache of this file in use; the config only points to it. None where there is none.
+
+        It is read once and kept: 8.6 cannot read back what it has written of fused regions, and times each
+        plan anew. One of another device or version, or a damaged one, is refused by TensorRT: then a new one.
+        """
+        if not hasattr(config, "create_timing_cache"):
+            return None
+        if cache in self._timings:
+            config.set_timing_cache(self._timings[cache], ignore_mismatch=False)
+            return self._timings[cache]
+        path = Path(cache)
+        for content in (path.read_bytes() if path.is_file() else b"", b""):
+            timings = config.create_timing_cache(content)
+            if config.set_timing_cache(timings, ignore_mismatch=False):
+                self._timings[cache] = timings
+                return timings
+        return None
 
 
 def _network(api: Any, builder: Any) -> Any:
@@ -138,17 +157,3 @@ def _use_own_kernels(api: Any, config: Any) -> None:
     own = [source for name, source in sources.items() if not name.startswith(("CUBLAS", "CUDNN"))]
     if len(own) < len(sources):
         config.set_tactic_sources(sum(1 << int(source) for source in own))
-
-
-def _use_cache(config: Any, cache: Path) -> Any:
-    """The timing cache in use; the config only points to it. None where this TensorRT has none.
-
-    One of another device or version, or a damaged one, is refused by TensorRT: then a new one.
-    """
-    if not hasattr(config, "create_timing_cache"):
-        return None
-    for content in (cache.read_bytes() if cache.is_file() else b"", b""):
-        timings = config.create_timing_cache(content)
-        if config.set_timing_cache(timings, ignore_mismatch=False):
-            return timings
-    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import os
 import shutil
 from collections.abc import Callable
@@ -61,9 +62,9 @@ def compile_plans(
         _link_all(bundle.path, directory, replaced | {MANIFEST})
         files = bundle.manifest.files | (_keep(calibration, directory) if calibration else {})
         plans = []
-        for shape in decision.shapes:
+        for shapes in _for_one_builder(decision):
             with Apart(decision.offer.builder) as builder:
-                for part in range(len(decision.parts)):
+                for shape, part in itertools.product(shapes, range(len(decision.parts))):
                     piece, graph = Piece(shape, part), directory / _GRAPH
                     _lower(bundle, decision, options.calibration, piece, graph)
                     plan, used = _build_one(decision, options, piece, graph, builder)
@@ -78,6 +79,13 @@ def compile_plans(
             manifest = msgspec.structs.replace(manifest, plan=(*kept, *ran))
             _write(manifest, directory)
     return manifest, peak
+
+
+def _for_one_builder(decision: Decision) -> list[tuple[TrtShape, ...]]:
+    """All shapes where they hold no weights: else a builder would keep those of the shapes before."""
+    if shares_weights(decision.precision):
+        return [decision.shapes]
+    return [(shape,) for shape in decision.shapes]
 
 
 def _write(manifest: Manifest, directory: Path) -> None:
@@ -143,6 +151,7 @@ def _build_one(
         size=path.stat().st_size,
         part=piece.part,
         parts=len(decision.parts),
+        repeats=decision.parts[piece.part].repeats,
     )
     return plan, outcome.peak_bytes
 
@@ -154,7 +163,7 @@ def _lower(
     store = WeightStore(read_safetensors(graph.with_name(WEIGHTS)))
     architecture = stored_architecture(bundle.manifest, store)
     precision = cast("Precision", decision.precision)
-    weights: WeightsAs = "inputs" if shares_weights(decision.precision, decision.offer) else "constants"
+    weights: WeightsAs = "inputs" if shares_weights(decision.precision) else "constants"
     if decision.lowering == "native":
         lower_trt_native(
             architecture, store, piece.shape, precision, graph, weights=weights, calibration=calibration
@@ -170,7 +179,7 @@ def _lower(
         weights=weights,
         strongly_typed=typed,
         calibration=calibration,
-        layers=decision.parts[piece.part],
+        part=decision.parts[piece.part],
     )
 
 

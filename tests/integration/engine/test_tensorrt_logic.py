@@ -2,9 +2,11 @@
 
 import itertools
 import os
+from typing import ClassVar
 
 import msgspec
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from tests.support.contract import EngineContract
@@ -14,9 +16,10 @@ from tests.unit.models.tiny_checkpoints import Tiny, write_gguf
 from lineside.engine.base import EngineFaultError, Extension
 from lineside.engine.bundle import WEIGHTS, Bundle, BundleError, Plan, open_bundle, sha256_file
 from lineside.engine.tensorrt import TensorRtEngine
+from lineside.engine.weights import Weights
 from lineside_models.build import BuildOptions, build_bundle
 from lineside_models.checkpoint import open_checkpoint
-from lineside_models.graph import TrtShape, lower_trt_native, lower_trt_plain
+from lineside_models.graph import TrtShape, in_groups, layer_by_layer, lower_trt_native, lower_trt_plain
 from lineside_models.graph.store import WeightStore, stored_architecture
 from lineside_models.safetensors_file import read_safetensors
 from lineside_models.trt.verify import difference
@@ -25,7 +28,7 @@ SEQ_LEN = 64
 CHUNKS = (8, 32)
 
 
-def with_plans(source, directory, batches, lowering, parts=(None,)):
+def with_plans(source, directory, batches, lowering, parts=None):
     """The bundle with a graph in the place of each plan or part of one, chunks of 8 and 32 tokens."""
     bundle = open_bundle(source)
     directory.mkdir()
@@ -35,9 +38,9 @@ def with_plans(source, directory, batches, lowering, parts=(None,)):
     shapes = [TrtShape.step(batch, SEQ_LEN) for batch in batches]
     shapes += [TrtShape.chunk(tokens, SEQ_LEN, rows=2) for tokens in CHUNKS]
     plans = []
-    for shape, (part, layers) in itertools.product(shapes, enumerate(parts)):
-        graph = directory / f"{shape.role}{shape.batch}x{shape.tokens}.{part}.onnx"
-        lowering(architecture, store, shape, "fp16", graph, **({"layers": layers} if layers else {}))
+    for shape, (index, part) in itertools.product(shapes, enumerate(parts or [None])):
+        graph = directory / f"{shape.role}{shape.batch}x{shape.tokens}.{index}.onnx"
+        lowering(architecture, store, shape, "fp16", graph, **({"part": part} if part else {}))
         file = directory / f"{graph.stem}.plan"
         file.write_bytes(str(graph).encode())
         plan = Plan(
@@ -50,8 +53,9 @@ def with_plans(source, directory, batches, lowering, parts=(None,)):
             tensorrt_version=VERSION,
             sm=GPU.sm,
             sha256=sha256_file(file),
-            part=part,
-            parts=len(parts),
+            part=index,
+            parts=len(parts or [None]),
+            repeats=part.repeats if part else 1,
         )
         plans.append(plan)
     return Bundle(directory, msgspec.structs.replace(bundle.manifest, plan=tuple(plans)))
@@ -86,8 +90,15 @@ def three_layers(tmp_path_factory):
 @pytest.fixture(scope="module")
 def in_parts(three_layers, tmp_path_factory):
     """Weights as constants, one step for 4, each layer a plan of its own."""
-    parts = [range(layer, layer + 1) for layer in range(3)]
-    return with_plans(three_layers, tmp_path_factory.mktemp("trt") / "parts", (4,), constants, parts)
+    directory = tmp_path_factory.mktemp("trt") / "parts"
+    return with_plans(three_layers, directory, (4,), constants, in_groups(3, 1))
+
+
+@pytest.fixture(scope="module")
+def by_layer(three_layers, tmp_path_factory):
+    """Weights as inputs, one plan for all layers."""
+    directory = tmp_path_factory.mktemp("trt") / "layers"
+    return with_plans(three_layers, directory, (1, 4), lower_trt_plain, layer_by_layer(3))
 
 
 @pytest.fixture(scope="module")
@@ -126,8 +137,18 @@ class TestOneStepLargerThanTheSlots(EngineContract):
         return open_engine(one_step)
 
 
+class TestLayerByLayer(EngineContract):
+    """As FP16 on TensorRT 8.6, which keeps weights and cache in FP16 in small graphs alone."""
+
+    tolerance = 0.02
+
+    @pytest.fixture
+    def engine(self, by_layer):
+        return open_engine(by_layer)
+
+
 class TestParts(EngineContract):
-    """As on TensorRT 8.6, which keeps the cache in FP16 in small graphs alone."""
+    """As INT8 on TensorRT 8.6."""
 
     tolerance = 0.02
 
@@ -136,10 +157,34 @@ class TestParts(EngineContract):
         return open_engine(in_parts)
 
 
-def test_parts_compute_what_the_whole_does(in_parts, three_layers, tmp_path):
+def test_parts_compute_what_the_whole_does(in_parts, by_layer, three_layers, tmp_path):
     tokens = np.random.default_rng(2).integers(5, 60, 45).tolist()
     whole = with_plans(three_layers, tmp_path / "whole", (4,), constants)
     assert difference(open_engine(in_parts), open_engine(whole), tokens) < 1e-3
+    # Norms are inputs there, and in FP16.
+    assert difference(open_engine(by_layer), open_engine(whole), tokens) < 1e-2
+
+
+def test_plans_share_one_copy_of_each_weight(by_layer):
+    class Counting(HostDevice):
+        sizes: ClassVar[list[int]] = []
+
+        def allocate(self, size):
+            self.sizes.append(size)
+            return super().allocate(size)
+
+    open_engine(by_layer, device=Counting)
+    weights = Weights(by_layer.file(WEIGHTS))
+    assert Counting.sizes.count(weights.fp16("layers.0.gate_up").nbytes) == 3
+    assert Counting.sizes.count(weights.fp16("embed").nbytes) == 1
+
+
+def test_a_plan_with_an_input_that_is_none_of_ours(buckets, tmp_path):
+    graph = onnx.load(buckets.file(buckets.manifest.plan[0].file).read_text())
+    graph.graph.input.append(onnx.helper.make_tensor_value_info("mood", onnx.TensorProto.FLOAT, (1,)))
+    onnx.save(graph, tmp_path / "other.onnx")
+    with pytest.raises(BundleError, match="another version of Lineside: it has 'mood'"):
+        open_engine(with_first_plan(buckets, tmp_path / "bundle", str(tmp_path / "other.onnx").encode()))
 
 
 def test_a_part_hands_over_a_residual_stream_beyond_fp16(in_parts):
@@ -236,16 +281,20 @@ def test_too_little_memory_is_refused_with_the_numbers(buckets):
 
 
 def test_a_plan_that_tensorrt_refuses(buckets, tmp_path):
-    plan = buckets.manifest.plan[0]
-    damaged = tmp_path / "bundle"
-    damaged.mkdir()
-    for entry in buckets.path.iterdir():
-        os.link(entry, damaged / entry.name)
-    (damaged / plan.file).unlink()
-    (damaged / plan.file).write_bytes(b"/nowhere")
-    plans = (
-        msgspec.structs.replace(plan, sha256=sha256_file(damaged / plan.file)),
-        *buckets.manifest.plan[1:],
-    )
     with pytest.raises(BundleError, match="TensorRT refuses"):
-        open_engine(Bundle(damaged, msgspec.structs.replace(buckets.manifest, plan=plans)))
+        open_engine(with_first_plan(buckets, tmp_path / "bundle", b"/nowhere"))
+
+
+def with_first_plan(bundle, directory, content):
+    """The bundle with another first plan."""
+    plan = bundle.manifest.plan[0]
+    directory.mkdir()
+    for entry in bundle.path.iterdir():
+        os.link(entry, directory / entry.name)
+    (directory / plan.file).unlink()
+    (directory / plan.file).write_bytes(content)
+    plans = (
+        msgspec.structs.replace(plan, sha256=sha256_file(directory / plan.file)),
+        *bundle.manifest.plan[1:],
+    )
+    return Bundle(directory, msgspec.structs.replace(bundle.manifest, plan=plans))

@@ -17,6 +17,7 @@ from tests.support.bundles import altered_bundle, plan_of
 from lineside.engine.bundle import Bundle, FileDigest, open_bundle, sha256_file
 from lineside.engine.tensorrt_module import find_tensorrt
 from lineside_models.calibration.result import HEADS, Calibration, load_calibration
+from lineside_models.graph import layer_by_layer
 from lineside_models.trt.builder import Workshop
 from lineside_models.trt.child import Apart, Task
 from lineside_models.trt.compile import calibration_file, compile_plans, kept_calibration
@@ -77,18 +78,17 @@ def test_a_plan_in_parts_is_built_by_one_builder(bundle) -> None:
     with Apart("tensorrt_rtx") as tensorrt:
         offer = tensorrt.run(Task()).offer
     whole = decide(opened, options, offer, None, Memory(None, None))
-    in_parts = msgspec.structs.replace(whole, lowering="plain", parts=(range(1), range(1, 2)))
+    in_parts = msgspec.structs.replace(whole, lowering="plain", parts=layer_by_layer(2))
     built: list[int] = []
     manifest, peak_bytes = compile_plans(opened, in_parts, options, built.append)
-    assert built == [1, 1, 1, 1]
+    assert built == [1] * 6
     assert peak_bytes > 100 << 20
-    assert [(plan.file, plan.part, plan.parts) for plan in manifest.plan[1:]] == [
-        ("step-1.1-of-2.fp16.sm86.plan", 0, 2),
-        ("step-1.2-of-2.fp16.sm86.plan", 1, 2),
-        ("chunk-64.1-of-2.fp16.sm86.plan", 0, 2),
-        ("chunk-64.2-of-2.fp16.sm86.plan", 1, 2),
+    assert [(plan.file, plan.part, plan.parts, plan.repeats) for plan in manifest.plan[1:]] == [
+        (f"{role}.{part + 1}-of-3.fp16.sm86.plan", part, 3, repeats)
+        for role in ("step-1", "chunk-64")
+        for part, repeats in enumerate((1, 2, 1))
     ]
-    assert len({plan.sha256 for plan in manifest.plan}) == 5
+    assert len({plan.sha256 for plan in manifest.plan}) == 7
 
 
 def test_compiling_again_replaces_the_plans_of_that_device(bundle) -> None:

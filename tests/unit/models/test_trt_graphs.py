@@ -83,16 +83,6 @@ def test_chunks_that_follow_one_another(model, tmp_path) -> None:
         out = run.forward(0, [TOKENS[past : past + CHUNK]], [past], rows)
         expected = model.reference(TOKENS[: past + CHUNK], [past + row for row in rows])
         assert relative_error(out["logits"], expected) < 4e-3
-        check_picks(out)
-
-
-def check_picks(out) -> None:
-    """The arg-max and its log probability are those of the logits themselves."""
-    logits = out["logits"].astype(np.float64)
-    assert out["next_ids"].dtype == np.int32
-    assert np.array_equal(out["next_ids"][:, 0], logits.argmax(-1))
-    normaliser = np.log(np.exp(logits).sum(-1))
-    assert np.allclose(out["top_logprob"][:, 0], logits.max(-1) - normaliser, atol=1e-4)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 8])
@@ -109,7 +99,6 @@ def test_steps_of_ragged_sequences(model, tmp_path, batch: int) -> None:
     for extra in range(2):
         now = [length + extra for length in lengths]
         out = step.forward(0, [[s[n]] for s, n in zip(sequences, now, strict=True)], now)
-        check_picks(out)
         for slot, length in enumerate(now):
             expected = model.reference(sequences[slot][: length + 1], [length])
             assert relative_error(out["logits"][slot], expected[0]) < 4e-3

@@ -51,7 +51,7 @@ class TrtRun:
         self.outputs = [entry.name for entry in self.session.get_outputs()]
 
     def forward(self, first: int, tokens, past_lens, rows=()) -> dict[str, np.ndarray]:
-        """Extend the slots from `first` on; logits, next_ids and top_logprob."""
+        """Extend the slots from `first` on; the logits."""
         tokens, past_lens = np.array(tokens, np.int32), np.array(past_lens, np.int32)
         inputs = {"input_ids": tokens, "past_lens": past_lens, **self.weights}
         if "rows" in self.names:

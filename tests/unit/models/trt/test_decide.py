@@ -10,6 +10,7 @@ from lineside.engine.bundle import Bundle, Geometry
 from lineside.engine.device import Gpu
 from lineside_models.calibration.result import Calibration, Point
 from lineside_models.errors import BuildError
+from lineside_models.graph import whole
 from lineside_models.trt.builder import Offer
 from lineside_models.trt.decide import CompileOptions, Decision, Memory, check_memory, decide, recounted
 from lineside_models.trt.devices import capability_of
@@ -201,18 +202,29 @@ def test_what_a_calibration_keeps_in_fp16_counts_as_fp16(bundle) -> None:
     # A step and a chunk, each a byte more for every value of 28 down projections.
     kept = {name for name in every if not name.endswith("down_proj")}
     assert plans(kept) - decision.needs.plans == 2 * 28 * 8960 * 1536
-    fp16 = decide(bundle, CompileOptions(precision="fp16"), OLD, ADA, PLENTY).needs.plans
-    assert plans(set()) == pytest.approx(fp16, rel=0.001)
+    fp16 = decide(bundle, CompileOptions(precision="fp16"), OLD, ADA, PLENTY).needs.shared_weights
+    assert plans(set()) == pytest.approx(2 * fp16, rel=0.02)
 
 
 @pytest.mark.parametrize(("layers", "sizes"), [(28, [4] * 7), (30, [2] + [4] * 7), (4, [4]), (1, [1])])
-def test_without_strong_typing_plans_are_in_parts(bundle, layers: int, sizes: list[int]) -> None:
+def test_without_strong_typing_quantised_plans_are_in_parts(bundle, layers: int, sizes: list[int]) -> None:
     geometry = msgspec.structs.replace(GEOMETRY, layers=layers)
     manifest = msgspec.structs.replace(bundle.manifest, geometry=geometry)
     other = Bundle(bundle.path, manifest)
-    decision = chosen(other, offer=OLD)
-    assert [len(part) for part in decision.parts] == sizes
-    assert [layer for part in decision.parts for layer in part] == list(range(layers))
+    decision = chosen(other, offer=OLD, precision="int8")
+    assert [len(part.layers) for part in decision.parts] == sizes
+    assert [layer for part in decision.parts for layer in part.layers] == list(range(layers))
+    assert [part.begins for part in decision.parts] == [True] + [False] * (len(sizes) - 1)
+    assert [part.ends for part in decision.parts] == [False] * (len(sizes) - 1) + [True]
     told = f"{len(sizes)} parts each"
     assert (told in describe(decision, manifest)) == (len(sizes) > 1)
-    assert chosen(other, offer=NEW).parts == (range(layers),)
+    assert chosen(other, offer=NEW, precision="int8").parts == whole(layers)
+
+
+def test_without_strong_typing_fp16_has_one_plan_for_every_layer(bundle) -> None:
+    decision = chosen(bundle, offer=OLD)
+    assert [part.repeats for part in decision.parts] == [1, 28, 1]
+    assert [shape.batch for shape in decision.shapes if shape.role == "step"] == [1, 2, 4, 8]
+    assert decision.needs.shared_weights == 2 * PARAMETERS
+    assert decision.needs.plans < PARAMETERS / 10
+    assert "3 parts each" in describe(decision, bundle.manifest)
