@@ -2,7 +2,8 @@
 
 Plans are static: steps of 1, 2, 4, ... sequences and chunks of one sequence. A batch becomes one step over
 a span of slots and a call for each chunk, each captured as a CUDA graph. Slots of the span that are not
-extended run along and change nothing. All stays on the device but token ids, and logits that somebody asks for.
+extended run along and change nothing. All stays on the device but token ids, and logits that somebody asks
+for.
 """
 
 from __future__ import annotations
