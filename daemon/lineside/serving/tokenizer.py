@@ -17,7 +17,9 @@ from lineside.serving.thinking import AFTER_CLOSE, CLOSE, FORCED_CLOSE, OPEN, Ma
 # those from U+0100 on.
 _PRINTABLE = (*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100))
 _OTHERS = (byte for byte in range(0x100) if byte not in _PRINTABLE)
-_BYTES = {chr(byte): byte for byte in _PRINTABLE} | {chr(0x100 + n): byte for n, byte in enumerate(_OTHERS)}
+_BYTES = {0x100 + n: byte for n, byte in enumerate(_OTHERS)}
+# The others' own characters spell nothing: they are put where no byte is.
+_SPELLING = {byte: 0x100 + byte for byte in _BYTES.values()} | _BYTES
 
 
 class Tokenizer:
@@ -63,10 +65,10 @@ class Tokenizer:
             token = self._tokenizer.id_to_token(number)
             if number in added:
                 found.append(added[number].content.encode())
-            elif token is not None and _BYTES.keys() >= set(token):
-                found.append(bytes(_BYTES[character] for character in token))
-            else:
+            elif token is None or (spelt := _bytes_of(token)) is None:
                 return []
+            else:
+                found.append(spelt)
         return found
 
     def encode(self, text: str) -> list[int]:
@@ -157,6 +159,14 @@ class StopStrings:
         """What was held back, once nothing more comes."""
         held, self._held = self._held, ""
         return held
+
+
+def _bytes_of(token: str) -> bytes | None:
+    """What a token stands for; None where it is not made of bytes."""
+    try:
+        return token.translate(_SPELLING).encode("latin-1")
+    except UnicodeEncodeError:
+        return None
 
 
 def _overlap(text: str, stop: str) -> int:

@@ -1,7 +1,9 @@
+import json
+
 import pytest
 from tests.support.tiny import END, START, tiny_bundle
 
-from lineside.engine.bundle import CHAT_TEMPLATE, BundleError
+from lineside.engine.bundle import CHAT_TEMPLATE, TOKENIZER, BundleError
 from lineside.serving.tokenizer import StopStrings, Tokenizer
 
 
@@ -60,3 +62,19 @@ def test_what_looked_like_a_stop_string_is_shown_when_it_was_none():
 
 def test_the_earliest_of_several_stop_strings_wins():
     assert StopStrings(("c", "b")).push("abc") == ("a", True)
+
+
+def test_every_byte_is_spelt_by_one_token(tokenizer):
+    single = sorted(token for token in tokenizer.token_bytes() if len(token) == 1)
+    assert single == [bytes([byte]) for byte in range(256)]
+
+
+@pytest.mark.parametrize("word", [" ", "a b", "\x7f", "\xad", "过", "\u0144"])
+def test_a_token_that_spells_no_bytes_leaves_none(tmp_path, word):
+    bundle = tiny_bundle(tmp_path)
+    file = bundle.file(TOKENIZER)
+    known = json.loads(file.read_text("utf-8"))
+    vocabulary = known["model"]["vocab"]
+    vocabulary[word] = vocabulary.pop("a")
+    file.write_text(json.dumps(known), "utf-8")
+    assert Tokenizer(bundle).token_bytes() == []

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 from urllib.parse import unquote
 
 import anyio
@@ -16,9 +16,11 @@ import grpc.aio
 
 from lineside.errors import REASONS, Reason, RejectedError
 from lineside.ports import Admin, Call
-from lineside.security.revoked import RevocationList
 from lineside.security.roles import Roles
 from lineside.serving.request import Principal, Priority
+
+if TYPE_CHECKING:
+    from lineside.security.revoked import RevocationList
 
 logger = logging.getLogger("lineside.transport.grpc")
 

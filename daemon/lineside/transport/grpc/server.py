@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import anyio
 import grpc
@@ -17,7 +18,6 @@ from lineside.errors import LinesideError
 from lineside.open_inference import open_inference_pb2, open_inference_pb2_grpc
 from lineside.ports import Admin, Auditor, Diagnoser, FeedbackTaker, Generator, PowerSetter
 from lineside.security.files import CertificateFiles
-from lineside.security.revoked import RevocationList
 from lineside.transport.grpc.audit import AuditInterceptor
 from lineside.transport.grpc.calls import CallDefaults, Calls
 from lineside.transport.grpc.malformed import MalformedInterceptor
@@ -38,6 +38,9 @@ from lineside.v1 import (
     generation_pb2,
     generation_pb2_grpc,
 )
+
+if TYPE_CHECKING:
+    from lineside.security.revoked import RevocationList
 
 logger = logging.getLogger("lineside.transport.grpc")
 
@@ -91,7 +94,7 @@ class GrpcServer:
         self._config = config
         self._files = files
         self._probe = tempfile.TemporaryDirectory(prefix="lineside-grpc-")
-        revoked = RevocationList(files) if config.tls and files is not None else None
+        revoked = _revocations(files) if config.tls and files is not None else None
         self._calls = Calls(admin, defaults.roles, config.max_in_flight, defaults.timeout_ms, revoked)
         self._generation = GenerationService(served.generator, admin, self._calls, defaults.max_tokens)
         self._diagnosis = DiagnosisService(served.diagnoser, self._calls)
@@ -216,6 +219,12 @@ class GrpcServer:
         hint = "set [grpc] tls = true after lineside certs init and server; docs/security.md has the steps"
         message = f"[grpc] host {self._config.host} can be reached from the network, and [grpc] tls is false"
         raise LinesideError("start gRPC", message, hint)
+
+
+def _revocations(files: CertificateFiles) -> RevocationList:
+    from lineside.security.revoked import RevocationList  # noqa: PLC0415  (with TLS alone: 10 MB)
+
+    return RevocationList(files)
 
 
 async def end_of(server: grpc.aio.Server) -> Exception | None:

@@ -1,4 +1,7 @@
-"""The managed broker's listener for the network: address, certificates, access. Knows no processes."""
+"""The managed broker's listener for the network: address, certificates, access. Knows no processes.
+
+What reads revocation lists is imported where there is such a listener: it takes 10 MB.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,6 @@ from lineside.errors import LinesideError
 from lineside.gateways.mapping import load_mappings
 from lineside.security.files import CertificateFiles, read_pem
 from lineside.security.pair import check_life, check_pair
-from lineside.security.revoked import MAX_LIST_BYTES, list_in, load_list, number_of, read_revoked
 from lineside.transport.mqtt.folder import write_folder
 from lineside.transport.mqtt.topics import DIAGNOSIS, FAULT, FEEDBACK, HEALTH, POWER, RECEIPT, ROOT, STATUS
 
@@ -74,6 +76,8 @@ def lan_of(config: Config, certs: Path) -> Lan | None:
 
 def what_it_reads(lan: Lan) -> dict[str, bytes]:
     """The listener's files, by name. Raises LinesideError for what it could not start with."""
+    from lineside.security.revoked import MAX_LIST_BYTES, read_revoked  # noqa: PLC0415
+
     files = lan.files
     check_pair(files.server, files.server_key, files.ca)
     check_life(files.server)
@@ -88,6 +92,8 @@ def has_changed(lan: Lan, directory: Path) -> bool:
 
     And for a list that is older than the one it has read: what was revoked stays so while it runs.
     """
+    from lineside.security.revoked import list_in, load_list, number_of  # noqa: PLC0415
+
     folder, read = directory / FOLDER, what_it_reads(lan)
     if number_of(load_list(lan.files)) < number_of(list_in(folder / CRL)):
         hint = "copy the newest one from where the authority is kept"

@@ -1,0 +1,25 @@
+"""What a daemon imports before it knows that it needs it: the rest costs memory and time on every board."""
+
+import subprocess
+import sys
+
+# By what they are for. numpy.random: draws. cryptography: certificates, on a network alone.
+UNASKED = ("cryptography", "numpy.random", "rich", "yaml", "pynvml", "openpyxl", "docx", "pypdf", "bs4")
+
+ASKING = """
+import sys
+import numpy  # an older one imports its generators itself
+given = set(sys.modules)
+import lineside.cli, lineside.app, lineside.backup.restore, lineside.engine.onnxruntime
+from lineside.serving.request import Sampling
+from lineside.serving.sampler import Sampler
+Sampler(Sampling(temperature=1.0, seed=1))
+print(*(set(sys.modules) - given))
+"""
+
+
+def test_a_daemon_imports_nothing_that_only_others_need():
+    asked = subprocess.run([sys.executable, "-c", ASKING], check=True, capture_output=True, text=True)
+    imported = asked.stdout.split()
+    assert "lineside.transport.grpc.server" in imported
+    assert [name for name in UNASKED if name in imported] == []
