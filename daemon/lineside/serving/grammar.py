@@ -12,6 +12,9 @@ from lineside.serving.tokenizer import Tokenizer
 
 MAX_SCHEMA_BYTES = 16_384
 MAX_MESSAGE = 500
+# Beginnings of a string for which it is known in advance which tokens fit. Of llguidance's own those for
+# whitespace and for strings without bound are left out: they take 6 MB of 49,000 tokens, and quicken nothing.
+SLICES = (r'[^"\\\x00-\x1F\x7F]{1,10}', r'[^"\\\x00-\x1F\x7F]{1,30}')
 
 
 class GrammarCompiler:
@@ -24,7 +27,7 @@ class GrammarCompiler:
             words if words.tokens else tokenizer.file,
             n_vocab=vocab_size,
             eos_token=list(eos),
-            slices=llguidance.LLTokenizer.json_slices(),
+            slices=list(SLICES),
         )
         words.tokens = []
 
