@@ -8,9 +8,11 @@ import logging
 import signal
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import anyio
 
+from lineside import collector
 from lineside.allocator import give_back, share_arenas
 from lineside.answering import Answering
 from lineside.config import Config, MqttConfig
@@ -52,16 +54,17 @@ from lineside.supervision.reload import reload
 from lineside.supervision.watchdog import Proof, feed, loading
 from lineside.telemetry.audit import make_audit
 from lineside.telemetry.diagnoses import CountedDiagnoser, DiagnosisTallies
-from lineside.telemetry.metrics import Metrics
 from lineside.telemetry.status import Sources, Status
 from lineside.transport.grpc.calls import CallDefaults
 from lineside.transport.grpc.server import GrpcServer, Served
-from lineside.transport.http.metrics import MetricsServer
 from lineside.transport.mqtt.copies import MqttCopies
 from lineside.transport.mqtt.lan import lan_of
 from lineside.transport.mqtt.link import MqttLink
 from lineside.transport.mqtt.managed import ManagedBroker
 from lineside.writer import writer_of
+
+if TYPE_CHECKING:
+    from lineside.transport.http.metrics import MetricsServer
 
 log = logging.getLogger(__name__)
 
@@ -140,6 +143,7 @@ class App:
         self._grpc = await self._start_grpc(diagnoser)
         self._metrics = await self._start_metrics()
         give_back()
+        collector.resume()
 
     async def run(self, notifier: Notifier, on_reload: Callable[[], None]) -> None:
         """Serve until told to stop, then drain."""
@@ -315,6 +319,10 @@ class App:
         address = self._config.telemetry.metrics
         if not address:
             return None
+        # prometheus_client, for whoever has it scraped.
+        from lineside.telemetry.metrics import Metrics  # noqa: PLC0415
+        from lineside.transport.http.metrics import MetricsServer  # noqa: PLC0415
+
         metrics = Metrics(self._status.status, self._tallies, self._diagnosed, self._desk.waiting)
         server = MetricsServer(address, metrics.page)
         await server.start()

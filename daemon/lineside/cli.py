@@ -13,7 +13,7 @@ from pathlib import Path
 
 import anyio
 
-from lineside import __version__
+from lineside import __version__, collector
 from lineside.cli_backup import add_backup
 from lineside.cli_certs import add_certs
 from lineside.cli_devices import add_devices
@@ -52,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> None:
+    collector.pause()
     # grpc has no setting for the oldest TLS that it takes, only this for the cipher suites of TLS 1.2, which
     # it reads when it is imported: it is left one that needs a key shared beforehand, which no peer has.
     os.environ["GRPC_SSL_CIPHER_SUITES"] = "ECDHE-PSK-AES128-CBC-SHA"
