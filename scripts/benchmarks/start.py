@@ -1,4 +1,4 @@
-"""From `lineside serve` to ready, with its managed broker; the bundle's files are in the page cache."""
+"""From `lineside serve` to ready, with its managed broker; byte code is made, the page cache full."""
 
 from __future__ import annotations
 
