@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 import anyio
 
 from lineside import collector
-from lineside.allocator import give_back, share_arenas
+from lineside.allocator import give_back
 from lineside.answering import Answering
+from lineside.beginning import Beginning
 from lineside.config import Config, MqttConfig
 from lineside.devices.enrich import EnrichingDiagnoser
 from lineside.devices.file import DeviceStore
 from lineside.diagnosis.knowledge.store import Store
 from lineside.diagnosis.pipeline import Pipeline
-from lineside.diagnosis.standing import repeated
 from lineside.dispatch import Desk, DeskLimits
 from lineside.engine.choose import RULES
 from lineside.errors import LinesideError
@@ -30,10 +30,6 @@ from lineside.feedback.history import History
 from lineside.feedback.recorder import RecordingDiagnoser
 from lineside.feedback.store import FeedbackStore
 from lineside.gateways.gateways import load_gateways
-from lineside.journal import Journal
-from lineside.journal_alarms import Life
-from lineside.journal_file import Limits
-from lineside.loading import load
 from lineside.once import Once, OnceDiagnoser, OnceGenerator
 from lineside.ports import Diagnoser
 from lineside.power.pacer import Pacer
@@ -71,15 +67,14 @@ log = logging.getLogger(__name__)
 ABORT_S = 2.0
 
 
-async def serve(config: Config, read_config: Callable[[], Config]) -> None:
+async def serve(config: Config, beginning: Beginning, read_config: Callable[[], Config]) -> None:
     """Run until SIGTERM or SIGINT; at SIGHUP, `read_config` again.
 
     Raises LinesideError where the daemon cannot start or go on.
     """
-    share_arenas()
     notifier = from_environment()
     async with contextlib.AsyncExitStack() as stack:
-        app = App(config, stack)
+        app = App(config, beginning, stack)
         async with loading(notifier):
             await app.start()
         await app.run(notifier, lambda: reload(config, read_config, notifier))
@@ -91,10 +86,11 @@ async def serve(config: Config, read_config: Callable[[], Config]) -> None:
 class App:
     """One run of the daemon. What `start` opens, the stack closes in the opposite order."""
 
-    def __init__(self, config: Config, stack: contextlib.AsyncExitStack) -> None:
+    def __init__(self, config: Config, beginning: Beginning, stack: contextlib.AsyncExitStack) -> None:
         self.failure: Exception | None = None
-        self._begun_s = time.monotonic()
         self._config = config
+        self._begun_s = beginning.begun_s
+        self._journal, self._loading = beginning.journal, beginning.loading
         self._stack = stack
         self._status = Status()
         self._engine_choice = self._engine_trouble = ""
@@ -107,11 +103,6 @@ class App:
     async def start(self) -> None:
         """Open everything that can fail, the cheap and exclusive first."""
         config, stack = self._config, self._stack
-        journal = config.journal
-        limits = Limits(journal.keep_answers, journal.max_bytes, journal.keep_days)
-        life = Life(config.mqtt.occurrence_s, config.mqtt.group_ms, repeated)
-        self._journal = Journal(config.journal_path, limits, life)
-        stack.callback(self._journal.close)
         self._verdicts = FeedbackStore(config.feedback_path, limits_of(config.feedback))
         stack.callback(self._verdicts.close)
         self._feedback = FeedbackDesk(self._verdicts, self._status.count)
@@ -224,11 +215,11 @@ class App:
     async def _load_model(self) -> RunningModel | None:
         """The bundle's model, running; None where diagnoses do without."""
         config = self._config
-        if RULES in (config.diagnosis.mode, config.engine.name):
+        if self._loading is None:
             setting = "[diagnosis] mode" if config.diagnosis.mode == RULES else "[engine] name"
             self._engine_choice = f"{RULES}: as configured by {setting}"
             return None
-        loaded = await anyio.to_thread.run_sync(load, config)
+        loaded = await anyio.to_thread.run_sync(self._loading.finish)
         choice = loaded.choice
         self._engine_choice, self._engine_trouble = f"{choice.name}: {choice.reason}", choice.trouble
         if choice.engine is None:

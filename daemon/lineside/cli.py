@@ -56,16 +56,19 @@ def _serve(arguments: argparse.Namespace) -> None:
     # grpc has no setting for the oldest TLS that it takes, only this for the cipher suites of TLS 1.2, which
     # it reads when it is imported: it is left one that needs a key shared beforehand, which no peer has.
     os.environ["GRPC_SSL_CIPHER_SUITES"] = "ECDHE-PSK-AES128-CBC-SHA"
-    from lineside.app import serve  # noqa: PLC0415  (the other commands need no engine)
     from lineside.backup.parts import place  # noqa: PLC0415
     from lineside.backup.restore import finish_begun  # noqa: PLC0415
+    from lineside.beginning import begun  # noqa: PLC0415  (the other commands need no engine)
 
     finish_begun(place(arguments.config))
     config = load_config(arguments.config)
     log.set_up(config.telemetry.log_level)
     # A watchdog ends a stuck daemon with SIGABRT: where every thread was is then in the log.
     faulthandler.enable()
-    anyio.run(serve, config, lambda: load_config(arguments.config))
+    with begun(config) as beginning:
+        from lineside.app import serve  # noqa: PLC0415  (while the model is loaded)
+
+        anyio.run(serve, config, beginning, lambda: load_config(arguments.config))
 
 
 def _broker(arguments: argparse.Namespace) -> None:

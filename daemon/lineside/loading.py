@@ -6,13 +6,14 @@ import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from types import TracebackType
 
 from lineside.config import Config
 from lineside.diagnosis.knowledge.calibration_file import read_calibration
 from lineside.diagnosis.knowledge.fusion import Calibration
 from lineside.embedder import OnnxEmbedder
 from lineside.engine.bundle import EMBEDDER_FILES, MANIFEST, Bundle, read_manifest, verify
-from lineside.engine.choose import Choice, choose, warmed_up
+from lineside.engine.choose import RULES, Choice, choose, warmed_up
 from lineside.serving.grammar import GrammarCompiler
 from lineside.serving.tokenizer import Tokenizer
 
@@ -29,21 +30,54 @@ class Loaded:
     grammars: GrammarCompiler
 
 
+class Loading:
+    """A bundle that is being verified and loaded, side by side, from now on.
+
+    Raises BundleError where there is none. At its end it closes what nobody has taken by `finish`.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._begun_s = time.monotonic()
+        self._engine = config.engine
+        self._bundle = bundle = Bundle(config.bundle_path, read_manifest(config.bundle_path))
+        self._pool = ThreadPoolExecutor(max_workers=3, thread_name_prefix="loading")
+        self._verified = self._pool.submit(verify, bundle)
+        self._text = self._pool.submit(_load_text, bundle)
+        self._choice = self._pool.submit(choose, bundle, config.engine)
+        self._taken = False
+
+    def finish(self) -> Loaded:
+        """Wait for it; then measure the engine, for which the machine has to be quiet. Once."""
+        with self._pool:
+            # What is wrong with a file is the cause of whatever else fails: it is told first.
+            self._verified.result()
+            tokenizer, grammars = self._text.result()
+            opened = self._choice.result()
+        self._taken = True
+        chosen = warmed_up(self._bundle, self._engine, opened)
+        _tell(self._bundle, chosen, time.monotonic() - self._begun_s)
+        return Loaded(self._bundle, chosen, tokenizer, grammars)
+
+    def __enter__(self) -> Loading:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown()
+        if not self._taken and self._choice.exception() is None and (engine := self._choice.result().engine):
+            engine.close()
+
+
+def wants_model(config: Config) -> bool:
+    """Whether anything is to be loaded: diagnoses and clients can do without."""
+    return RULES not in (config.diagnosis.mode, config.engine.name)
+
+
 def load(config: Config) -> Loaded:
-    """Verify and load side by side; then, with the machine quiet, measure the engine."""
-    begun_s = time.monotonic()
-    bundle = Bundle(config.bundle_path, read_manifest(config.bundle_path))
-    with ThreadPoolExecutor(max_workers=3) as pool:
-        verified = pool.submit(verify, bundle)
-        text = pool.submit(_load_text, bundle)
-        choice = pool.submit(choose, bundle, config.engine)
-        # What is wrong with a file is the cause of whatever else fails: it is told first.
-        verified.result()
-        tokenizer, grammars = text.result()
-        opened = choice.result()
-    chosen = warmed_up(bundle, config.engine, opened)
-    _tell(bundle, chosen, time.monotonic() - begun_s)
-    return Loaded(bundle, chosen, tokenizer, grammars)
+    """All at once, for whoever has nothing to do meanwhile."""
+    with Loading(config) as loading:
+        return loading.finish()
 
 
 def _tell(bundle: Bundle, choice: Choice, seconds: float) -> None:

@@ -1,4 +1,7 @@
-"""From `lineside serve` to ready, with its managed broker; byte code is made, the page cache full."""
+"""From `lineside serve` to ready, with its managed broker; the bundle's files are in the page cache.
+
+Its modules are compiled, as in an installation.
+"""
 
 from __future__ import annotations
 

@@ -24,6 +24,12 @@ def test_a_daemon_imports_nothing_that_only_others_need():
     assert [name for name in UNASKED if name in imported] == []
 
 
+def test_a_model_begins_to_load_before_transports_are_imported():
+    imported = printed("import sys, lineside.beginning\nprint(*sys.modules)")
+    assert "onnxruntime" in imported
+    assert not {"grpc", "google", "paho", "lineside.app", "lineside.diagnosis.pipeline"} & imported
+
+
 def printed(code: str) -> set[str]:
     """The words that a program of its own prints."""
     asked = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
