@@ -27,7 +27,7 @@ from lineside.engine.base import Capabilities, Costs, EngineFaultError, Extensio
 from lineside.engine.bundle import ONNX_CUDA_MODEL, ONNX_MODEL, Bundle, BundleError
 
 _PAST = "past_key_values."
-WARM_UP_RUNS, WARM_UP_NS = 3, 150_000_000
+WARM_UP_RUNS, WARM_UP_NS = 3, 100_000_000
 # Two lengths tell what a chunk costs at any: who waits for the daemon waits for these, too.
 SHORT_CHUNK_TOKENS, LONG_CHUNK_TOKENS = 8, 32
 CUDA_PROVIDER = "CUDAExecutionProvider"
