@@ -61,7 +61,8 @@ class OnnxRuntimeEngine:
         self._seqlens = np.zeros(slots, np.int32)
         self._total_len = np.zeros(1, np.int32)
         # A step batch writes at most one row a slot, the chunks after it at most their tokens.
-        self._logits = _pages((slots + chunk, geometry.vocab_size), np.float32)
+        self._logits_pages = _Pages((slots + chunk, geometry.vocab_size), np.float32)
+        self._logits = self._logits_pages.array
         self._bindings: dict[tuple[int, int], ort.IOBinding] = {}
         self._capabilities = Capabilities(
             name="onnxruntime",
@@ -105,6 +106,7 @@ class OnnxRuntimeEngine:
             copy_token_ns=copy_token_ns,
         )
         self._capabilities = replace(self._capabilities, costs=costs)
+        self._forget()
 
     def forward(self, batch: Sequence[Extension]) -> list[NDArray[np.float32]]:
         """Extend every sequence of the batch; see the contract in engine.base."""
@@ -132,6 +134,12 @@ class OnnxRuntimeEngine:
         """Drop the session and its bindings before the buffers that they point to."""
         self._bindings.clear()
         self.__dict__.pop("_session", None)
+
+    def _forget(self) -> None:
+        """Give back what the measuring wrote: most of its slots and rows are not written again for long."""
+        self._cached_len = [0] * len(self._cached_len)
+        self._cache.clear()
+        self._logits_pages.clear()
 
     def _spans(self, steps: Sequence[Extension]) -> list[list[Extension]]:
         """Cut ascending one-token extensions into calls. A call over a gap of slots computes them too."""
@@ -225,6 +233,7 @@ class _SlotCache:
     def __init__(self, session: ort.InferenceSession, provider: str, slots: int) -> None:
         self._provider, self._slots = provider, slots
         self._buffers: dict[str, tuple[object, int]] = {}
+        self._host: list[_Pages] = []  # those of them that are in host memory
         inputs = [entry for entry in session.get_inputs() if entry.name.startswith(_PAST)]
         self._type = np.float16 if inputs[0].type == "tensor(float16)" else np.float32
         self._shape = list(inputs[0].shape[1:])
@@ -243,19 +252,41 @@ class _SlotCache:
 
     def copy(self, copy: PrefixCopy) -> None:
         """Keys and values of the first tokens of a slot to another, in host memory."""
-        for array, _ in self._buffers.values():
-            assert isinstance(array, np.ndarray), "kept slots are on the CPU alone"
-            array[copy.target, :, : copy.length] = array[copy.source, :, : copy.length]
+        assert self._host, "kept slots are on the CPU alone"
+        for pages in self._host:
+            pages.array[copy.target, :, : copy.length] = pages.array[copy.source, :, : copy.length]
+
+    def clear(self) -> None:
+        """Nothing is in it any more; on a device it stays as it is."""
+        for pages in self._host:
+            pages.clear()
 
     def _zeros(self) -> tuple[object, int]:
         """A buffer, kept alive by the first, and its address."""
         shape = (self._slots, *self._shape)
         if self._provider == "cpu":
-            array = _pages(shape, self._type)
-            return array, array.ctypes.data
+            pages = _Pages(shape, self._type)
+            self._host.append(pages)
+            return pages, pages.array.ctypes.data
         array = np.zeros(shape, self._type)
         value = ort.OrtValue.ortvalue_from_numpy(array, self._provider, 0)
         return value, value.data_ptr()
+
+
+class _Pages:
+    """Zeros that take memory once they are written: most of what is there for the worst case never is.
+
+    They are the system's own pages: an allocator may hand out, and clear, memory that it had in use before.
+    """
+
+    def __init__(self, shape: tuple[int, ...], kind: type[np.generic]) -> None:
+        size = math.prod(shape) * np.dtype(kind).itemsize
+        self._map = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self.array: NDArray[Any] = np.frombuffer(self._map, kind).reshape(shape)
+
+    def clear(self) -> None:
+        """Zeros again, which take no memory."""
+        self._map.madvise(mmap.MADV_DONTNEED)
 
 
 def _median_ns(act: Callable[[], object]) -> int:
@@ -295,15 +326,6 @@ def _open_session(bundle: Bundle, threads: int, provider: str) -> ort.InferenceS
         hint = "install the CUDA and cuDNN that this onnxruntime-gpu was built for"
         raise BundleError("load model", "ONNX Runtime could not load its CUDA provider", hint)
     return session
-
-
-def _pages(shape: tuple[int, ...], kind: type[np.generic]) -> NDArray[Any]:
-    """Zeros that take memory once they are written: most of what is there for the worst case never is.
-
-    They are the system's own pages: an allocator may hand out, and clear, memory that it had in use before.
-    """
-    size = math.prod(shape) * np.dtype(kind).itemsize
-    return np.frombuffer(mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), kind).reshape(shape)
 
 
 def _bind(bind: object, name: str, array: NDArray[np.generic], shape: tuple[int, ...]) -> None:

@@ -35,9 +35,20 @@ def test_a_cache_takes_memory_only_for_what_has_been_in_it(engine):
     assert part <= resident(engine) < 1.5 * part
 
 
+def test_what_the_measuring_wrote_is_given_back(engine):
+    engine.warm_up()
+    assert resident(engine) == 0
+    tokens = (100, 101, 102)
+    (measured,) = engine.forward([Extension(0, 0, tokens, (2,))])
+    expected = measured.copy()
+    engine.warm_up()
+    (again,) = engine.forward([Extension(0, 0, tokens, (2,))])
+    assert (again == expected).all()
+
+
 def resident(engine: OnnxRuntimeEngine) -> int:
     """Bytes of the caches and the logits that are in memory, by the kernel's table of pages."""
-    arrays = [array for array, _ in engine._cache._buffers.values()] + [engine._logits]
+    arrays = [pages.array for pages in (*engine._cache._host, engine._logits_pages)]
     pages = 0
     with Path("/proc/self/pagemap").open("rb") as table:
         for array in arrays:
