@@ -66,6 +66,9 @@ class Chances:
         return Chances(self.first.prior(), self.next.prior())
 
 
+CERTAIN = Chances(Rate(1.0, 0.0), Rate(1.0, 0.0))
+
+
 @dataclass(slots=True)
 class Drafter:
     """One sequence's guesses. They are scored whether or not they were used, so that it can begin to pay."""

@@ -114,7 +114,7 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class TokenEvent:
-    """Text that became final. `probability` is the product over the tokens that the model picked itself.
+    """Text that became final. `probability`: the product over what the model chose within a grammar; else 1.
 
     `thinking`: it is no part of the answer; only whoever asked for it gets such events.
     """

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from lineside.engine.base import Capabilities, Extension, PrefixCopy
-from lineside.serving.drafts import Drafter, agreed, worthwhile
+from lineside.serving.drafts import CERTAIN, MOST_TOKENS, Drafter, agreed, worthwhile
 from lineside.serving.pace import Pace
 from lineside.serving.prefixes import Prefixes
 from lineside.serving.request import Priority
@@ -69,9 +69,13 @@ class Scheduler:
     _free: list[int] = field(init=False)
     _prefixes: Prefixes = field(init=False)
     _pace: Pace = field(init=False)
+    _drafts_may_pay: list[bool] = field(init=False)  # beside so many others, were every guess right
     _arrivals: int = 0
 
     def __post_init__(self) -> None:
+        costs = self.capabilities.costs
+        counts = range(self.capabilities.slots)
+        self._drafts_may_pay = [worthwhile(costs, others, CERTAIN, MOST_TOKENS) > 0 for others in counts]
         self._free = list(range(self.capabilities.slots))
         self._prefixes = Prefixes(self.capabilities)
         self._pace = Pace(self.capabilities)
@@ -156,11 +160,11 @@ class Scheduler:
 
     def draft(self, sequence: Sequence) -> list[int]:
         """A guess at how a sequence goes on, as long as it pays; it is used once it is `sequence.draft`."""
-        if sequence.drafter is None:
+        others = max(self.running - 1, 0)
+        if sequence.drafter is None or not self._drafts_may_pay[others]:
             return []
         guess = sequence.drafter.propose(sequence.tokens)
         most = min(len(guess), self.capabilities.max_seq_len - len(sequence.tokens))
-        others = max(self.running - 1, 0)
         return guess[: worthwhile(self.capabilities.costs, others, sequence.drafter.own, most)]
 
     def advance(self, extension: Extension, sequence_id: str) -> None:

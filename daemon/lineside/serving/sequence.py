@@ -92,10 +92,11 @@ class Generation:
 
     def _pick(self, logits: Logits, now_ns: int) -> list[int]:
         if self._thought and self._thought.inside:
-            token, _ = self._sampler.pick(logits, None)
-            return self._think(self._thought, token, now_ns)
-        allowed = self.grammar.allowed() if self.grammar else None
-        token, probability = self._sampler.pick(logits, allowed)
+            return self._think(self._thought, self._sampler.token(logits), now_ns)
+        if self.grammar:
+            token, probability = self._sampler.pick(logits, self.grammar.allowed())
+        else:
+            token, probability = self._sampler.token(logits), 1.0
         if self._thought and not self.grammar and self._thought.opened(token):
             return self._think(self._thought, token, now_ns)
         self.first_token_ns = self.first_token_ns or now_ns

@@ -25,6 +25,7 @@ from lineside.errors import Reason, RejectedError
 from lineside.ports import GenerateJob, ScoreJob
 from lineside.power.pacer import Pacer
 from lineside.serving.admission import Admission, Live, reading_ns
+from lineside.serving.delivery import Delivered, Delivery
 from lineside.serving.grammar import Grammar, GrammarCompiler
 from lineside.serving.request import EndEvent, Event, Priority, Request, TokenEvent
 from lineside.serving.scoring import Scoring
@@ -66,12 +67,12 @@ class GenerationService:
         self._admission = Admission(self._capabilities, max_waiting, pacer.limit)
         self._loop = asyncio.get_running_loop()
         self._waiters: dict[str, _Waiter] = {}
-        self._delivered: list[tuple[str, Event]] = []
+        self._delivery = Delivery(self._post)
         self._ids = itertools.count(1)
         self._draining = False
         self._idle = anyio.Event()
         self._on_failure = on_failure
-        self._worker = Worker(engine, self._after_step, self._worker_failed, pacer, self._tallies)
+        self._worker = Worker(engine, self._delivery.after_step, self._worker_failed, pacer, self._tallies)
         self._worker.start()
 
     @property
@@ -153,7 +154,7 @@ class GenerationService:
             now_ns = time.monotonic_ns()
             live = Live(request, cached_tokens=self._worker.cached(request.prompt))
             self._admission.check(live, [waiter.live for waiter in self._waiters.values()], now_ns)
-        work = begin(lambda event: self._delivered.append((request.id, event)), now_ns)
+        work = begin(partial(self._delivery.add, request.id), now_ns)
         self._worker.send(Submit(work))
         # Unbounded, and yet bounded: a request yields no more events than its sequence cap has tokens.
         send, receive = anyio.create_memory_object_stream[Event](math.inf)
@@ -229,13 +230,11 @@ class GenerationService:
         """On the worker's thread."""
         self._loop.call_soon_threadsafe(self._on_failure, error)
 
-    def _after_step(self) -> None:
-        """On the worker's thread: hand what was delivered to the event loop in one go."""
-        if self._delivered:
-            delivered, self._delivered = self._delivered, []
-            self._loop.call_soon_threadsafe(self._dispatch, delivered)
+    def _post(self, delivered: list[Delivered]) -> None:
+        """On the worker's thread."""
+        self._loop.call_soon_threadsafe(self._dispatch, delivered)
 
-    def _dispatch(self, delivered: Iterable[tuple[str, Event]]) -> None:
+    def _dispatch(self, delivered: Iterable[Delivered]) -> None:
         for request_id, event in delivered:
             waiter = self._waiters[request_id]
             with contextlib.suppress(

@@ -45,7 +45,8 @@ class GenerationServiceServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def Generate(self, request, context):
-        """Token events, then exactly one End. A rejected request ends the call with a status instead.
+        """Token events, then exactly one End. A rejected request ends the call with a status instead. The first token
+        comes at once; those after it may come several in one event, for up to 50 ms.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -97,3 +97,10 @@ def test_what_the_filters_leave_is_what_sorting_all_of_them_leaves(temperature, 
     for _ in range(300):
         token, probability = sampler.pick(logits)
         assert probability == pytest.approx(expected[token], rel=1e-5)
+
+
+@pytest.mark.parametrize("sampling", [Sampling(), Sampling(temperature=0.8, seed=4)])
+def test_a_token_without_its_probability_is_the_same_one(sampling) -> None:
+    logits = np.random.default_rng(7).standard_normal((20, 50)).astype(np.float32)
+    alone, with_it = Sampler(sampling), Sampler(sampling)
+    assert [alone.token(row) for row in logits] == [with_it.pick(row)[0] for row in logits]

@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 
 from lineside.engine.base import Capabilities, Costs
+from lineside.serving.drafts import Chances, Drafter
 from lineside.serving.request import Priority
 from lineside.serving.scheduler import Scheduler, Sequence
 
@@ -236,3 +237,14 @@ def test_beside_a_critical_sequence_none_of_a_lower_priority_slows_its_steps():
     batch = scheduler.plan().batch
     assert {scheduler.by_slot()[e.slot].id for e in batch} == {"low", "high"}
     assert all(extension.past_len for extension in batch), "they kept their slots and their caches"
+
+
+@pytest.mark.parametrize(("token_costs", "looked_up"), [(1, True), (100, False)])
+def test_no_draft_is_looked_up_where_none_could_pay(token_costs, looked_up):
+    scheduler = Scheduler(capabilities(costs=Costs((100, 110), 100, token_costs)))
+    repeating = sequence("a", 4)
+    repeating.tokens[:] = [1, 2, 3, 1, 2, 3]
+    repeating.drafter = Drafter(Chances())
+    scheduler.add(repeating)
+    scheduler.plan()
+    assert bool(scheduler.draft(repeating)) == looked_up

@@ -468,13 +468,13 @@ async def test_the_load_by_priority_while_the_engine_stands_still(bundle):
 
 
 async def test_the_rests_of_pacing_are_for_the_choice_of_tokens_too(bundle, monkeypatch):
-    pick, pacer = Sampler.pick, Pacer()
+    token, pacer = Sampler.token, Pacer()
 
-    def slow_pick(*arguments):
+    def slow_token(*arguments):
         time.sleep(0.01)
-        return pick(*arguments)
+        return token(*arguments)
 
-    monkeypatch.setattr(Sampler, "pick", slow_pick)
+    monkeypatch.setattr(Sampler, "token", slow_token)
     pacer.published.publish(Limit(duty=0.5))
     async with running(
         bundle, engine_of(bundle, choose=lambda tokens: 5 + len(tokens)), pacer=pacer
@@ -487,11 +487,11 @@ async def test_the_rests_of_pacing_are_for_the_choice_of_tokens_too(bundle, monk
 
 
 async def test_overhead_is_what_the_thread_does_between_steps_and_not_what_it_waits(bundle, monkeypatch):
-    pick, tallies = Sampler.pick, Tallies()
+    token, tallies = Sampler.token, Tallies()
 
-    def slow_pick(*arguments):
+    def slow_token(*arguments):
         time.sleep(0.02)
-        return pick(*arguments)
+        return token(*arguments)
 
     async with running(bundle, engine_of(bundle), tallies=tallies) as service:
         await collect(service, job(max_tokens=2))
@@ -499,6 +499,6 @@ async def test_overhead_is_what_the_thread_does_between_steps_and_not_what_it_wa
         await collect(service, job(max_tokens=2))
         assert tallies.overhead_ns < 1e9
         before_ns = tallies.overhead_ns
-        monkeypatch.setattr(Sampler, "pick", slow_pick)
+        monkeypatch.setattr(Sampler, "token", slow_token)
         await collect(service, job(max_tokens=20))
     assert tallies.overhead_ns - before_ns > 19 * 0.02 * 1e9

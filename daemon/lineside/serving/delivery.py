@@ -1,0 +1,66 @@
+"""What the engine's thread hands to the event loop, and how often. Knows no engine and no wire."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from lineside.serving.request import Event, TokenEvent
+
+# As often as an eye takes for flowing. Each hand-over wakes the loop and costs a message a request, on cores
+# that the engine's threads use, too.
+EVERY_NS = 50_000_000
+
+Delivered = tuple[str, Event]
+
+
+class Delivery:
+    """Keeps token events back for up to EVERY_NS, or a step where that takes longer, and joins a request's.
+
+    A request's first event and every end go at once, and all that is there with them. Belongs to one thread;
+    `post` is called on it.
+    """
+
+    def __init__(
+        self, post: Callable[[list[Delivered]], None], now_ns: Callable[[], int] | None = None
+    ) -> None:
+        self._post, self._now_ns = post, now_ns or time.monotonic_ns
+        self._kept: list[Delivered] = []
+        self._begun: set[str] = set()
+        self._urgent = False
+        self._posted_ns = 0
+
+    def add(self, request_id: str, event: Event) -> None:
+        """Take an event in."""
+        if not isinstance(event, TokenEvent):
+            self._urgent = True
+            self._begun.discard(request_id)
+        elif request_id not in self._begun:
+            self._urgent = True
+            self._begun.add(request_id)
+        self._kept.append((request_id, event))
+
+    def after_step(self) -> None:
+        """Post what is due."""
+        now_ns = self._now_ns()
+        if self._kept and (self._urgent or now_ns - self._posted_ns >= EVERY_NS):
+            kept, self._kept, self._urgent, self._posted_ns = self._kept, [], False, now_ns
+            self._post(_joined(kept))
+
+
+def _joined(delivered: list[Delivered]) -> list[Delivered]:
+    """Each request's events in their order, neighbours of a kind in one."""
+    found: dict[str, list[Event]] = {}
+    for request_id, event in delivered:
+        events = found.setdefault(request_id, [])
+        last = events[-1] if events else None
+        if isinstance(last, TokenEvent) and isinstance(event, TokenEvent) and last.thinking == event.thinking:
+            events[-1] = TokenEvent(
+                last.text + event.text,
+                last.tokens + event.tokens,
+                last.probability * event.probability,
+                event.thinking,
+            )
+        else:
+            events.append(event)
+    return [(request_id, event) for request_id, events in found.items() for event in events]

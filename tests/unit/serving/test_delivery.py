@@ -1,0 +1,56 @@
+"""When events reach the event loop, and in what form."""
+
+from lineside.serving.delivery import EVERY_NS, Delivery
+from lineside.serving.request import EndEvent, FinishReason, Timings, TokenEvent, Usage
+
+END = EndEvent(FinishReason.STOP, Usage(1, 3), Timings(0.0, 0.0, 0.0))
+
+
+class Loop:
+    """A delivery whose clock is set by hand."""
+
+    def __init__(self) -> None:
+        self.now_ns, self.posted = EVERY_NS * 10, []
+        self.delivery = Delivery(self.posted.append, lambda: self.now_ns)
+
+    def step(self, *delivered, after_ns: int = 1):
+        self.now_ns += after_ns
+        for request_id, event in delivered:
+            self.delivery.add(request_id, event)
+        self.delivery.after_step()
+        posted, self.posted[:] = list(self.posted), []
+        return posted
+
+
+def test_the_first_event_goes_at_once_and_later_ones_are_joined() -> None:
+    loop = Loop()
+    assert loop.step(("a", TokenEvent("o", (1,)))) == [[("a", TokenEvent("o", (1,)))]]
+    assert loop.step(("a", TokenEvent("n", (2,), 0.5))) == []
+    joined = TokenEvent("ne", (2, 3, 4), 0.25)
+    assert loop.step(("a", TokenEvent("e", (3, 4), 0.5)), after_ns=EVERY_NS) == [[("a", joined)]]
+    assert loop.step() == []
+
+
+def test_an_end_takes_along_what_is_there_in_its_order() -> None:
+    loop = Loop()
+    loop.step(("a", TokenEvent("o", (1,))), ("b", TokenEvent("t", (5,))))
+    assert loop.step(("b", TokenEvent("w", (6,))), ("a", TokenEvent("n", (2,)))) == []
+    assert loop.step(("a", END)) == [[("b", TokenEvent("w", (6,))), ("a", TokenEvent("n", (2,))), ("a", END)]]
+    again = loop.step(("a", TokenEvent("o", (1,))))
+    assert again == [[("a", TokenEvent("o", (1,)))]], "another request of that name begins anew"
+
+
+def test_a_thought_and_its_answer_stay_apart() -> None:
+    loop = Loop()
+    events = [TokenEvent("hm", (1,), thinking=True), TokenEvent("yes", (2,)), TokenEvent("!", (3,))]
+    assert loop.step(*(("a", event) for event in events)) == [
+        [("a", events[0]), ("a", TokenEvent("yes!", (2, 3)))]
+    ]
+
+
+def test_a_step_that_takes_longer_holds_nothing_back() -> None:
+    loop = Loop()
+    loop.step(("a", TokenEvent("o", (1,))))
+    for token in range(3):
+        event = TokenEvent("x", (token,))
+        assert loop.step(("a", event), after_ns=EVERY_NS) == [[("a", event)]]
