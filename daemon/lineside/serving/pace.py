@@ -16,6 +16,8 @@ from lineside.serving.drafts import MOST_TOKENS
 STALL_STEPS = 8
 # A chunk is not cut so short that more than a quarter of it is what every chunk costs.
 LEAST_OVER_FIXED = 3
+# Where a critical request may come any moment, it waits for others no longer than for so many steps.
+ALERT_STEPS = 4
 LEARN = 0.1
 # What is timed once may have been held up by anything.
 RATIO_MIN, RATIO_MAX = 0.2, 5.0
@@ -41,14 +43,20 @@ class Pace:
             return
         self.chunk = _towards(self.chunk, (measured_ns - self.step * steps_ns) / chunks_ns)
 
-    def budget(self, singles: int, unread: int) -> int:
-        """Tokens of longer chunks in a step beside `singles` sequences, with `unread` prompts to read."""
+    def budget(self, singles: int, unread: int, *, alert: bool = False) -> int:
+        """Tokens of longer chunks in a step beside `singles` sequences, with `unread` prompts to read.
+
+        `alert`: something critical may come meanwhile.
+        """
         most = self.capabilities.max_chunk_tokens
-        if not singles:
+        if not singles and not alert:
             return most
         costs = self.capabilities.costs
         patience_ns = STALL_STEPS * self.step * costs.step(singles)
         patience_ns *= max(unread / self.capabilities.slots, 1.0)
+        if alert:
+            alert_ns = ALERT_STEPS * self.step * costs.step(1)
+            patience_ns = min(patience_ns, alert_ns) if singles else alert_ns
         fitting = (patience_ns / self.chunk - costs.chunk_fixed_ns) / costs.chunk_token_ns
         least = max(LEAST_OVER_FIXED * costs.chunk_fixed_ns / costs.chunk_token_ns, 2)
         return min(max(round(fitting), round(least)), most)

@@ -15,6 +15,9 @@ from lineside.serving.pace import Pace
 from lineside.serving.prefixes import Prefixes
 from lineside.serving.request import Priority
 
+# Alarms come in groups: after a critical request others are kept short for so long.
+ALERT_NS = 60_000_000_000
+
 
 @dataclass(slots=True, eq=False)
 class Sequence:
@@ -71,6 +74,7 @@ class Scheduler:
     _pace: Pace = field(init=False)
     _drafts_may_pay: list[bool] = field(init=False)  # beside so many others, were every guess right
     _arrivals: int = 0
+    _alert_ns: int = 0  # of work, for which another critical request is still looked out for
 
     def __post_init__(self) -> None:
         costs = self.capabilities.costs
@@ -122,6 +126,7 @@ class Scheduler:
     def took(self, batch: list[Extension], measured_ns: int) -> None:
         """A batch has been carried out in so long."""
         self._pace.learn(batch, measured_ns)
+        self._alert_ns -= measured_ns
 
     def plan(self, max_batch: int | None = None) -> Step:
         """Give slots to the most urgent, then choose what each running sequence extends by.
@@ -139,8 +144,12 @@ class Scheduler:
             self._free.remove(sequence.slot)
         running = self._by_urgency(s for s in self._sequences.values() if s.slot is not None)
         running = _undisturbed(running)[:max_batch]
+        critical = any(s.priority is Priority.CRITICAL for s in running)
+        if critical:
+            self._alert_ns = ALERT_NS
         singles = sum(s.pending == 1 for s in running)
-        budget = self._pace.budget(singles, self.waiting + len(running) - singles)
+        unread = self.waiting + len(running) - singles
+        budget = self._pace.budget(singles, unread, alert=self._alert_ns > 0 and not critical)
         step = Step([], [])
         for sequence in running:
             if not sequence.begun:

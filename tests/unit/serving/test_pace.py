@@ -27,6 +27,12 @@ def test_the_more_there_is_to_read_the_longer_the_chunks():
     assert budgets[0] == budgets[1] < budgets[2] < budgets[3] == budgets[4] == 128
 
 
+@pytest.mark.parametrize("singles", [0, 1, 4])
+def test_where_something_critical_may_come_a_chunk_takes_four_steps(singles):
+    tokens = Pace(CAPABILITIES).budget(singles, 16, alert=True)
+    assert COSTS.chunk(tokens) == pytest.approx(4 * COSTS.step(1), rel=0.03)
+
+
 def test_where_a_chunk_costs_the_same_whatever_its_length_it_is_never_cut():
     static = dataclasses.replace(CAPABILITIES, costs=Costs((2_000,) * 4, 30_000, 1))
     assert Pace(static).budget(1, 1) == 128

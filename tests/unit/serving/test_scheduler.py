@@ -5,7 +5,7 @@ import pytest
 from lineside.engine.base import Capabilities, Costs
 from lineside.serving.drafts import Chances, Drafter
 from lineside.serving.request import Priority
-from lineside.serving.scheduler import Scheduler, Sequence
+from lineside.serving.scheduler import ALERT_NS, Scheduler, Sequence
 
 
 def capabilities(slots=2, chunk=8, *, costs=None, mixed=False):
@@ -248,3 +248,22 @@ def test_no_draft_is_looked_up_where_none_could_pay(token_costs, looked_up):
     scheduler.add(repeating)
     scheduler.plan()
     assert bool(scheduler.draft(repeating)) == looked_up
+
+
+def test_after_a_critical_request_chunks_of_others_are_short_for_a_while():
+    # 40 tokens in 500; four steps of 100 are 30 tokens.
+    scheduler = Scheduler(capabilities(chunk=40, costs=Costs((100, 110), 100, 10)))
+
+    def next_chunk(name, priority):
+        scheduler.add(sequence(name, 40, priority))
+        batch = scheduler.plan().batch
+        scheduler.remove(name)
+        return batch, [len(extension.tokens) for extension in batch]
+
+    assert next_chunk("a", Priority.LOW)[1] == [40]
+    batch, tokens = next_chunk("b", Priority.CRITICAL)
+    assert tokens == [40]
+    assert next_chunk("c", Priority.LOW)[1] == [30]
+    assert next_chunk("d", Priority.CRITICAL)[1] == [40], "its own are not cut"
+    scheduler.took(batch, ALERT_NS)
+    assert next_chunk("e", Priority.LOW)[1] == [40]
