@@ -28,7 +28,8 @@ from tests.gpu.results import Section, merge, short_name, show
 
 from lineside.engine.base import Extension
 from lineside.engine.bundle import open_bundle
-from lineside.engine.tensorrt import Parts, TensorRtEngine, find_parts
+from lineside.engine.site import Site, find_site
+from lineside.engine.tensorrt import TensorRtEngine
 from lineside.serving.tokenizer import Tokenizer
 
 ROOT = Path(__file__).parents[2]
@@ -74,8 +75,8 @@ def model_of(options: argparse.Namespace) -> str:
 
 def machine(options: argparse.Namespace) -> str:
     """GPU and TensorRT."""
-    parts = find_parts(open_bundle(options.bundle))
-    return f"{parts.gpu.name}, TensorRT {parts.trt.version}"
+    site = find_site(open_bundle(options.bundle))
+    return f"{site.gpu.name}, TensorRT {site.trt.version}"
 
 
 def build(options: argparse.Namespace) -> tuple[dict, dict]:
@@ -100,14 +101,14 @@ def build(options: argparse.Namespace) -> tuple[dict, dict]:
 def engine_of(options: argparse.Namespace, graphs: bool = True) -> Iterator[TensorRtEngine]:
     """An engine on the bundle; without CUDA graphs if asked."""
     bundle = open_bundle(options.bundle)
-    parts = find_parts(bundle)
+    site = find_site(bundle)
 
-    class NoGraphs(parts.open_device):  # type: ignore[misc, name-defined]
+    class NoGraphs(site.open_device):  # type: ignore[misc, name-defined]
         def captured(self, work: Callable[[], None]) -> Callable[[], None]:
             return work
 
-    chosen = parts if graphs else Parts(parts.gpu, parts.trt, NoGraphs)
-    engine = TensorRtEngine(bundle, slots=SLOTS, max_chunk_tokens=128, parts=chosen)
+    chosen = site if graphs else Site(site.gpu, site.trt, NoGraphs)
+    engine = TensorRtEngine(bundle, slots=SLOTS, max_chunk_tokens=128, site=chosen)
     try:
         yield engine
     finally:

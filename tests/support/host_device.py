@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime
 
 from lineside.engine.device import Gpu
-from lineside.engine.tensorrt import Parts
+from lineside.engine.site import Site
 from lineside.engine.tensorrt_module import TensorRt
 
 GPU = Gpu("host", "87", 1, 1 << 34, True)
@@ -197,6 +197,6 @@ class HostTensorRt:
             return HostEngine(path) if path.exists() else None
 
 
-def host_parts(device=HostDevice):
+def host_site(device=HostDevice):
     """What TensorRtEngine stands on here."""
-    return Parts(GPU, TensorRt("tensorrt", VERSION, HostTensorRt), device)
+    return Site(GPU, TensorRt("tensorrt", VERSION, HostTensorRt), device)

@@ -48,6 +48,17 @@ def together(plans: Sequence[Plan]) -> list[tuple[Plan, ...]]:
     return [tuple(parts) for _, parts in itertools.groupby(in_order, lambda plan: plan.computation)]
 
 
+def fitting_plans(plans: Sequence[Plan], slots: int) -> list[Plan]:
+    """Steps up to the first that holds all slots, and the chunks."""
+    steps = sorted((plan for plan in plans if plan.role == "step"), key=lambda plan: plan.batch)
+    largest = next((plan.batch for plan in steps if plan.batch >= slots), 0)
+    if not largest:
+        message = f"the largest plan is for {steps[-1].batch} sequences, [engine] slots is {slots}"
+        hint = f"set [engine] slots to {steps[-1].batch}, or compile with --max-batch {slots}"
+        raise BundleError("load plans", message, hint)
+    return [plan for plan in plans if plan.role == "chunk" or plan.batch <= largest]
+
+
 def _incomplete(parts: tuple[Plan, ...]) -> str:
     """Which part is not there; empty where all are."""
     first = parts[0]

@@ -12,23 +12,21 @@ import logging
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lineside.engine.base import Capabilities, Costs, EngineFaultError, Extension, PrefixCopy
 from lineside.engine.bundle import WEIGHTS, Bundle, BundleError, Plan
-from lineside.engine.device import Gpu, find_gpu
 from lineside.engine.device_rows import DeviceRow, Reader
-from lineside.engine.plans import Target, compile_command, together, usable_plans
-from lineside.engine.tensorrt_module import TensorRt, find_tensorrt
+from lineside.engine.plans import Target, compile_command, fitting_plans, together, usable_plans
+from lineside.engine.site import Site, find_site
 from lineside.engine.trt_plan import Cache, Job, PlanRunner, Turn, aligned, open_plan, turns_of
 from lineside.engine.weights import Weights
 
 if TYPE_CHECKING:
     from lineside.engine.base import Logits
-    from lineside.engine.cuda import Device
 
 log = logging.getLogger(__name__)
 
@@ -36,15 +34,6 @@ WARM_UP_RUNS = 5
 ROWS_TIMED = 8
 _FLOAT = 4
 _LOWER = "lower [engine] slots, compile with a smaller --max-seq-len, or take a smaller model"
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What the engine stands on: the GPU, TensorRT, and how to take hold of the device."""
-
-    gpu: Gpu
-    trt: TensorRt
-    open_device: Callable[[], Device]
 
 
 class TensorRtEngine:
@@ -60,14 +49,14 @@ class TensorRtEngine:
         *,
         slots: int,
         max_chunk_tokens: int,
-        parts: Parts | None = None,
+        site: Site | None = None,
         kept_slots: int = 0,
     ) -> None:
         self._bundle = bundle
-        self._parts = parts or find_parts(bundle)
-        gpu, trt = self._parts.gpu, self._parts.trt
+        self._site = site or find_site(bundle)
+        gpu, trt = self._site.gpu, self._site.trt
         plans = usable_plans(bundle, Target(gpu, trt.name, trt.version))
-        self._plans = _fitting(plans, slots)
+        self._plans = fitting_plans(plans, slots)
         # The largest step may have more sequences than there are slots: it needs their caches all the same.
         self._cached_len = [0] * max(slots + kept_slots, *(plan.batch for plan in self._plans))
         self._rebuilt = False
@@ -163,7 +152,7 @@ class TensorRtEngine:
 
     def _load(self) -> None:
         """Put weights, cache and plans on the device."""
-        device = self._device = self._parts.open_device()
+        device = self._device = self._site.open_device()
         try:
             with device.active():
                 self._free_bytes = device.free_bytes()
@@ -194,7 +183,7 @@ class TensorRtEngine:
         self._memory = [device.allocate(self._empty_cache(0).size)]
         self._cache = self._empty_cache(int(self._memory[0]))
         self._reader = Reader(device, vocab_size)
-        api = self._parts.trt.api
+        api = self._site.trt.api
         self._runtime = api.Runtime(api.Logger(api.Logger.WARNING))
         weights: dict[str, int] = {}
         runners = [self._runner(parts, weights) for parts in together(self._plans)]
@@ -218,7 +207,7 @@ class TensorRtEngine:
             engine = self._runtime.deserialize_cuda_engine(self._bundle.file(plan.file).read_bytes())
             if engine is None:
                 raise BundleError("load plans", f"TensorRT refuses {plan.file}; its log says why", hint)
-            turns += turns_of(open_plan(self._parts.trt.api, engine, plan))
+            turns += turns_of(open_plan(self._site.trt.api, engine, plan))
         self._upload_weights(turns, weights)
         try:
             return PlanRunner(
@@ -363,32 +352,3 @@ def _keep(rows: Sequence[Logits]) -> None:
     """Bring rows to the host before their place on the device is used again."""
     for row in rows:
         np.asarray(row)
-
-
-def _fitting(plans: Sequence[Plan], slots: int) -> list[Plan]:
-    """Steps up to the first that holds all slots, and the chunks."""
-    steps = sorted((plan for plan in plans if plan.role == "step"), key=lambda plan: plan.batch)
-    largest = next((plan.batch for plan in steps if plan.batch >= slots), 0)
-    if not largest:
-        message = f"the largest plan is for {steps[-1].batch} sequences, [engine] slots is {slots}"
-        hint = f"set [engine] slots to {steps[-1].batch}, or compile with --max-batch {slots}"
-        raise BundleError("load plans", message, hint)
-    return [plan for plan in plans if plan.role == "chunk" or plan.batch <= largest]
-
-
-def find_parts(bundle: Bundle) -> Parts:
-    """Those of this machine. Raises BundleError naming what is missing."""
-    trt = find_tensorrt(*{plan.builder for plan in bundle.manifest.plan})
-    gpu = find_gpu()
-    if gpu is None:
-        raise BundleError(
-            "load plans",
-            "the CUDA driver shows no GPU",
-            "see that the driver is there and that this user may use it (groups video and render)",
-        )
-    try:
-        from lineside.engine.cuda import Device  # noqa: PLC0415  (only where there is a GPU)
-    except ImportError as error:
-        hint = "pip install 'lineside[tensorrt]', or 'lineside[rtx]' for an RTX card"
-        raise BundleError("load plans", f"pycuda cannot be imported: {error}", hint) from error
-    return Parts(gpu, trt, Device)

@@ -10,7 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 from tests.support.contract import EngineContract
-from tests.support.host_device import GPU, VERSION, HostDevice, OutOfMemoryError, host_parts
+from tests.support.host_device import GPU, VERSION, HostDevice, OutOfMemoryError, host_site
 from tests.unit.models.tiny_checkpoints import Tiny, write_gguf
 
 from lineside.engine.base import EngineFaultError, Extension
@@ -108,7 +108,7 @@ def native(tiny_fp32_bundle, tmp_path_factory):
 
 
 def open_engine(bundle, slots=4, device=HostDevice):
-    return TensorRtEngine(bundle, slots=slots, max_chunk_tokens=32, parts=host_parts(device), kept_slots=1)
+    return TensorRtEngine(bundle, slots=slots, max_chunk_tokens=32, site=host_site(device), kept_slots=1)
 
 
 class TestBuckets(EngineContract):
