@@ -41,7 +41,7 @@ def run_inline(
 ) -> list[Answer]:
     """The answers to (prompt, sampling, schema), all submitted at once."""
     tokenizer, grammars = text
-    worker = Worker(engine, lambda: None, _fail)
+    worker = Worker(engine, lambda _: None, _fail)
     answers = [Answer() for _ in jobs]
     for index, (prompt, sampling, schema) in enumerate(jobs):
         request = Request(

@@ -15,7 +15,7 @@ Delivered = tuple[str, Event]
 
 
 class Delivery:
-    """Keeps token events back for up to EVERY_NS, or a step where that takes longer, and joins a request's.
+    """Keeps token events back for up to EVERY_NS, and joins a request's.
 
     A request's first event and every end go at once, and all that is there with them. Belongs to one thread;
     `post` is called on it.
@@ -40,10 +40,10 @@ class Delivery:
             self._begun.add(request_id)
         self._kept.append((request_id, event))
 
-    def after_step(self) -> None:
-        """Post what is due."""
+    def hand_over(self, everything: bool) -> None:
+        """Post what is due; everything, before a step that takes long."""
         now_ns = self._now_ns()
-        if self._kept and (self._urgent or now_ns - self._posted_ns >= EVERY_NS):
+        if self._kept and (everything or self._urgent or now_ns - self._posted_ns >= EVERY_NS):
             kept, self._kept, self._urgent, self._posted_ns = self._kept, [], False, now_ns
             self._post(_joined(kept))
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from lineside.engine.base import Engine, EngineFaultError, Extension
 from lineside.errors import Reason, RejectedError
 from lineside.power.pacer import Pacer
-from lineside.serving.drafts import Chances, Drafter
+from lineside.serving.drafts import MOST_TOKENS, Chances, Drafter
 from lineside.serving.scheduler import Scheduler, Sequence
 from lineside.serving.scoring import Scoring
 from lineside.serving.sequence import Generation
@@ -62,14 +62,15 @@ Command = Submit | Abort | Stop | Ping
 class Worker:
     """Runs steps while there are sequences, sleeps in its queue while there are none.
 
-    `after_step` is called once a step and once a batch of commands, so that what was delivered can cross to
-    the event loop in one go. `on_failure` is told once if the thread dies of a bug.
+    `hand_over` is called once a step and once a batch of commands, so that what was delivered can cross to
+    the event loop in one go; with True where the next call may be long in coming. `on_failure` is told once
+    if the thread dies of a bug.
     """
 
     def __init__(
         self,
         engine: Engine,
-        after_step: Callable[[], None],
+        hand_over: Callable[[bool], None],
         on_failure: Callable[[Exception], None],
         pacer: Pacer | None = None,
         tallies: Tallies | None = None,
@@ -77,7 +78,7 @@ class Worker:
         self._engine = engine
         self._pacer = pacer or Pacer()
         self._tallies = tallies or Tallies()
-        self._after_step = after_step
+        self._hand_over = hand_over
         self._on_failure = on_failure
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._works: dict[str, Work] = {}
@@ -122,7 +123,7 @@ class Worker:
             self._on_failure(error)
             self._end_all(Reason.INTERNAL, "the engine thread failed")
             self._refuse_sent()
-            self._after_step()
+            self._hand_over(True)
 
     def turn(self) -> bool:
         """Take what was sent, waiting where nothing runs; then a step. False once it was to stop."""
@@ -131,7 +132,7 @@ class Worker:
         self._expire()
         self._step()
         self._pacer.finished()
-        self._after_step()
+        self._hand_over(False)
         return True
 
     def _refuse_sent(self) -> None:
@@ -150,7 +151,7 @@ class Worker:
                 command = self._next_command()
                 if isinstance(command, Stop):
                     self._end_all(Reason.DRAINING, "the daemon is stopping")
-                    self._after_step()
+                    self._hand_over(True)
                     return False
                 self._apply(command)
                 if not self._works:
@@ -207,6 +208,8 @@ class Worker:
         batch = step.batch
         if not batch:
             return
+        if any(len(extension.tokens) > MOST_TOKENS + 1 for extension in batch):  # no draft: a chunk to read
+            self._hand_over(True)
         by_slot = self._scheduler.by_slot()
         begun_ns = self._pacer.begin()
         overhead_ns = begun_ns - self._free_ns

@@ -35,7 +35,7 @@ def test_random_traffic(tmp_path_factory, actions, seed, stop):
     tokenizer = Tokenizer(bundle)
     engine = CountingEngine(vocab_size=VOCAB, slots=3, max_chunk_tokens=8, kept_slots=1)
     failures = []
-    worker = Worker(engine, lambda: None, failures.append)
+    worker = Worker(engine, lambda _: None, failures.append)
     ends: dict[str, list[EndEvent]] = {}
     done = threading.Event()
     chance = random.Random(seed)

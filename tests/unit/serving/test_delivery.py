@@ -13,11 +13,11 @@ class Loop:
         self.now_ns, self.posted = EVERY_NS * 10, []
         self.delivery = Delivery(self.posted.append, lambda: self.now_ns)
 
-    def step(self, *delivered, after_ns: int = 1):
+    def step(self, *delivered, after_ns: int = 1, everything: bool = False):
         self.now_ns += after_ns
         for request_id, event in delivered:
             self.delivery.add(request_id, event)
-        self.delivery.after_step()
+        self.delivery.hand_over(everything)
         posted, self.posted[:] = list(self.posted), []
         return posted
 
@@ -54,3 +54,10 @@ def test_a_step_that_takes_longer_holds_nothing_back() -> None:
     for token in range(3):
         event = TokenEvent("x", (token,))
         assert loop.step(("a", event), after_ns=EVERY_NS) == [[("a", event)]]
+
+
+def test_before_a_long_step_everything_goes() -> None:
+    loop = Loop()
+    loop.step(("a", TokenEvent("o", (1,))))
+    assert loop.step(("a", TokenEvent("n", (2,)))) == []
+    assert loop.step(everything=True) == [[("a", TokenEvent("n", (2,)))]]

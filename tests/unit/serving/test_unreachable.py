@@ -26,7 +26,7 @@ def tokenizer(tmp_path_factory):
 def heard_of(tokenizer, prompt_tokens, expected_tokens, left_s):
     """The events of a request with `left_s` to go, after one turn, and whether the engine ran."""
     engine = CountingEngine(vocab_size=258, costs=COSTS)
-    worker = Worker(engine, lambda: None, pytest.fail)
+    worker = Worker(engine, lambda _: None, pytest.fail)
     events = []
     now_ns = time.monotonic_ns()
     request = Request(
