@@ -41,9 +41,11 @@ class Loading:
         self._engine = config.engine
         self._bundle = bundle = Bundle(config.bundle_path, read_manifest(config.bundle_path))
         self._pool = ThreadPoolExecutor(max_workers=3, thread_name_prefix="loading")
+        # The tokenizer's library keeps Python to itself while it reads its file: what hardly needs Python,
+        # and takes longest, has to have begun by then.
+        self._choice = self._pool.submit(choose, bundle, config.engine)
         self._verified = self._pool.submit(verify, bundle)
         self._text = self._pool.submit(_load_text, bundle)
-        self._choice = self._pool.submit(choose, bundle, config.engine)
         self._taken = False
 
     def finish(self) -> Loaded:

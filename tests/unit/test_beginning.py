@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,22 @@ def test_what_is_wrong_with_a_file_is_told_though_an_engine_could_be_opened(
         assert beginning.loading is not None
         beginning.loading.finish()
     assert engine.closed
+
+
+def test_what_keeps_python_busy_begins_last(
+    tmp_path: Path, bundle: Bundle, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+):
+    order: list[str] = []
+    for name in ("_load_text", "verify", "choose"):
+        known = getattr(loading, name)
+
+        def noted(*arguments, name=name, known=known):
+            order.append(name)
+            return known(*arguments)
+
+        monkeypatch.setattr(loading, name, noted)
+    # One at a time, in the order in which they are begun.
+    monkeypatch.setattr(loading, "ThreadPoolExecutor", lambda **_: ThreadPoolExecutor(1))
+    with begun(config(tmp_path, bundle=str(bundle.path))):
+        pass
+    assert order == ["choose", "verify", "_load_text"]

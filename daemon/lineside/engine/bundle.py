@@ -24,6 +24,8 @@ EMBEDDER_MODEL = "embedder.onnx"
 EMBEDDER_WEIGHTS = "embedder.safetensors"
 EMBEDDER_TOKENIZER = "embedder_tokenizer.json"
 EMBEDDER_FILES = (EMBEDDER_MODEL, EMBEDDER_WEIGHTS, EMBEDDER_TOKENIZER)
+# Between two of them whoever hashes waits for its turn of Python, which a start keeps busy.
+BLOCK_BYTES = 1 << 22
 
 
 class BundleError(LinesideError):
@@ -162,7 +164,7 @@ def sha256_file(path: Path) -> str:
     """Hex SHA-256 of a file, read in blocks."""
     digest = hashlib.sha256()
     with open_plain(path) as stream:
-        while block := stream.read(1 << 20):
+        while block := stream.read(BLOCK_BYTES):
             digest.update(block)
     return digest.hexdigest()
 
