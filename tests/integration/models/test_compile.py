@@ -26,7 +26,7 @@ from lineside_models.trt.decide import CompileOptions, Memory, decide
 COMMAND = (Path(sys.executable).parent / "lineside-build", "compile")
 FOR_SM86 = ("--device", "sm86", "--max-batch", "2")
 # Enough for the command and to ask TensorRT what it offers, too little for a build.
-TOO_LITTLE_BYTES = 480 << 20
+TOO_LITTLE_BYTES = 340 << 20
 
 
 @pytest.fixture
