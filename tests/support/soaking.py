@@ -22,6 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.broker import Broker
 from tests.support.daemon import Daemon, free_port
+from tests.support.filling import fill
 from tests.support.ledger import Ledger
 from tests.support.plant import Asker, Plant
 from tests.support.reckoning import late, p95_s, slope, within_deadline
@@ -112,7 +113,7 @@ class Soak:
     """One run in `directory` with a bundle. `hurry`: set, it cuts short what still runs, and counts that."""
 
     def __init__(self, directory: Path, bundle: Path, plan: Plan, tell: Callable[[str], None]) -> None:
-        self._plan, self._tell = plan, tell
+        self._plan, self._tell, self._bundle = plan, tell, bundle
         self.hurry = threading.Event()
         self._begun_s = time.monotonic()
         metrics_port = free_port()
@@ -250,6 +251,7 @@ class Soak:
     def _trouble(self, rate: float) -> None:
         self.daemon.stop()
         self.daemon.start()
+        fill(self.daemon.address, self._bundle)
         every = self.troubles.all()
         with self._load("warm-up", rate, brokers_promise=False) as plant:
             self._until(WARM_EVERY_S * (len(every) + 1), WARM_EVERY_S, plant, iter(every))
