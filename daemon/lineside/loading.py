@@ -12,7 +12,7 @@ from lineside.config import Config
 from lineside.diagnosis.knowledge.calibration_file import read_calibration
 from lineside.diagnosis.knowledge.fusion import Calibration
 from lineside.embedder import OnnxEmbedder
-from lineside.engine.bundle import EMBEDDER_FILES, MANIFEST, Bundle, read_manifest, verify
+from lineside.engine.bundle import EMBEDDER_FILES, MANIFEST, Bundle, BundleError, read_manifest, verify
 from lineside.engine.choose import RULES, Choice, choose, warmed_up
 from lineside.serving.grammar import GrammarCompiler
 from lineside.serving.tokenizer import Tokenizer
@@ -33,13 +33,19 @@ class Loaded:
 class Loading:
     """A bundle that is being verified and loaded, side by side, from now on.
 
-    Raises BundleError where there is none. At its end it closes what nobody has taken by `finish`.
+    At its end it closes what nobody has taken by `finish`.
     """
 
     def __init__(self, config: Config) -> None:
         self._begun_s = time.monotonic()
         self._engine = config.engine
-        self._bundle = bundle = Bundle(config.bundle_path, read_manifest(config.bundle_path))
+        self._trouble: BundleError | None = None
+        try:
+            self._bundle = bundle = Bundle(config.bundle_path, read_manifest(config.bundle_path))
+        except BundleError as error:
+            # Told by `finish`: before it a mistake in the configuration itself is found.
+            self._trouble = error
+            return
         self._pool = ThreadPoolExecutor(max_workers=3, thread_name_prefix="loading")
         # The tokenizer's library keeps Python to itself while it reads its file: what hardly needs Python,
         # and takes longest, has to have begun by then.
@@ -49,7 +55,12 @@ class Loading:
         self._taken = False
 
     def finish(self) -> Loaded:
-        """Wait for it; then measure the engine, for which the machine has to be quiet. Once."""
+        """Wait for it; then measure the engine, for which the machine has to be quiet. Once.
+
+        Raises BundleError where there is no bundle, or a damaged one.
+        """
+        if self._trouble:
+            raise self._trouble
         with self._pool:
             # What is wrong with a file is the cause of whatever else fails: it is told first.
             self._verified.result()
@@ -66,6 +77,8 @@ class Loading:
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
+        if self._trouble:
+            return
         self._pool.shutdown()
         if not self._taken and self._choice.exception() is None and (engine := self._choice.result().engine):
             engine.close()

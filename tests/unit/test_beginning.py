@@ -62,8 +62,9 @@ def test_a_second_daemon_on_the_same_state_loads_nothing(tmp_path: Path, monkeyp
 
 
 def test_without_a_bundle_the_state_is_free_again(tmp_path: Path):
-    with pytest.raises(BundleError, match="no bundle"), begun(config(tmp_path)):
-        pass
+    with pytest.raises(BundleError, match="no bundle"), begun(config(tmp_path)) as beginning:
+        assert beginning.loading is not None, "what else is wrong is found first"
+        beginning.loading.finish()
     with begun(config(tmp_path, mode="rules")):
         pass
 

@@ -49,18 +49,22 @@ class Delivery:
 
 
 def _joined(delivered: list[Delivered]) -> list[Delivered]:
-    """Each request's events in their order, neighbours of a kind in one."""
+    """Each request's events in their order, neighbours of a kind in one.
+
+    Not where a choice was less than certain: its listener counts some choices and not others.
+    """
     found: dict[str, list[Event]] = {}
     for request_id, event in delivered:
         events = found.setdefault(request_id, [])
         last = events[-1] if events else None
-        if isinstance(last, TokenEvent) and isinstance(event, TokenEvent) and last.thinking == event.thinking:
+        if isinstance(last, TokenEvent) and isinstance(event, TokenEvent) and _joinable(last, event):
             events[-1] = TokenEvent(
-                last.text + event.text,
-                last.tokens + event.tokens,
-                last.probability * event.probability,
-                event.thinking,
+                last.text + event.text, last.tokens + event.tokens, thinking=event.thinking
             )
         else:
             events.append(event)
     return [(request_id, event) for request_id, events in found.items() for event in events]
+
+
+def _joinable(one: TokenEvent, other: TokenEvent) -> bool:
+    return one.thinking == other.thinking and one.probability == other.probability == 1.0

@@ -25,9 +25,9 @@ class Loop:
 def test_the_first_event_goes_at_once_and_later_ones_are_joined() -> None:
     loop = Loop()
     assert loop.step(("a", TokenEvent("o", (1,)))) == [[("a", TokenEvent("o", (1,)))]]
-    assert loop.step(("a", TokenEvent("n", (2,), 0.5))) == []
-    joined = TokenEvent("ne", (2, 3, 4), 0.25)
-    assert loop.step(("a", TokenEvent("e", (3, 4), 0.5)), after_ns=EVERY_NS) == [[("a", joined)]]
+    assert loop.step(("a", TokenEvent("n", (2,)))) == []
+    joined = TokenEvent("ne", (2, 3, 4))
+    assert loop.step(("a", TokenEvent("e", (3, 4))), after_ns=EVERY_NS) == [[("a", joined)]]
     assert loop.step() == []
 
 
@@ -38,6 +38,19 @@ def test_an_end_takes_along_what_is_there_in_its_order() -> None:
     assert loop.step(("a", END)) == [[("b", TokenEvent("w", (6,))), ("a", TokenEvent("n", (2,))), ("a", END)]]
     again = loop.step(("a", TokenEvent("o", (1,))))
     assert again == [[("a", TokenEvent("o", (1,)))]], "another request of that name begins anew"
+
+
+def test_choices_that_are_not_certain_stay_apart() -> None:
+    loop = Loop()
+    events = [
+        TokenEvent("a", (1,), 0.5),
+        TokenEvent("b", (2,)),
+        TokenEvent("c", (3,)),
+        TokenEvent("d", (4,), 0.9),
+    ]
+    assert loop.step(*(("a", event) for event in events)) == [
+        [("a", events[0]), ("a", TokenEvent("bc", (2, 3))), ("a", events[3])]
+    ]
 
 
 def test_a_thought_and_its_answer_stay_apart() -> None:
