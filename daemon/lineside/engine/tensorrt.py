@@ -92,7 +92,7 @@ class TensorRtEngine:
         return self._taken_bytes
 
     def warm_up(self) -> None:
-        """Run every step and chunk on all slots, which captures their graphs; measure what they cost."""
+        """Run every step and chunk, which captures most of their graphs; measure what they cost."""
         slots = self._capabilities.slots
         for runner in self._steps:
             span = min(runner.plan.batch, slots)

@@ -15,7 +15,7 @@ Delivered = tuple[str, Event]
 
 
 class Delivery:
-    """Keeps token events back for up to EVERY_NS, and joins a request's.
+    """Keeps token events back for up to EVERY_NS and a step more, and joins a request's.
 
     A request's first event and every end go at once, and all that is there with them. Belongs to one thread;
     `post` is called on it.
