@@ -8,13 +8,11 @@ a buffer of our own that past and present are both bound to: ONNX Runtime extend
 from __future__ import annotations
 
 import math
-import mmap
 import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 # ONNX Runtime's wheels send telemetry unless this is set before the import. A factory is offline.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -24,7 +22,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from lineside.engine.base import Capabilities, Costs, EngineFaultError, Extension, PrefixCopy
-from lineside.engine.bundle import ONNX_CUDA_MODEL, ONNX_MODEL, Bundle, BundleError
+from lineside.engine.bundle import ONNX_CUDA_MODEL, ONNX_MODEL, WEIGHTS, Bundle, BundleError
+from lineside.engine.pages import Pages, let_go
 
 _PAST = "past_key_values."
 WARM_UP_RUNS, WARM_UP_NS = 3, 100_000_000
@@ -53,6 +52,7 @@ class OnnxRuntimeEngine:
         max_seq_len = bundle.manifest.max_seq_len
         chunk = min(max_chunk_tokens, max_seq_len)
         self._session = _open_session(bundle, threads, provider)
+        self._weights = bundle.file(WEIGHTS)
         kept_slots = kept_slots if provider == "cpu" else 0
         self._cache = _SlotCache(self._session, provider, slots + kept_slots)
         self._cached_len = [0] * (slots + kept_slots)
@@ -61,7 +61,7 @@ class OnnxRuntimeEngine:
         self._seqlens = np.zeros(slots, np.int32)
         self._total_len = np.zeros(1, np.int32)
         # A step batch writes at most one row a slot, the chunks after it at most their tokens.
-        self._logits_pages = _Pages((slots + chunk, geometry.vocab_size), np.float32)
+        self._logits_pages = Pages((slots + chunk, geometry.vocab_size), np.float32)
         self._logits = self._logits_pages.array
         self._bindings: dict[tuple[int, int], ort.IOBinding] = {}
         self._capabilities = Capabilities(
@@ -136,7 +136,11 @@ class OnnxRuntimeEngine:
         self.__dict__.pop("_session", None)
 
     def _forget(self) -> None:
-        """Give back what the measuring wrote: most of its slots and rows are not written again for long."""
+        """Give back what the measuring wrote: most of its slots and rows are not written again for long.
+
+        And the weights that were read to be packed: of the file only rows of the embedding are read again.
+        """
+        let_go(self._weights)
         self._cached_len = [0] * len(self._cached_len)
         self._cache.clear()
         self._logits_pages.clear()
@@ -233,7 +237,7 @@ class _SlotCache:
     def __init__(self, session: ort.InferenceSession, provider: str, slots: int) -> None:
         self._provider, self._slots = provider, slots
         self._buffers: dict[str, tuple[object, int]] = {}
-        self._host: list[_Pages] = []  # those of them that are in host memory
+        self._host: list[Pages] = []  # those of them that are in host memory
         inputs = [entry for entry in session.get_inputs() if entry.name.startswith(_PAST)]
         self._type = np.float16 if inputs[0].type == "tensor(float16)" else np.float32
         self._shape = list(inputs[0].shape[1:])
@@ -265,28 +269,12 @@ class _SlotCache:
         """A buffer, kept alive by the first, and its address."""
         shape = (self._slots, *self._shape)
         if self._provider == "cpu":
-            pages = _Pages(shape, self._type)
+            pages = Pages(shape, self._type)
             self._host.append(pages)
             return pages, pages.array.ctypes.data
         array = np.zeros(shape, self._type)
         value = ort.OrtValue.ortvalue_from_numpy(array, self._provider, 0)
         return value, value.data_ptr()
-
-
-class _Pages:
-    """Zeros that take memory once they are written: most of what is there for the worst case never is.
-
-    They are the system's own pages: an allocator may hand out, and clear, memory that it had in use before.
-    """
-
-    def __init__(self, shape: tuple[int, ...], kind: type[np.generic]) -> None:
-        size = math.prod(shape) * np.dtype(kind).itemsize
-        self._map = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        self.array: NDArray[Any] = np.frombuffer(self._map, kind).reshape(shape)
-
-    def clear(self) -> None:
-        """Zeros again, which take no memory."""
-        self._map.madvise(mmap.MADV_DONTNEED)
 
 
 def _median_ns(act: Callable[[], object]) -> int:
