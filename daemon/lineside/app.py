@@ -139,7 +139,7 @@ class App:
     async def run(self, notifier: Notifier, on_reload: Callable[[], None]) -> None:
         """Serve until told to stop, then drain."""
         async with anyio.create_task_group() as group:
-            group.start_soon(self._signals, on_reload, name="signals")
+            await group.start(self._signals, on_reload, name="signals")
             group.start_soon(feed, notifier, self._proofs(), name="watchdog")
             group.start_soon(self._desk.run, name="desk")
             if self._broker is not None:
@@ -174,8 +174,11 @@ class App:
         if self._link is not None:
             await self._link.stop()
 
-    async def _signals(self, on_reload: Callable[[], None]) -> None:
+    async def _signals(
+        self, on_reload: Callable[[], None], *, task_status: anyio.abc.TaskStatus[None]
+    ) -> None:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            task_status.started()
             async for received in signals:
                 if received == signal.SIGHUP:
                     on_reload()

@@ -35,6 +35,17 @@ hanging(paho.mqtt.client.Client, "loop_misc")
 hanging(status.Status, "status")
 """
 
+STOP_AT_READY = """\
+import os, signal
+from lineside.supervision.notify import Notifier
+
+def stop(self, **fields):
+    if "READY" in fields:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+Notifier.send = stop
+"""
+
 
 @pytest.fixture
 def watched(tmp_path, monkeypatch):
@@ -128,3 +139,12 @@ def test_a_reload_changes_the_log_level_and_a_stop_is_told(watched):
     assert daemon.stop() == 0
     assert manager.wait_for("STOPPING") == "1"
     assert "stopped" not in daemon.log.read_text().splitlines()[-1], "at this level nobody says it"
+
+
+def test_whoever_is_told_that_it_is_ready_may_stop_it_at_once(tmp_path, monkeypatch):
+    (tmp_path / "sitecustomize.py").write_text(STOP_AT_READY)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    quiet = {"grpc": {"enabled": False}, "mqtt": {"broker": "off"}, "diagnosis": {"mode": "rules"}}
+    daemon = Daemon(tmp_path / "plant", tmp_path / "none", **quiet)
+    daemon.launch()
+    assert daemon.process.wait(30) == 0, daemon.log.read_text()

@@ -46,7 +46,7 @@ class GenerationServiceServicer(object):
 
     def Generate(self, request, context):
         """Token events, then exactly one End. A rejected request ends the call with a status instead. The first token
-        comes at once; those after it may come several in one event, for up to 50 ms.
+        comes at once; those after it may come several in one event, for 50 ms and a step at most.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
