@@ -1,9 +1,10 @@
 """Many clients over gRPC: throughput beside its bound and beside llama.cpp, and who waits under overload.
 
-Closed loop: so many clients at once, each waiting for its answer. Open loop: requests come when they come, as
-reports do, whoever is being answered.
+Closed loop: so many clients at once, each asking again once it has its answer, while all of them do.
+Open loop: requests come when they come, as reports do, whoever is being answered.
 
-The bound is what the bare engine takes for the same prompts and steps, measured in the same run in turns.
+The bound is what the bare engine takes for the same prompts and steps, measured right before and after the
+eight clients, in every round.
 """
 
 from __future__ import annotations
@@ -23,12 +24,15 @@ from benchmarks.daemon import Running, running
 from benchmarks.models import SMOLLM2, bundle_of, checkpoint_of, prompt_ids, texts_of
 from benchmarks.options import Options
 from benchmarks.record import Record, in_turns, median_ratio, quantile
-from benchmarks.streams import Heard, at_once, generate
+from benchmarks.streams import Heard, again_and_again, generate
 from lineside.engine.bundle import Bundle
 from lineside.v1 import common_pb2
 
-ROUNDS, PROMPT, TOKENS, SLOTS = 3, 96, 48, 8
+ROUNDS, PROMPT, TOKENS, SLOTS = 5, 96, 48, 8
 CLIENTS = (1, 2, 4, 8, 16, 32)
+# Requests of each client, fewer of many: a round is over within two minutes.
+REQUESTS, LEAST_REQUESTS, MOST_ASKED = 4, 2, 64
+BEFORE, AFTER = "bound before", "bound after"
 # Critical requests, clients of low priority beside them, and seconds until those fill slots and queue.
 URGENT, CROWD, FILL_S = 20, 3 * SLOTS, 0.5
 # Open loop: shares of what eight clients get done, and how many requests come at such a rate.
@@ -68,8 +72,10 @@ def closed_loop(options: Options, bundle: Bundle, daemon: Running, record: Recor
 
         def served(clients: int) -> Callable[[int], float]:
             def ask(number: int) -> float:
-                prompts = texts_of(bundle, PROMPT, clients, 1009 * number + 101 * clients)
-                return throughput(at_once(daemon.address, prompts, TOKENS))
+                each = max(LEAST_REQUESTS, min(REQUESTS, MOST_ASKED // clients))
+                prompts = texts_of(bundle, PROMPT, clients * each, 1009 * number + 101 * clients)
+                rows = [prompts[index::clients] for index in range(clients)]
+                return throughput(again_and_again(daemon.address, rows, TOKENS))
 
             return ask
 
@@ -82,8 +88,13 @@ def closed_loop(options: Options, bundle: Bundle, daemon: Running, record: Recor
             told = llama.ask("batched", prompts=prompts, tokens=TOKENS)
             return SLOTS * TOKENS / float(told["prefill_s"] + told["decode_s"])
 
-        asks = {f"{clients} clients": served(clients) for clients in CLIENTS}
-        asks |= {"bound": bound, "llama.cpp": batched}
+        asks: dict[str, Callable[[int], float]] = {}
+        for clients in CLIENTS:
+            if clients == SLOTS:
+                asks[BEFORE] = bound
+            asks[f"{clients} clients"] = served(clients)
+            if clients == SLOTS:
+                asks |= {AFTER: bound, "llama.cpp": batched}
         found = in_turns(options.rounds or ROUNDS, asks)
     summarise(found, record)
 
@@ -94,18 +105,28 @@ def bound_of(prefill_s: float, step_s: float) -> float:
     return SLOTS * TOKENS / (SLOTS * prefill_s + (TOKENS - 1) * step_s)
 
 
-def throughput(heard: Sequence[Heard]) -> float:
-    """Tokens a second from the first call to the last end."""
-    seconds = max(one.ended_s for one in heard) - min(one.called_s for one in heard)
-    return sum(one.completion_tokens for one in heard) / seconds
+def throughput(heard: Sequence[Sequence[Heard]]) -> float:
+    """Tokens a second while every client has more to ask: from the first answer to the first last one."""
+    begin_s = min(first.ended_s for first, *_ in heard)
+    end_s = min(last.ended_s for *_, last in heard)
+    written = sum(
+        count
+        for client in heard
+        for one in client
+        for instant_s, count in zip(one.tokens_s, one.tokens, strict=True)
+        if begin_s < instant_s <= end_s
+    )
+    return written / (end_s - begin_s)
 
 
 def summarise(found: dict[str, list[float]], record: Record) -> None:
     """Ratios round by round, and a line over clients."""
     record.samples["tokens_per_s"] = found
     full = found[f"{SLOTS} clients"]
+    bounds = [statistics.fmean(both) for both in zip(found[BEFORE], found[AFTER], strict=True)]
     record.metrics |= {
-        "fraction_of_bound_at_8": median_ratio(full, found["bound"]),
+        "fraction_of_bound_at_8": median_ratio(full, bounds),
+        "bound_tokens_per_s": statistics.median(bounds),
         "throughput_ratio_to_llama_cpp_8_sequences": median_ratio(full, found["llama.cpp"]),
     }
     medians = {name: statistics.median(values) for name, values in found.items()}
@@ -114,7 +135,7 @@ def summarise(found: dict[str, list[float]], record: Record) -> None:
     }
     series = {
         "Lineside": [(float(clients), medians[f"{clients} clients"]) for clients in CLIENTS],
-        "bound of 8 slots": [(float(clients), medians["bound"]) for clients in (SLOTS, CLIENTS[-1])],
+        "bound of 8 slots": [(float(clients), statistics.median(bounds)) for clients in (SLOTS, CLIENTS[-1])],
         "llama.cpp, 8 sequences": [
             (float(SLOTS), medians["llama.cpp"]),
             (float(CLIENTS[-1]), medians["llama.cpp"]),

@@ -112,7 +112,13 @@ def summarise(model: Model, runs: Runs, record: Record) -> None:
         record.charts[f"{key}-{part}"] = chart.bars(
             f"{model.recipe}: {part}, tokens a second (perplexity)", "tok/s", _bars(runs, part, tokens)
         )
-    metrics[f"{key}_perplexity"] = runs.perplexity[OURS]
+    for name, value in runs.perplexity.items():
+        metrics[f"{key}_perplexity" + ("" if name == OURS else f"_{named(name)}")] = value
+
+
+def named(peer: str) -> str:
+    """A peer in a metric's name."""
+    return peer.lower().replace(".", "_").replace(" ", "_").replace("-", "_")
 
 
 def _bars(runs: Runs, part: str, tokens: int) -> list[chart.Bar]:

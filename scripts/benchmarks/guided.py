@@ -138,7 +138,8 @@ async def _answers(
             found = searcher.search(Query.of(case.report))
             outcome = outcome_of(case, found, diagnosis, choice=None, latency_ms=0.0)
             valid = diagnosis.mode == "model"
-            both[name] = {**writers[name].heard, "right": outcome.right, "valid": valid}
+            # Without a valid answer the rules answer, whose agreement is not the engine's.
+            both[name] = {**writers[name].heard, "right": bool(outcome.right and valid), "valid": valid}
         told = ", ".join(f"{name} {one.get('answer_s', 0):.1f} s" for name, one in both.items())
         peers.say(f"report {index + 1} of {len(cases)}: {told}")
         if all("answer_s" in one for one in both.values()):

@@ -34,7 +34,7 @@ DECODE_S, DECODE_COUNT, CHUNK_COUNT = (
     "lineside_step_seconds_count{kind=chunk}",
 )
 BETWEEN_S = "lineside_step_overhead_seconds_total"
-ROUNDS = 5
+ROUNDS = 5  # at least: neighbours on a machine change steps by more than what is measured
 LONG_PROMPT, LONG_ANSWER = 512, 128
 
 
@@ -54,22 +54,32 @@ def measure_overhead(options: Options, model: Model, bundle: Bundle, record: Rec
 
         for batch in BATCHES:
             quiet_s = QUIET * TOKENS * bare_step(batch)
-            asks: dict[str, Callable[[int], float]] = {
-                "engine": lambda _, batch=batch: bare_step(batch),  # type: ignore[misc]
+            asks: dict[str, Callable[[int], tuple[float, float]]] = {
+                "engine": lambda _, batch=batch: (bare_step(batch), 0.0),  # type: ignore[misc]
                 "daemon": lambda number, batch=batch, quiet_s=quiet_s: step_of(  # type: ignore[misc]
                     daemon, texts_of(bundle, PROMPT, batch, 211 * number), quiet_s
                 ),
             }
-            found = in_turns(options.rounds or min(model.rounds, ROUNDS), asks)
+            found = in_turns(options.rounds or max(model.rounds, ROUNDS), asks)
             record.samples[f"{model.key}_steps_batch_{batch}"] = found
-            record.metrics[f"{model.key}_step_ms_batch_{batch}"] = statistics.median(found["engine"]) * 1e3
-            record.metrics[f"{model.key}_step_overhead_fraction_batch_{batch}"] = (
-                median_ratio(found["daemon"], found["engine"]) - 1
-            )
+            summarise(f"{model.key}_{{}}_batch_{batch}", found, record)
     worst = max(record.metrics[f"{model.key}_step_overhead_fraction_batch_{batch}"] for batch in BATCHES)
     record.metrics["step_overhead_fraction"] = max(worst, record.metrics.get("step_overhead_fraction", worst))
     with running({**settings, "engine": {"threads": options.threads}}) as daemon:
         measure_memory(daemon, model, bundle, record)
+
+
+def summarise(name: str, found: dict[str, list[tuple[float, float]]], record: Record) -> None:
+    """Metrics of the steps of one batch: the engine's alone, and the daemon's two parts beside it."""
+    bare = [engine for engine, _ in found["engine"]]
+    inside, between = zip(*found["daemon"], strict=True)
+    whole = [sum(both) for both in found["daemon"]]
+    record.metrics |= {
+        name.format("step_ms"): statistics.median(bare) * 1e3,
+        name.format("step_overhead_fraction"): median_ratio(whole, bare) - 1,
+        name.format("step_slowdown_fraction"): median_ratio(inside, bare) - 1,
+        name.format("step_between_fraction"): median_ratio(between, bare),
+    }
 
 
 def measure_memory(daemon: Running, model: Model, bundle: Bundle, record: Record) -> None:
@@ -81,8 +91,10 @@ def measure_memory(daemon: Running, model: Model, bundle: Bundle, record: Record
     record.metrics[f"{model.key}_daemon_rss_8_clients_mb"] = rss_mb(daemon.pid)
 
 
-def step_of(daemon: Running, prompts: list[str], quiet_s: float) -> float:
-    """Seconds of a step while all prompts are being answered: from before the last one begins to its end.
+def step_of(daemon: Running, prompts: list[str], quiet_s: float) -> tuple[float, float]:
+    """Seconds of the engine's part of a step, and from one to the next, while all prompts are being answered:
+
+    from before the last one begins to its end.
 
     `quiet_s`: for so long its client reads nothing, and uses no core.
     """
@@ -96,7 +108,8 @@ def step_of(daemon: Running, prompts: list[str], quiet_s: float) -> float:
             pass
         after = daemon.metrics()
     told = {name: after[name] - before[name] for name in (DECODE_S, DECODE_COUNT, CHUNK_COUNT, BETWEEN_S)}
-    return told[DECODE_S] / told[DECODE_COUNT] + told[BETWEEN_S] / (told[DECODE_COUNT] + told[CHUNK_COUNT])
+    between_s = told[BETWEEN_S] / (told[DECODE_COUNT] + told[CHUNK_COUNT])
+    return told[DECODE_S] / told[DECODE_COUNT], between_s
 
 
 @contextmanager

@@ -18,17 +18,21 @@ def test_the_bound_is_prompts_one_by_one_and_steps_of_all_slots():
     assert concurrency.bound_of(0.5, 0.1) == pytest.approx(concurrency.SLOTS * concurrency.TOKENS / seconds)
 
 
-def test_throughput_counts_from_the_first_call_to_the_last_end():
-    heard = [Heard(10.0, (11.0,), 12.0, 30, 1), Heard(10.5, (11.0,), 14.0, 50, 1)]
-    assert concurrency.throughput(heard) == pytest.approx(20.0)
+def test_throughput_is_of_the_time_in_which_every_client_has_more_to_ask():
+    """From the first answer's end at 2 to the other client's last end at 12."""
+    one = [Heard(0.0, (1.0, 2.0), (9, 1), 2.0, 10, 1), Heard(2.0, (5.0, 14.0), (20, 7), 14.0, 27, 1)]
+    other = [Heard(0.0, (3.0,), (30,), 3.0, 30, 1), Heard(3.0, (12.0,), (50,), 12.0, 50, 1)]
+    assert concurrency.throughput([one, other]) == pytest.approx((20 + 30 + 50) / 10)
 
 
 def test_ratios_are_of_eight_clients_round_by_round():
     found = {f"{clients} clients": [float(clients)] * 2 for clients in concurrency.CLIENTS}
-    found |= {"8 clients": [9.0, 16.0], "bound": [10.0, 20.0], "llama.cpp": [6.0, 8.0]}
+    found |= {"8 clients": [9.0, 16.0], "llama.cpp": [6.0, 8.0]}
+    found |= {concurrency.BEFORE: [9.0, 20.0], concurrency.AFTER: [11.0, 20.0]}
     record = Record("concurrency")
     concurrency.summarise(found, record)
     assert record.metrics["fraction_of_bound_at_8"] == pytest.approx(0.85)
+    assert record.metrics["bound_tokens_per_s"] == pytest.approx(15.0)
     assert record.metrics["throughput_ratio_to_llama_cpp_8_sequences"] == pytest.approx(1.75)
     assert record.metrics["tokens_per_s_32_clients"] == 32.0
     assert record.samples["tokens_per_s"] == found

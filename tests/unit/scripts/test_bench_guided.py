@@ -78,7 +78,7 @@ def test_both_are_given_the_same_prompts_and_take_turns_at_beginning(searcher, c
 
 def test_a_text_outside_the_schema_is_no_valid_answer(searcher, cases):
     answers = answers_of(searcher, cases, [], "no JSON")
-    assert not any(answer[guided.PEER]["valid"] for answer in answers)
+    assert not any(answer[guided.PEER][what] for answer in answers for what in ("valid", "right"))
     with pytest.raises(SystemExit, match="answered validly by both"):
         guided.summarise("x", answers, Record("guided"))
 
