@@ -11,10 +11,12 @@ import socket
 import struct
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from tests.faults.conftest import broker_of, report, until
+from tests.integration.transport.mqtt_parts import device
 from tests.support import http2
 from tests.support.broker import Broker
 from tests.support.daemon import Daemon
@@ -85,17 +87,22 @@ def test_a_broker_that_is_killed_is_started_again_and_the_report_is_answered(pla
     assert daemon.ask(report("after"))["status"] == "ok"
 
 
-def test_a_broker_that_stands_still_is_waited_for(plant):
-    daemon = plant()
+def test_a_broker_that_stands_still_is_left_after_the_keepalive_and_found_again(plant):
+    # The shortest keepalive that can be configured: what is tested takes twice that.
+    daemon = plant(mqtt={"keepalive_s": 5})
     daemon.start()
     broker = broker_of(daemon)
-    os.kill(broker, signal.SIGSTOP)
-    try:
-        assert daemon.status().state == "ready"
-        time.sleep(1)
-    finally:
-        os.kill(broker, signal.SIGCONT)
-    assert daemon.ask(report("after"))["status"] == "ok"
+    with daemon.subscribe(TOPIC) as subscription, ThreadPoolExecutor(1) as pool:
+        os.kill(broker, signal.SIGSTOP)
+        try:
+            meanwhile = pool.submit(daemon.publish, report("meanwhile"))
+            until(lambda: not daemon.status().broker_connected)
+        finally:
+            os.kill(broker, signal.SIGCONT)
+        meanwhile.result()
+        assert json.loads(subscription.wait()[0])["id"] == "meanwhile"
+    assert daemon.status().broker_connected
+    assert broker_of(daemon) == broker, "it was not taken for dead"
 
 
 class Cable:
@@ -223,18 +230,49 @@ def test_connections_are_bounded_and_who_says_nothing_makes_room(tmp_path, plant
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_the_broker_has_a_descriptor_for_each_connection_that_it_may_take(plant, monkeypatch):
+# MQTT 3.1.1, a session that ends with its connection, no client id of its own; and the answer to it.
+ANYONE, WELCOME = b"\x10\x0c\0\x04MQTT\x04\x02\0\x3c\0\0", b"\x20\x02\0\0"
+
+
+def welcomed(port: int) -> socket.socket | None:
+    """A connection that the broker has taken; None where it closed it."""
+    link = socket.create_connection(("127.0.0.1", port), 10)
+    with contextlib.suppress(ConnectionError):
+        link.sendall(ANYONE)
+        if link.recv(len(WELCOME)) == WELCOME:
+            return link
+    link.close()
+    return None
+
+
+def test_the_broker_takes_as_many_as_it_may_closes_one_too_many_and_the_others_are_answered(plant):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
+    links: list[socket.socket] = []
     try:
         daemon = plant()
         daemon.start()
+        config = (daemon.directory / "state/mosquitto/mosquitto.conf").read_text()
+        most = int(config.partition("max_connections ")[2].split()[0])
+        limits = Path(f"/proc/{broker_of(daemon)}/limits").read_text()
+        assert most + 64 <= int(limits.partition("Max open files")[2].split()[0]), "its files need some, too"
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, most + 500), hard))
+        with device(daemon.mqtt_port, TOPIC) as client:
+            while len(links) <= most and (link := welcomed(daemon.mqtt_port)):
+                links.append(link)
+            # The rest of them are the device's and the daemon's own.
+            assert most - 5 < len(links) < most
+            assert welcomed(daemon.mqtt_port) is None
+            client.publish("lineside/v1/fault/L1/CD-07", json.dumps(report("full")).encode())
+            assert json.loads(client.wait(seconds=20).payload)["status"] == "ok"
+            assert daemon.status().broker_connected
+        for link in links[:10]:
+            link.close()
+        assert daemon.ask(report("after", "F007"))["status"] == "ok", "who comes again later is taken"
     finally:
+        for link in links:
+            link.close()
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    limits = Path(f"/proc/{broker_of(daemon)}/limits").read_text()
-    allowed = int(limits.partition("Max open files")[2].split()[0])
-    config = (daemon.directory / "state/mosquitto/mosquitto.conf").read_text()
-    assert int(config.partition("max_connections ")[2].split()[0]) + 64 <= allowed
 
 
 def resets(number: int) -> bytes:
