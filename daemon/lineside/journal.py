@@ -47,8 +47,9 @@ class Journal:
         except BaseException:
             os.close(self._taken)
             raise
-        self._stored = 0
         self.nearly_full = nearly_full(self._connection)
+        self._stored = PRUNE_EVERY
+        self._keep_room(self._connection)
         self._operations: queue.SimpleQueue[tuple[_Operation, Future[Any]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write, name="journal", daemon=True)
         self._thread.start()
@@ -193,13 +194,14 @@ class Journal:
             connection.execute("BEGIN IMMEDIATE")
             outcomes.extend(_outcome(operation, connection) for operation, _ in batch)
             connection.execute("COMMIT")
-            self._keep_room(connection)
         except Exception as error:  # noqa: BLE001  (whatever it is, nobody may be left waiting)
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             log.error("the journal cannot write: %s", error)  # noqa: TRY400  (one line a batch, no trace)
             storage = RejectedError(Reason.STORAGE, f"the journal cannot write: {error}")
             outcomes = [storage] * len(batch)
+        else:
+            self._keep_room(connection)
         for (_, future), outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, RejectedError):
                 future.set_exception(outcome)
@@ -207,12 +209,19 @@ class Journal:
                 future.set_result(outcome)
 
     def _keep_room(self, connection: sqlite3.Connection) -> None:
-        """Prune now and then, and more often while the file is nearly full."""
+        """Prune now and then, and more often while the file is nearly full.
+
+        What was committed stays so where this fails; it is logged, and tried again after a few more.
+        """
         every = PRUNE_EVERY_WHEN_FULL if self.nearly_full else PRUNE_EVERY
-        if self._stored >= every:
-            self._stored = 0
-            prune(connection, self._limits)
-        self.nearly_full = nearly_full(connection)
+        try:
+            if self._stored >= every:
+                self._stored = every - PRUNE_EVERY_WHEN_FULL
+                prune(connection, self._limits)
+                self._stored = 0
+            self.nearly_full = nearly_full(connection)
+        except Exception as error:  # noqa: BLE001  (whatever it is, the batch is committed)
+            log.warning("the journal cannot be pruned: %s", error)
 
 
 def _outcome(operation: _Operation, connection: sqlite3.Connection) -> Any:

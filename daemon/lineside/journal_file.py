@@ -90,7 +90,6 @@ def open_file(path: Path, limits: Limits) -> sqlite3.Connection:
             upgrade(connection, version)
         page_size = connection.execute("PRAGMA page_size").fetchone()[0]
         connection.execute(f"PRAGMA max_page_count = {limits.max_bytes // page_size}")
-        prune(connection, limits)
     except OSError as error:
         raise LinesideError("open journal", f"{path}: {error.strerror}", OWN) from error
     except sqlite3.Error as error:

@@ -411,6 +411,50 @@ def test_stored_calls_are_pruned_when_nearly_full(path):
     journal.close()
 
 
+def forbid_pruning(path):
+    """SQLite gives up every DELETE of a report, as for want of room on the disk."""
+    trigger = "CREATE TRIGGER full BEFORE DELETE ON report BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(trigger)
+
+
+def allow_pruning(path):
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("DROP TRIGGER full")
+
+
+def done(journal, names):
+    """Reports that are answered and published."""
+    for future in [journal.accept(new(name, answer=b"a")) for name in names]:
+        journal.published(future.result(5).deliveries[0].row).result(5)
+
+
+def test_what_is_committed_stays_so_where_room_cannot_be_made(clock, journal, path, caplog):
+    forbid_pruning(path)
+    waiting = journal.accept(new("waiting")).result(5).report
+    done(journal, map(str, range(498)))
+    accepted = journal.accept(new("last"))
+    (answer,) = journal.answer(waiting, b"answer").result(5)
+    assert accepted.result(5).fresh, "it is committed, and so it is work to do"
+    assert answer.payload == b"answer"
+    assert "the journal cannot be pruned: disk is full" in caplog.messages
+    assert rows(path, "SELECT count(*) FROM report") == [(500,)]
+    allow_pruning(path)
+    done(journal, map(str, range(498, 520)))
+    assert rows(path, "SELECT count(*) FROM report") < [(130,)], "it was tried again soon"
+
+
+def test_a_start_without_room_to_prune_is_a_start(clock, path, caplog):
+    journal = Journal(path, LIMITS)
+    done(journal, map(str, range(300)))
+    forbid_pruning(path)
+    journal.close()
+    journal = Journal(path, LIMITS)
+    assert "the journal cannot be pruned: disk is full" in caplog.messages
+    assert journal.accept(new("0")).result(5).deliveries[0].payload == b"a"
+    journal.close()
+
+
 def test_nobody_else_may_read_it(journal, path):
     assert path.stat().st_mode & 0o077 == 0
 
