@@ -31,7 +31,7 @@ class EngineReader:
         for prompt in prompts:
             end = await self.service.score(ScoreJob(call, prompt, text))
             if end.reason is not None:
-                raise RejectedError(end.reason, end.message)
+                raise RejectedError(end.reason, end.message, retry_after_ms=end.retry_after_ms)
             found.append(sum(end.logprobs))
             joules += [] if end.energy_j is None else [end.energy_j]
         return Heard(tuple(found), sum(joules) if joules else None)

@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from lineside.engine.base import Capabilities
 from lineside.errors import Reason, RejectedError
 from lineside.power.limit import UNLIMITED, Limit
-from lineside.serving.request import Request
+from lineside.serving.request import Priority, Request
 
 NS_PER_MS = 1_000_000
 # A hot board takes this long to become clearly cooler.
 HEAT_RETRY_MS = 30_000
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Live:
-    """An admitted request and how far it is. `cached_tokens` of its prompt were cached when it came."""
+    """An admitted request and how far it is. `cached_tokens` of its prompt were cached when it came.
+
+    `begun`: it has been in a step. `retry_after_ms`: its place is another's and its end on the way.
+    """
 
     request: Request
     written_tokens: int = 0
     cached_tokens: int = 0
+    begun: bool = False
+    retry_after_ms: int = 0
+
+    @property
+    def unread(self) -> bool:
+        """Whether its prompt is still to be read; what the grammar forces first is written before that."""
+        return not (self.begun and self.written_tokens)
 
     def remaining_ns(self, capabilities: Capabilities, sharing: int) -> int:
         """Predicted engine time for the rest, where `sharing` sequences share each step."""
         costs = capabilities.costs
-        prefill = 0 if self.written_tokens else self.reading_ns(capabilities)
+        prefill = self.reading_ns(capabilities) if self.unread else 0
         tokens = max(self.request.expected_tokens - self.written_tokens, 1)
         return prefill + tokens * costs.step(sharing) // sharing
 
@@ -43,8 +53,11 @@ class Admission:
     max_waiting: int
     limit: Callable[[], Limit] = lambda: UNLIMITED
 
-    def check(self, newcomer: Live, live: Collection[Live], now_ns: int) -> None:
-        """Return for a yes; raise RejectedError with the reason for a no."""
+    def check(self, newcomer: Live, live: Collection[Live], now_ns: int) -> Live | None:
+        """Return for a yes; raise RejectedError with the reason for a no. `live`: in the order of coming.
+
+        Where nobody more may wait, what is returned is who has to give its place up.
+        """
         request = newcomer.request
         cap = self.capabilities.max_seq_len
         if not request.prompt:
@@ -57,33 +70,66 @@ class Admission:
         limit = self.limit()
         if limit.refusal:
             raise RejectedError(Reason.POWER, limit.refusal, retry_after_ms=HEAT_RETRY_MS)
-        if len(live) >= self.capabilities.slots + self.max_waiting:
-            wait_ms = max(self.wait_ns(live) // NS_PER_MS, 1)
+        full = len(live) >= self.capabilities.slots + self.max_waiting
+        displaced = _least_urgent(live, request.priority) if full else None
+        if full and displaced is None:
             message = f"{len(live)} requests are running or waiting"
-            raise RejectedError(Reason.OVERLOAD, message, retry_after_ms=wait_ms)
+            raise RejectedError(Reason.OVERLOAD, message, retry_after_ms=self.retry_ms(live))
         # Paced, everything takes as much longer as the engine rests.
         needed_ns = round(self.predict_ns(newcomer, live) / limit.duty)
         left_ns = request.deadline_ns - now_ns
         if needed_ns > left_ns:
             message = f"needs about {needed_ns // NS_PER_MS} ms, {left_ns // NS_PER_MS} ms are left"
             raise RejectedError(Reason.DEADLINE, message)
+        return displaced
 
     def predict_ns(self, newcomer: Live, live: Collection[Live]) -> int:
         """Predicted time from now until the newcomer's `expected_tokens` are written."""
-        sharing = min(len(live) + 1, self.capabilities.slots)
+        before, beside = self._turns(newcomer.request, live)
+        sharing = min(len(before) + len(beside) + 1, self.capabilities.slots)
         tokens = newcomer.request.expected_tokens * self.capabilities.costs.step(sharing)
-        return self.wait_ns(live) + newcomer.reading_ns(self.capabilities) + tokens
+        return self.wait_ns(before) + self._reading_ns([*beside, newcomer]) + tokens
 
-    def wait_ns(self, live: Collection[Live]) -> int:
-        """Predicted time until a newcomer's turn: others' prompts, and a slot where none is free."""
+    def wait_ns(self, before: Collection[Live]) -> int:
+        """Predicted time until the turn of who comes after these: their prompts, and a slot where all run."""
         slots = self.capabilities.slots
-        if len(live) < slots:
-            return sum(one.reading_ns(self.capabilities) for one in live if not one.written_tokens)
-        return (
-            sum(one.remaining_ns(self.capabilities, slots) for one in live)
-            * (len(live) - slots + 1)
-            // len(live)
-        )
+        if len(before) < slots:
+            return self._reading_ns(before)
+        remaining_ns = sum(one.remaining_ns(self.capabilities, slots) for one in before)
+        return remaining_ns * (len(before) - slots + 1) // len(before)
+
+    def retry_ms(self, live: Collection[Live]) -> int:
+        """When somebody who cannot wait here may come back."""
+        return max(self.wait_ns(live) // NS_PER_MS, 1)
+
+    def _reading_ns(self, several: Iterable[Live]) -> int:
+        return sum(one.reading_ns(self.capabilities) for one in several if one.unread)
+
+    def _turns(self, request: Request, live: Collection[Live]) -> tuple[list[Live], list[Live]]:
+        """Who is served before a newcomer and who beside it, as the scheduler gives slots and steps."""
+        slots = self.capabilities.slots
+        before = [one for one in live if _goes_before(one, request)]
+        others = [one for one in live if not _goes_before(one, request)]
+        staying = [one for one in others if one.begun and one.request.scored_tokens > 1]
+        if len(before) < slots <= len(before) + len(staying):
+            before += staying  # a scoring keeps its slot
+        if request.priority is Priority.CRITICAL:
+            return before, []
+        others.sort(key=lambda one: (one.request.priority, one.request.deadline_ns))
+        return before, others[: max(slots - 1 - len(before), 0)]
+
+
+def _goes_before(one: Live, request: Request) -> bool:
+    """Whether the scheduler serves one that is live before a newcomer; of one priority none is preempted."""
+    if one.request.priority != request.priority:
+        return one.request.priority < request.priority
+    return one.begun or one.request.deadline_ns <= request.deadline_ns
+
+
+def _least_urgent(live: Collection[Live], priority: Priority) -> Live | None:
+    """Of those that wait for their first step and are less urgent: the least urgent, of these the newest."""
+    waiting = [one for one in live if not one.begun and one.request.priority > priority]
+    return max(reversed(waiting), key=lambda one: one.request.priority, default=None)
 
 
 def reading_ns(tokens: int, capabilities: Capabilities) -> int:

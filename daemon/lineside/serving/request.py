@@ -131,6 +131,7 @@ class EndEvent:
 
     `energy_j`: what the machine drew during this request's steps, shared with the others in the same steps;
     None where power is not measured. `logprobs`: of a scoring's tokens, each behind all before it.
+    `retry_after_ms`: when one that had to give its place up may come back.
     """
 
     finish: FinishReason
@@ -140,6 +141,7 @@ class EndEvent:
     message: str = ""
     energy_j: float | None = None
     logprobs: tuple[float, ...] = ()
+    retry_after_ms: int = 0
 
 
 Event = TokenEvent | EndEvent

@@ -13,7 +13,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import anyio
@@ -153,13 +153,18 @@ class GenerationService:
                 raise RejectedError(Reason.DRAINING, "the daemon is stopping")
             now_ns = time.monotonic_ns()
             live = Live(request, cached_tokens=self._worker.cached(request.prompt))
-            self._admission.check(live, [waiter.live for waiter in self._waiters.values()], now_ns)
+            others = self._live()
+            displaced = self._admission.check(live, others, now_ns)
         work = begin(partial(self._delivery.add, request.id), now_ns)
         self._worker.send(Submit(work))
         # Unbounded, and yet bounded: a request yields no more events than its sequence cap has tokens.
         send, receive = anyio.create_memory_object_stream[Event](math.inf)
         # What it delivers already reaches this loop later: it is posted.
         self._waiters[request.id] = _Waiter(live, send, work)
+        if displaced:
+            displaced.retry_after_ms = self._admission.retry_ms(others)
+            message = "a more urgent request has its place"
+            self._worker.send(Abort(displaced.request.id, Reason.OVERLOAD, message))
         try:
             async for event in receive:
                 yield event
@@ -167,6 +172,12 @@ class GenerationService:
             receive.close()
             if request.id in self._waiters:
                 self._worker.send(Abort(request.id, Reason.CANCELLED, "the client has gone"))
+
+    def _live(self) -> list[Live]:
+        """What is admitted and not on its way out, in the order of coming."""
+        for waiter in self._waiters.values():
+            waiter.live.begun = waiter.work.started_ns > 0
+        return [waiter.live for waiter in self._waiters.values() if not waiter.live.retry_after_ms]
 
     def _load(self) -> Load:
         """What is admitted now; reads what the engine's thread writes, each value whole."""
@@ -240,7 +251,7 @@ class GenerationService:
             with contextlib.suppress(
                 anyio.BrokenResourceError
             ):  # the client has gone, its abort is on the way
-                waiter.events.send_nowait(event)
+                waiter.events.send_nowait(_told(event, waiter.live))
             if isinstance(event, TokenEvent):
                 waiter.live.written_tokens += len(event.tokens)
             else:
@@ -249,3 +260,10 @@ class GenerationService:
                 del self._waiters[request_id]
                 if self._draining and not self._waiters:
                     self._idle.set()
+
+
+def _told(event: Event, live: Live) -> Event:
+    """An event as the client hears it: who had to give its place up hears when to come back."""
+    if isinstance(event, EndEvent) and event.reason is Reason.OVERLOAD:
+        return replace(event, retry_after_ms=live.retry_after_ms)
+    return event

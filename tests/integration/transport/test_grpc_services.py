@@ -138,6 +138,13 @@ async def test_each_reason_has_its_status(reason: Reason):
     assert trailing["lineside-retry-after-ms"] == "250"
 
 
+async def test_who_gave_its_place_up_while_it_waited_hears_when_to_come_back():
+    async with serving() as served:
+        code, _, trailing = await failure(generate(served, "!abort:overload"))
+    assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert trailing["lineside-retry-after-ms"] == "250"
+
+
 async def test_an_abort_is_a_status_before_the_first_token_and_an_end_after_it():
     async with serving() as served:
         code, _, trailing = await failure(generate(served, "!abort:deadline"))

@@ -93,7 +93,9 @@ class WordGenerator:
         self, tokens: int, finish: FinishReason = FinishReason.STOP, reason: Reason | None = None
     ) -> EndEvent:
         message = "as ordered" if reason else ""
-        return EndEvent(finish, Usage(7, tokens, 1, 3), Timings(1.0, 2.0, 3.0), reason, message)
+        retry_after_ms = 250 if reason is Reason.OVERLOAD else 0
+        usage, timings = Usage(7, tokens, 1, 3), Timings(1.0, 2.0, 3.0)
+        return EndEvent(finish, usage, timings, reason, message, retry_after_ms=retry_after_ms)
 
 
 def diagnosis_for(report: Report, **changed: object) -> Diagnosis:

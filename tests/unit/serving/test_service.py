@@ -200,6 +200,31 @@ async def test_a_full_queue_refuses_and_says_when_to_come_back(bundle):
     assert caught.value.retry_after_ms >= 1
 
 
+async def test_a_full_queue_lets_more_urgent_requests_in_for_the_newest_of_those_that_wait(bundle):
+    engine, ends = engine_of(bundle, slots=1), {}
+    engine.gate.clear()
+
+    async def ask(service, name, priority):
+        ends[name] = (await collect(service, job(name, priority=priority, max_tokens=2)))[-1]
+
+    async with running(bundle, engine, max_waiting=3) as service, anyio.create_task_group() as group:
+        levels = [Priority.LOW, Priority.HIGH, Priority.LOW, Priority.LOW, Priority.CRITICAL, Priority.HIGH]
+        for number, (name, priority) in enumerate(zip("abcdef", levels, strict=True), 1):
+            group.start_soon(ask, service, name, priority)
+            with anyio.fail_after(5):
+                while service.live < number:
+                    await anyio.sleep(0.001)
+            await anyio.sleep(0.02)  # the first has to be in a step before the others come
+        with pytest.raises(RejectedError) as caught:
+            await collect(service, job(priority=Priority.NORMAL))
+        engine.gate.set()
+    assert caught.value.reason is Reason.OVERLOAD
+    assert {name for name, end in ends.items() if end.reason is Reason.OVERLOAD} == {"c", "d"}
+    assert all(ends[name].retry_after_ms >= 1 for name in "cd")
+    assert {ends[name].finish for name in "abef"} == {FinishReason.LENGTH}
+    assert all(end.retry_after_ms == 0 for name, end in ends.items() if name not in "cd")
+
+
 async def test_a_slow_engine_refuses_what_cannot_be_done_in_time(bundle):
     engine = engine_of(bundle, costs=Costs((10**9,) * 4, 10**9, 10**9))
     async with running(bundle, engine) as service:

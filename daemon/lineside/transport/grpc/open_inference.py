@@ -194,5 +194,5 @@ def read_integer(request: pb.ModelInferRequest, name: str, largest: int) -> int:
 def ended(event: EndEvent) -> EndEvent:
     """The end of a generation that was carried out; an aborted one is an error here."""
     if event.reason is not None:
-        raise RejectedError(event.reason, event.message)
+        raise RejectedError(event.reason, event.message, retry_after_ms=event.retry_after_ms)
     return event

@@ -60,7 +60,8 @@ class GenerationService:
                         started = True
                         continue
                     if event.reason and not started:
-                        raise RejectedError(event.reason, event.message)
+                        retry_after_ms = event.retry_after_ms
+                        raise RejectedError(event.reason, event.message, retry_after_ms=retry_after_ms)
                     await rpc.write(end_message(event, served_model(self._admin)))
                     return
             raise RuntimeError("the generation ended without an end event")
