@@ -8,6 +8,7 @@ for.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import statistics
 import time
@@ -92,12 +93,10 @@ class TensorRtEngine:
         return self._taken_bytes
 
     def warm_up(self) -> None:
-        """Run every step and chunk, which captures most of their graphs; measure what they cost."""
+        """Run every step and chunk on all slots that it can span, which captures it; measure costs."""
         slots = self._capabilities.slots
-        for runner in self._steps:
-            span = min(runner.plan.batch, slots)
-            for first in range(slots - span + 1):
-                self.forward([Extension(slot, 0, (0,), ()) for slot in range(first, first + span)])
+        for first, end in itertools.combinations(range(slots + 1), 2):
+            self.forward([Extension(slot, 0, (0,), ()) for slot in range(first, end)])
         for slot in range(slots):
             for runner in self._chunks:
                 self.forward([Extension(slot, 0, (0,) * runner.plan.chunk, ())])
@@ -193,7 +192,7 @@ class TensorRtEngine:
             runner.use_scratch(int(self._memory[-1]), scratch)
         self._steps = [runner for runner in runners if runner.plan.role == "step"]
         self._chunks = [runner for runner in runners if runner.plan.role == "chunk"]
-        # A step's rows, then a place for each chunk: a batch holds at most one a slot.
+        # A step's rows, then a place for each slot's chunk.
         self._row_bytes = vocab_size * _FLOAT
         self._step_bytes = aligned(self._steps[-1].rows * self._row_bytes)
         self._chunk_bytes = aligned(max(runner.rows for runner in self._chunks) * self._row_bytes)
@@ -234,11 +233,11 @@ class TensorRtEngine:
         steps = [extension for extension in batch if len(extension.tokens) == 1]
         if steps:
             result |= self._step(steps)
-        place = self._logits + self._step_bytes
         for extension in batch:
             if len(extension.tokens) > 1:
+                # A place for each slot: it is part of what was captured for the slot.
+                place = self._logits + self._step_bytes + extension.slot * self._chunk_bytes
                 result[extension.slot] = self._chunk(extension, place)
-                place += self._chunk_bytes
         return [result[extension.slot] for extension in batch]
 
     def _step(self, steps: Sequence[Extension]) -> dict[int, Sequence[Logits]]:

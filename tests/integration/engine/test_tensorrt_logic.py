@@ -179,6 +179,27 @@ def test_plans_share_one_copy_of_each_weight(by_layer):
     assert Counting.sizes.count(weights.fp16("embed").nbytes) == 1
 
 
+def test_nothing_is_left_to_capture_once_it_is_warm(buckets):
+    class Capturing(HostDevice):
+        captures = 0
+
+        def captured(self, work):
+            type(self).captures += 1
+            return work
+
+    engine = open_engine(buckets, device=Capturing)
+    engine.warm_up()
+    warm = Capturing.captures
+    assert warm > 0
+    spans = [range(first, end) for first, end in itertools.combinations(range(5), 2)]
+    for span in spans:
+        engine.forward([Extension(slot, 0, (5,), (0,)) for slot in span])
+        engine.forward([Extension(slot, 0, (5,) * 8, (7,)) for slot in span])
+        engine.forward([Extension(slot, 0, (5,) * 40, (3, 39)) for slot in reversed(span)])
+    engine.forward([Extension(0, 0, (5,), (0,)), Extension(3, 0, (5,), (0,)), Extension(1, 0, (5, 6), (1,))])
+    assert Capturing.captures == warm
+
+
 def test_a_plan_with_an_input_that_is_none_of_ours(buckets, tmp_path):
     graph = onnx.load(buckets.file(buckets.manifest.plan[0].file).read_text())
     graph.graph.input.append(onnx.helper.make_tensor_value_info("mood", onnx.TensorProto.FLOAT, (1,)))
