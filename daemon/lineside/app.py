@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from lineside.diagnosis.knowledge.store import Store
 from lineside.diagnosis.pipeline import Pipeline
 from lineside.dispatch import Desk, DeskLimits
 from lineside.engine.choose import RULES
+from lineside.engine.pages import join
 from lineside.errors import LinesideError
 from lineside.feedback.desk import FeedbackDesk
 from lineside.feedback.file import limits_of
@@ -155,6 +157,9 @@ class App:
                 await self._grpc.set_serving(True)
             log.info("ready", extra={"seconds": round(time.monotonic() - self._begun_s, 2)})
             notifier.send(READY=1, STATUS="serving")
+            if self._model is not None:
+                # What was loaded stays where it is from now on; nobody waits for this.
+                threading.Thread(target=join, name="pages", daemon=True).start()
             await self._stopping.wait()
             notifier.send(STOPPING=1, STATUS="draining")
             self._status.state = "draining"

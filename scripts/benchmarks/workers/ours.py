@@ -25,6 +25,7 @@ from benchmarks.workers.protocol import serve
 from lineside.config import BundleConfig, Config, EngineConfig
 from lineside.engine.base import Engine, Extension
 from lineside.engine.bundle import TOKENIZER
+from lineside.engine.pages import join
 from lineside.loading import Loaded, load
 from lineside.ports import Call, GenerateJob
 from lineside.serving.request import EndEvent, FinishReason, Principal, Sampling, TokenEvent
@@ -134,6 +135,7 @@ async def work(bundle: str, threads: int, slots: int) -> None:
     config = Config(bundle=BundleConfig(bundle), engine=EngineConfig("onnxruntime", slots, threads))
     loaded = await anyio.to_thread.run_sync(load, config)
     assert loaded.choice.engine is not None
+    await anyio.to_thread.run_sync(join)  # as the daemon does once it serves
     ours = Ours(loaded, loaded.choice.engine, anyio.from_thread.run)
     names = ("run", "guided", "steps", "loss")
     handlers = {name: getattr(ours, name) for name in names}
