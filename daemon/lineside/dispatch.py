@@ -142,21 +142,20 @@ class Desk:
         """Look into a report once, before it is stored; one that is refused is stored with its answer."""
         report: Report | None = None
         answer: bytes | None = None
+        full: bytes | None = None
         alarm: Alarm | None = None
         unlike = ""
         try:
             report = parse_incoming(incoming, self.answering.zone)
-            if (event := event_of(report)) == "raised":
-                self._check_room(priority_of(report))
-            else:
+            if (event := event_of(report)) != "raised":
                 self.count(f"reports_{event}")
                 answer = encode_diagnosis(noted_diagnosis(report))
+            elif no_room := self._no_room(priority_of(report)):
+                full = encode_diagnosis(answer_to(no_room, incoming, report))
             alarm = alarm_of(report)
         except Exception as error:  # noqa: BLE001  (whatever it is, the sender hears of it)
             refusal = refusal_of(error)
-            fields = {"device": incoming.device, "reason": refusal.reason.value, "field": refusal.field}
-            log.log(REASONS[refusal.reason].log_level, "report refused", extra=fields)
-            self.count(f"reports_refused_{refusal.reason.value}")
+            self._note_refusal(incoming, refusal.reason, refusal.field)
             answer = encode_diagnosis(answer_to(refusal, incoming, report))
             # Whoever is told to ask again must not be given this answer again.
             unlike = uuid.uuid4().hex if REASONS[refusal.reason].retry else ""
@@ -165,7 +164,13 @@ class Desk:
         key, copies = key_of(incoming, report), self._copies(incoming, report)
         # What is only to be asked again is not known by its id.
         name = "" if unlike else key.name
-        return NewReport(incoming, key.whole + unlike, int(urgency), timeout_ms, answer, copies, name, alarm)
+        whole = key.whole + unlike
+        return NewReport(incoming, whole, int(urgency), timeout_ms, answer, copies, name, alarm, full)
+
+    def _note_refusal(self, incoming: IncomingReport, reason: Reason, field: str = "") -> None:
+        fields = {"device": incoming.device, "reason": reason.value, "field": field}
+        log.log(REASONS[reason].log_level, "report refused", extra=fields)
+        self.count(f"reports_refused_{reason.value}")
 
     def _copies(self, incoming: IncomingReport, report: Report | None) -> tuple[Copy, ...]:
         if self.copies is None:
@@ -174,13 +179,14 @@ class Desk:
             return self.copies(incoming, "", "raised")
         return self.copies(incoming, alarm_key(report), event_of(report))
 
-    def _check_room(self, priority: Priority) -> None:
-        """Raises RejectedError(OVERLOAD) where there is no room, and nothing less urgent to make some."""
+    def _no_room(self, priority: Priority) -> RejectedError | None:
+        """The refusal of a new report where there is no room, and nothing less urgent to make some."""
         wait_ms = self.answering.default_timeout_ms
         if self.pending >= self.limits.max_pending and priority >= self._tickets.least_urgent():
-            raise self._overload()
+            return self._overload()
         if self.journal.nearly_full:
-            raise RejectedError(Reason.OVERLOAD, "the journal is nearly full", retry_after_ms=wait_ms)
+            return RejectedError(Reason.OVERLOAD, "the journal is nearly full", retry_after_ms=wait_ms)
+        return None
 
     def _overload(self) -> RejectedError:
         message = f"{self.pending} reports are waiting"
@@ -198,6 +204,8 @@ class Desk:
             return
         self.trouble = ""
         on_stored()
+        if future.result().refused:
+            self._note_refusal(new.incoming, Reason.OVERLOAD)
         if future.result().reused:
             self.count("reports_id_reused")
             log.info(

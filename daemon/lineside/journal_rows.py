@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lineside import journal_alarms as alarms
@@ -28,6 +28,7 @@ class NewReport:
     same for all of one device and id; empty: it has no id.
 
     `answer`: it is answered at once. `copies`: where else its answer goes. `alarm`: None where it is refused.
+    `refusal`: its answer where somebody had to look into it, for which there is no room; None: there is.
     """
 
     incoming: IncomingReport
@@ -38,6 +39,7 @@ class NewReport:
     copies: tuple[Copy, ...] = ()
     name: str = ""
     alarm: Alarm | None = None
+    refusal: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class Accepted:
     """The commit's outcome: work to do when `fresh`, or what to publish when an answer is there already.
 
     `reused`: its id came with another content before, within the window. `repeated`: its alarm stands.
-    `grouped`: it is only listed with the first out.
+    `grouped`: it is only listed with the first out. `refused`: there is no room for it.
     """
 
     report: int
@@ -54,6 +56,7 @@ class Accepted:
     reused: bool = False
     repeated: bool = False
     grouped: bool = False
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,8 @@ class Rows:
             alarms.clear(connection, new.incoming.device, new.alarm.key)
         standing = None if known else self._standing(connection, new, instant)
         burst = None if known or standing else self._burst(connection, new, instant)
+        if new.refusal is not None and not (known or standing or (burst and burst.listed)):
+            return self._refuse(connection, new, new.refusal, instant)
         reused = known is None and _is_reused(connection, new, instant, window_s)
         report, answer = known or self._add_report(connection, new, standing or burst, instant)
         copies = () if heard else new.copies
@@ -103,8 +108,17 @@ class Rows:
         grouped = burst is not None and burst.listed is not None
         if answer is None:
             return Accepted(report, fresh=not (known or repeated), reused=reused, repeated=repeated)
-        found = [self.deliveries(connection, "d.id = ?", delivery)[0] for delivery in deliveries]
-        return Accepted(report, False, tuple(found), reused, repeated, grouped)
+        return Accepted(report, False, self._found(connection, deliveries), reused, repeated, grouped)
+
+    def _refuse(
+        self, connection: sqlite3.Connection, new: NewReport, refusal: bytes, instant: Now
+    ) -> Accepted:
+        """It stands for no alarm, begins no group, and is not known when it comes again."""
+        refused = replace(new, answer=refusal, alarm=None)
+        report, _ = self._add_report(connection, refused, None, instant)
+        _forget(connection, report)
+        deliveries = self._add_deliveries(connection, report, new.incoming, new.copies, instant.boot_ns)
+        return Accepted(report, False, self._found(connection, deliveries), refused=True)
 
     def _known(
         self, connection: sqlite3.Connection, new: NewReport, instant: Now, window_s: float
@@ -193,8 +207,7 @@ class Rows:
         connection.execute(f"UPDATE report SET answer = ?, {kept} WHERE id = ?", (payload, report))  # noqa: S608
         alarms.answer_repeats(connection, report, payload, self._life.again)
         if ask_again:
-            forget = "UPDATE report SET key = key || ':' || id WHERE id = ? OR head = ?"
-            connection.execute(forget, (report, report))
+            _forget(connection, report)
         if not stands:
             alarms.let_go(connection, report)
             bursts.let_go(connection, report)
@@ -251,6 +264,9 @@ class Rows:
             form=copy.form,
         )
 
+    def _found(self, connection: sqlite3.Connection, deliveries: list[int]) -> tuple[OutgoingAnswer, ...]:
+        return tuple(self.deliveries(connection, "d.id = ?", delivery)[0] for delivery in deliveries)
+
     def deliveries(self, connection: sqlite3.Connection, where: str, *values: int) -> list[OutgoingAnswer]:
         """What is to be published; `where` is the caller's own SQL on delivery d and report r."""
         query = f"""SELECT d.id, d.topic, r.answer, d.correlation, d.mqtt5, d.expiry_ms, d.received_boot_ns,
@@ -279,6 +295,11 @@ class Rows:
     def _waited_ns(self, boot_id: str, received_boot_ns: int) -> int:
         """A clock that survives a restart of the daemon, but says nothing across a reboot."""
         return now(boot_id).boot_ns - received_boot_ns if boot_id == self._boot_id else 0
+
+
+def _forget(connection: sqlite3.Connection, report: int) -> None:
+    """The same report again is a new one, and so are those that got its answer."""
+    connection.execute("UPDATE report SET key = key || ':' || id WHERE id = ? OR head = ?", (report, report))
 
 
 def _is_reused(connection: sqlite3.Connection, new: NewReport, instant: Now, window_s: float) -> bool:
