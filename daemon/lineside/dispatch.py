@@ -65,6 +65,7 @@ class Desk:
     pending: int = 0
     unpublished: int = 0
     _tickets: Tickets = field(default_factory=Tickets)
+    _suspects: Tickets = field(default_factory=Tickets)
     _shed: asyncio.Queue[int] = field(default_factory=asyncio.Queue)
     _busy: int = 0
     _draining: bool = False
@@ -128,14 +129,20 @@ class Desk:
         return ready
 
     async def run(self) -> None:
-        """Resume what is unanswered, then answer as reports come, until cancelled."""
+        """Resume what is unanswered, then answer as reports come, until cancelled.
+
+        One of those that were at work when the daemon ended may have ended it: they are taken one at a time,
+        so that the others are not counted with it again.
+        """
         for open_report in await asyncio.wrap_future(self.journal.open_reports()):
-            self._enqueue(Ticket(open_report.urgency, open_report.report))
+            tickets = self._suspects if open_report.attempts else self._tickets
+            self._enqueue(Ticket(open_report.urgency, open_report.report), tickets)
         async with anyio.create_task_group() as group:
             for number in range(self.limits.concurrency):
-                group.start_soon(self._work, Priority.LOW, name=f"desk-{number}")
+                group.start_soon(self._work, Priority.LOW, self._tickets, name=f"desk-{number}")
                 # Where all others are at work, what is critical is begun all the same.
-                group.start_soon(self._work, Priority.CRITICAL, name=f"desk-critical-{number}")
+                group.start_soon(self._work, Priority.CRITICAL, self._tickets, name=f"desk-critical-{number}")
+            group.start_soon(self._work, Priority.LOW, self._suspects, name="desk-suspects")
             group.start_soon(self._turn_away, name="desk-shed")
 
     def _prepare(self, incoming: IncomingReport) -> NewReport:
@@ -220,7 +227,7 @@ class Desk:
     def _taken(self, accepted: Accepted, urgency: int) -> None:
         if accepted.fresh:
             self.count("reports_accepted")
-            self._enqueue(Ticket(urgency, accepted.report))
+            self._enqueue(Ticket(urgency, accepted.report), self._tickets)
             self._make_room()
         if accepted.repeated:
             self.count("reports_repeated")
@@ -229,8 +236,8 @@ class Desk:
         for delivery in accepted.deliveries:
             self._publish(delivery)
 
-    def _enqueue(self, ticket: Ticket) -> None:
-        self._tickets.push(ticket)
+    def _enqueue(self, ticket: Ticket, tickets: Tickets) -> None:
+        tickets.push(ticket)
         self.pending += 1
 
     def _make_room(self) -> None:
@@ -255,7 +262,7 @@ class Desk:
 
     def waiting(self) -> Counter[Priority]:
         """Reports that wait for their turn, by priority."""
-        return self._tickets.by_priority()
+        return self._tickets.by_priority() + self._suspects.by_priority()
 
     async def drain(self, timeout_s: float) -> None:
         """Begin no more reports, let the begun ones end and be published; the rest wait in the journal."""
@@ -268,10 +275,10 @@ class Desk:
                 self._sent = anyio.Event()
                 await self._sent.wait()
 
-    async def _work(self, at_most: Priority) -> None:
+    async def _work(self, at_most: Priority, tickets: Tickets) -> None:
         """Answer one report after another, those that are so urgent, or more."""
         while True:
-            ticket = await self._tickets.take(at_most)
+            ticket = await tickets.take(at_most)
             if self._draining:
                 return
             self._busy += 1
@@ -281,7 +288,7 @@ class Desk:
                 log.error("report %d waits for the journal: %s", ticket.report, error)  # noqa: TRY400
                 self.trouble = error.message
                 self.journal.put_back(ticket.report)  # it is the journal that failed, not the report
-                self.loop.call_later(STORAGE_RETRY_S, self._enqueue, ticket)
+                self.loop.call_later(STORAGE_RETRY_S, self._enqueue, ticket, tickets)
             except anyio.get_cancelled_exc_class():
                 self.journal.put_back(ticket.report)
                 raise

@@ -383,6 +383,31 @@ async def test_a_report_that_ends_the_daemon_again_and_again_is_set_aside(path):
     assert diagnoser.asked == []
 
 
+async def test_what_was_at_work_when_the_daemon_ended_is_taken_one_at_a_time(path):
+    """So that a report that ends it again takes no other with it."""
+    journal = Journal(path, Limits(1000, 1 << 26))
+    feedback = FeedbackDesk(FeedbackStore(path.with_name("feedback.db")), [].append)
+    loop = asyncio.get_running_loop()
+    desk = Desk(journal, Answering(Diagnoser(), 5000), DeskLimits(1, 9), [].append, loop, feedback)
+    codes = ("F001", "F002", "F003", "F004")
+    reports = [journal.accept(desk._prepare(incoming(code))).result(5).report for code in codes]
+    for report in reports[:3]:
+        journal.begin(report).result(5)
+    journal.close()
+    diagnoser = Diagnoser()
+    diagnoser.gate = anyio.Event()
+    async with working(Bench(path, diagnoser)) as bench:
+        with anyio.fail_after(5):
+            while len(diagnoser.asked) < 2:
+                await anyio.sleep(0.01)
+        await anyio.sleep(0.2)
+        assert sorted(code for code, _ in diagnoser.asked) == ["F001", "F004"]
+        assert bench.desk.waiting().total() == 2
+        diagnoser.gate.set()
+        answers = await bench.wait(4)
+    assert {answer.status for answer in answers} == {"ok"}
+
+
 async def test_orderly_stops_do_not_count_as_attempts(path):
     for _ in range(4):
         diagnoser = Diagnoser()
