@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 from tests.integration.conftest import tiny_fp32_bundle  # noqa: F401 - a fixture
+from tests.support.broker import Broker
 from tests.support.daemon import Daemon
+from tests.support.ports import free_port
 
 DISK_BYTES = 24 << 20
 
@@ -48,6 +50,15 @@ def plant(tmp_path):
     yield make
     for daemon in made:
         daemon.end()
+
+
+@pytest.fixture
+def own_broker(tmp_path):
+    """The port of a broker that outlives the daemon."""
+    broker = Broker(tmp_path / "broker", free_port())
+    broker.start()
+    yield broker.port
+    broker.end()
 
 
 @pytest.fixture

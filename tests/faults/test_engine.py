@@ -1,15 +1,22 @@
-"""An engine that fails in a step, and one whose thread dies: under a real daemon with a real model."""
+"""An engine that fails in a step, whose thread dies, or that ends the process: a real daemon and model."""
 
 from __future__ import annotations
 
 import contextlib
+import json
+import signal
 
 import grpc
 import pytest
 from tests.faults.conftest import report, until
+from tests.integration.transport.mqtt_parts import device
+from tests.support.daemon import lineside
+from tests.unit.models.tiny_checkpoints import TOKENS, Tiny, write_gguf
 
 from lineside.transport.grpc import client
 from lineside.v1 import generation_pb2, generation_pb2_grpc
+from lineside_models.build import BuildOptions, build_bundle
+from lineside_models.checkpoint import open_checkpoint
 
 # While a switch is there, ONNX Runtime fails as it does without memory, or the scheduler has a bug.
 FAILS = """\
@@ -75,3 +82,62 @@ def test_an_engine_whose_thread_dies_ends_the_daemon_for_its_supervisor_to_start
     daemon.start()
     generate(daemon)
     assert daemon.ask(report("after"))["status"] == "ok"
+
+
+# No manual has it: the engine's process ends where a prompt does.
+DEADLY = "^"
+KILLS = f"""\
+import os, signal
+from lineside.engine.onnxruntime import OnnxRuntimeEngine
+
+real = OnnxRuntimeEngine.forward
+
+def forward(self, batch):
+    if any({TOKENS.index(DEADLY)} in extension.tokens for extension in batch):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(self, batch)
+
+OnnxRuntimeEngine.forward = forward
+"""
+
+
+@pytest.fixture
+def reader(tmp_path):
+    """A small random model that takes a report's whole prompt."""
+    checkpoint = open_checkpoint(write_gguf(tmp_path / "tiny.gguf", Tiny("qwen2", positions=4096)))
+    options = BuildOptions(name="tiny", languages=("en",), licence="MIT", weights="fp32", max_seq_len=4096)
+    build_bundle(checkpoint, tmp_path / "bundle", options, lambda _: None)
+    return tmp_path / "bundle"
+
+
+def test_a_report_that_kills_the_daemon_three_times_is_set_aside_and_the_others_go_on(
+    plant, hooked, reader, own_broker
+):
+    hooked(KILLS)
+    daemon = plant(
+        bundle=reader,
+        diagnosis={"mode": "model"},
+        engine={"slots": 1},
+        mqtt={"broker": "external", "port": own_broker},
+    )
+    daemon.mqtt_port = own_broker
+    daemon.start()
+    with device(own_broker, "lineside/v1/diagnosis/#") as listener:
+        deadly = report("deadly")
+        deadly["alarm"]["text"] = f"Overtemperature {DEADLY}"
+        daemon.publish(deadly)
+        daemon.publish(report("behind", "F007"))
+        for _ in range(3):
+            assert daemon.process.wait(30) == -signal.SIGKILL
+            daemon.launch()
+        answers = {
+            one["id"]: one for one in (json.loads(listener.wait(seconds=30).payload) for _ in range(2))
+        }
+    assert (answers["deadly"]["status"], answers["deadly"]["reason"]) == ("error", "poison")
+    assert (answers["behind"]["status"], answers["behind"]["mode"]) == ("ok", "model")
+    assert daemon.process.poll() is None
+    (line,) = lineside("journal", "list", "--config", daemon.config, "--state", "poison").stdout.splitlines()
+    number, state, _, name, *_ = line.decode().split()
+    assert (state, name) == ("poison", "L1/CD-07")
+    kept = json.loads(lineside("journal", "show", "--config", daemon.config, number).stdout)
+    assert kept["report"] == deadly

@@ -18,10 +18,8 @@ import pytest
 from tests.faults.conftest import broker_of, report, until
 from tests.integration.transport.mqtt_parts import device
 from tests.support import http2
-from tests.support.broker import Broker
 from tests.support.daemon import Daemon
 from tests.support.manager import listening
-from tests.support.ports import free_port
 from tests.support.silence import fall_silent
 
 from lineside.errors import LinesideError
@@ -153,15 +151,6 @@ def test_a_broker_that_vanished_is_left_after_the_keepalive_and_found_again(plan
         assert daemon.ask(report("after"))["status"] == "ok"
     finally:
         cable.close()
-
-
-@pytest.fixture
-def own_broker(tmp_path):
-    """The port of a broker that the test owns."""
-    broker = Broker(tmp_path / "broker", free_port())
-    broker.start()
-    yield broker.port
-    broker.end()
 
 
 def test_a_client_that_vanished_is_found_by_pings_and_its_connection_freed(plant, hooked):
