@@ -12,7 +12,7 @@ from lineside.engine.base import Capabilities, Costs, Extension
 from lineside.serving.drafts import MOST_TOKENS
 
 # Running sequences wait for a chunk as long as for so many steps of their own, and as much longer as there
-# are more prompts to read than slots.
+# are more prompts to read than sequences that wait: few tokens a step cost the most each.
 STALL_STEPS = 8
 # A chunk is not cut so short that more than a quarter of it is what every chunk costs.
 LEAST_OVER_FIXED = 3
@@ -46,14 +46,14 @@ class Pace:
     def budget(self, singles: int, unread: int, *, alert: bool = False) -> int:
         """Tokens of longer chunks in a step beside `singles` sequences, with `unread` prompts to read.
 
-        `alert`: something critical may come meanwhile.
+        The more prompts for each of these, the longer. `alert`: something critical may come meanwhile.
         """
         most = self.capabilities.max_chunk_tokens
         if not singles and not alert:
             return most
         costs = self.capabilities.costs
         patience_ns = STALL_STEPS * self.step * costs.step(singles)
-        patience_ns *= max(unread / self.capabilities.slots, 1.0)
+        patience_ns *= max(unread / max(singles, 1), 1.0)
         if alert:
             alert_ns = ALERT_STEPS * self.step * costs.step(1)
             patience_ns = min(patience_ns, alert_ns) if singles else alert_ns

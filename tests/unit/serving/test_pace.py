@@ -21,10 +21,20 @@ def test_a_chunk_holds_others_up_for_eight_steps_of_theirs():
     assert COSTS.chunk(tokens) == pytest.approx(8 * COSTS.step(2), rel=0.01)
 
 
-def test_the_more_there_is_to_read_the_longer_the_chunks():
-    budgets = [Pace(CAPABILITIES).budget(1, unread) for unread in (1, 4, 8, 16, 64)]
-    assert budgets == sorted(budgets)
-    assert budgets[0] == budgets[1] < budgets[2] < budgets[3] == budgets[4] == 128
+def test_the_more_prompts_there_are_for_each_that_waits_the_longer_the_chunks():
+    def chunk_ns(singles, unread):
+        return COSTS.chunk(Pace(CAPABILITIES).budget(singles, unread))
+
+    assert chunk_ns(2, 1) == chunk_ns(2, 2)
+    for singles, unread in ((1, 2), (2, 4), (2, 3)):
+        longer = unread / singles
+        assert chunk_ns(singles, unread) == pytest.approx(longer * 8 * COSTS.step(singles), rel=0.02)
+    assert chunk_ns(4, 5) > chunk_ns(4, 4), "also where slots are many"
+
+
+@pytest.mark.parametrize("unread", [8, 16, 64, 1000])
+def test_however_many_prompts_wait_a_step_takes_no_more_than_the_engine_s_longest_chunk(unread):
+    assert Pace(CAPABILITIES).budget(1, unread) == 128
 
 
 @pytest.mark.parametrize("singles", [0, 1, 4])
