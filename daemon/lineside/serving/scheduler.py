@@ -74,6 +74,7 @@ class Scheduler:
     _pace: Pace = field(init=False)
     _drafts_may_pay: list[bool] = field(init=False)  # beside so many others, were every guess right
     _arrivals: int = 0
+    _together: int = 0  # sequences that the last plan let take part
     _alert_ns: int = 0  # of work, for which another critical request is still looked out for
 
     def __post_init__(self) -> None:
@@ -144,6 +145,7 @@ class Scheduler:
             self._free.remove(sequence.slot)
         running = self._by_urgency(s for s in self._sequences.values() if s.slot is not None)
         running = _undisturbed(running)[:max_batch]
+        self._together = len(running)
         critical = any(s.priority is Priority.CRITICAL for s in running)
         if critical:
             self._alert_ns = ALERT_NS
@@ -169,7 +171,7 @@ class Scheduler:
 
     def draft(self, sequence: Sequence) -> list[int]:
         """A guess at how a sequence goes on, as long as it pays; it is used once it is `sequence.draft`."""
-        others = max(self.running - 1, 0)
+        others = max(self._together - 1, 0)
         if sequence.drafter is None or not self._drafts_may_pay[others]:
             return []
         guess = sequence.drafter.propose(sequence.tokens)

@@ -250,6 +250,23 @@ def test_no_draft_is_looked_up_where_none_could_pay(token_costs, looked_up):
     assert bool(scheduler.draft(repeating)) == looked_up
 
 
+@pytest.mark.parametrize(
+    ("priority", "max_batch", "looked_up"),
+    [(Priority.CRITICAL, None, True), (Priority.HIGH, 1, True), (Priority.HIGH, None, False)],
+)
+def test_a_draft_is_weighed_against_those_that_take_part_in_steps(priority, max_batch, looked_up):
+    """Eight tokens cost less than a step of their own, but in a step of four the three others wait."""
+    costs = Costs((100, 101, 102, 103), 50, 2)
+    scheduler = Scheduler(capabilities(slots=4, costs=costs))
+    for name in "abc":
+        scheduler.add(sequence(name, 1, Priority.LOW))
+    carry_out(scheduler, scheduler.plan().batch)
+    repeating = Sequence("alarm", priority, 1000, [1, 2, 3, 1, 2, 3], drafter=Drafter(Chances()))
+    scheduler.add(repeating)
+    scheduler.plan(max_batch)
+    assert bool(scheduler.draft(repeating)) == looked_up
+
+
 def test_after_a_critical_request_chunks_of_others_are_short_for_a_while():
     # 40 tokens in 500; four steps of 100 are 30 tokens.
     scheduler = Scheduler(capabilities(chunk=40, costs=Costs((100, 110), 100, 10)))
