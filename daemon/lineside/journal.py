@@ -21,7 +21,7 @@ from typing import Any
 from lineside.errors import Reason, RejectedError
 from lineside.journal_alarms import Life
 from lineside.journal_bursts import group_of
-from lineside.journal_file import Limits, nearly_full, open_file, prune, take
+from lineside.journal_file import Dated, Limits, nearly_full, open_file, prune, take
 from lineside.journal_rows import OPEN_COLUMNS, Accepted, NewReport, OpenReport, Rows
 from lineside.ports import OutgoingAnswer
 from lineside.telemetry.clock import synchronised
@@ -48,6 +48,7 @@ class Journal:
             os.close(self._taken)
             raise
         self.nearly_full = nearly_full(self._connection)
+        self._dated = (Dated("report"), Dated("call"))
         self._stored = PRUNE_EVERY
         self._keep_room(self._connection)
         self._operations: queue.SimpleQueue[tuple[_Operation, Future[Any]] | None] = queue.SimpleQueue()
@@ -217,7 +218,7 @@ class Journal:
         try:
             if self._stored >= every:
                 self._stored = every - PRUNE_EVERY_WHEN_FULL
-                prune(connection, self._limits)
+                prune(connection, self._limits, self._dated)
                 self._stored = 0
             self.nearly_full = nearly_full(connection)
         except Exception as error:  # noqa: BLE001  (whatever it is, the batch is committed)

@@ -6,6 +6,7 @@ import fcntl
 import os
 import sqlite3
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,9 @@ DAY_S = 86_400.0
 ROOM = "free space on the disk that holds it (df), then start again"
 NEWER = "start the version of lineside that wrote it, or restore a backup of this version's"
 OWN = "make it writable for the daemon's user, or set [journal] path"
+_WAITING = "SELECT 1 FROM delivery WHERE report = report.id AND published = 0"
+# What may go before it is too old.
+_DONE = {"report": f"answer IS NOT NULL AND NOT EXISTS ({_WAITING})", "call": "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,41 +112,75 @@ def nearly_full(connection: sqlite3.Connection) -> bool:
     return bool(used - free > most * FULL)
 
 
-def prune(connection: sqlite3.Connection, limits: Limits) -> None:
+@dataclass(slots=True)
+class Dated:
+    """The newest date that a right clock gave a row of `table`, and the first row that has such a date.
+
+    Kept from one prune to the next, so that none reads all rows: of those up to `seen` it is known, and none
+    before `first` has one.
+    """
+
+    table: str
+    newest_s: float = 0.0
+    first: int = 0
+    seen: int = 0
+
+    def look(self, connection: sqlite3.Connection) -> None:
+        """Take in what came since."""
+        newest = f"SELECT max(received_s) FROM {self.table} WHERE rowid > ? AND synchronised"  # noqa: S608
+        first = f"SELECT min(rowid) FROM {self.table} WHERE rowid >= ? AND synchronised"  # noqa: S608
+        self.newest_s = max(self.newest_s, connection.execute(newest, (self.seen,)).fetchone()[0] or 0.0)
+        self.seen = self._last(connection)
+        self.first = connection.execute(first, (self.first,)).fetchone()[0] or self.seen + 1
+
+    def forgotten(self, connection: sqlite3.Connection) -> None:
+        """Rows are gone."""
+        if self.newest_s > time.time():
+            # The date to come may have been theirs.
+            self.newest_s, self.seen = 0.0, 0
+        # Of a table that is empty ids begin anew.
+        last = self._last(connection)
+        self.seen, self.first = min(self.seen, last), min(self.first, last + 1)
+
+    def _last(self, connection: sqlite3.Connection) -> int:
+        query = f"SELECT coalesce(max(rowid), 0) FROM {self.table}"  # noqa: S608
+        return int(connection.execute(query).fetchone()[0])
+
+
+def prune(connection: sqlite3.Connection, limits: Limits, dated: Iterable[Dated]) -> None:
     """Forget the oldest of what is done: half when nearly full; where the clock tells how old it is, what is
     beyond `keep_answers`, and by age.
 
     A few at a time. Reports that are open stay; answers that the broker has not taken go by age alone.
     """
     full = nearly_full(connection)
-    waiting = "SELECT 1 FROM delivery WHERE report = report.id AND published = 0"
-    for table, done in (("report", f"answer IS NOT NULL AND NOT EXISTS ({waiting})"), ("call", "1")):
-        before_s = _too_old_s(connection, table, limits)
+    for rows in dated:
+        rows.look(connection)
+        table, before_s = rows.table, _too_old_s(rows, limits)
         keep = limits.keep_answers
         if full:
             keep = min(keep, connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] // 2)  # noqa: S608
         if full or before_s is not None:
             beyond = f"rowid <= (SELECT max(rowid) - ? FROM {table})"  # noqa: S608
-            _forget(connection, table, f"SELECT rowid FROM {table} WHERE {done} AND {beyond}", keep)  # noqa: S608
+            _forget(connection, rows, f"{_DONE[table]} AND {beyond}", keep)
         if before_s is not None:
             # Rows that a wrong clock dated are as old as the next one that a right clock did.
-            oldest = f"SELECT rowid, synchronised, received_s FROM {table} ORDER BY rowid LIMIT {PRUNE_ROWS}"  # noqa: S608
-            last = f"SELECT max(rowid) FROM ({oldest}) WHERE synchronised AND received_s < ?"  # noqa: S608
-            old = f"SELECT rowid FROM {table} WHERE answer IS NOT NULL AND rowid <= ({last})"  # noqa: S608
-            _forget(connection, table, old, before_s)
+            right = (
+                f"FROM {table} WHERE synchronised AND rowid >= {rows.first} ORDER BY rowid LIMIT {PRUNE_ROWS}"
+            )
+            last = f"SELECT max(rowid) FROM (SELECT rowid, received_s {right}) WHERE received_s < ?"  # noqa: S608
+            _forget(connection, rows, f"answer IS NOT NULL AND rowid <= ({last})", before_s)
 
 
-def _forget(connection: sqlite3.Connection, table: str, rows: str, value: float) -> None:
-    few = f"{rows} ORDER BY rowid LIMIT {PRUNE_ROWS}"
-    connection.execute(f"DELETE FROM {table} WHERE rowid IN ({few})", (value,))  # noqa: S608
+def _forget(connection: sqlite3.Connection, rows: Dated, where: str, value: float) -> None:
+    few = f"SELECT rowid FROM {rows.table} WHERE {where} ORDER BY rowid LIMIT {PRUNE_ROWS}"  # noqa: S608
+    if connection.execute(f"DELETE FROM {rows.table} WHERE rowid IN ({few})", (value,)).rowcount:  # noqa: S608
+        rows.forgotten(connection)
 
 
-def _too_old_s(connection: sqlite3.Connection, table: str, limits: Limits) -> float | None:
+def _too_old_s(rows: Dated, limits: Limits) -> float | None:
     """What was received before it is too old; None where the clock cannot tell."""
-    newest = connection.execute(
-        f"SELECT received_s FROM {table} ORDER BY rowid DESC LIMIT 1"  # noqa: S608
-    ).fetchone()
     now_s = time.time()
-    if newest is None or newest[0] > now_s or not synchronised():
+    if rows.newest_s > now_s or not synchronised():
         return None
     return now_s - limits.keep_days * DAY_S

@@ -139,14 +139,20 @@ def jumped():
     except OSError:
         return real()
 time.time = jumped
+import lineside.telemetry.clock
+lineside.telemetry.clock.synchronised = lambda: {synchronised}
 """
 DAY_S = 86_400
 YEAR_S = 365 * DAY_S
 
 
-def test_a_clock_that_jumps_loses_no_answer_and_lets_no_report_expire(plant, hooked):
-    """It boots in the past, as without a battery. Each report is an alarm of its own, known by its id."""
-    switches = hooked(JUMPS)
+@pytest.mark.parametrize("synchronised", [True, False])
+def test_a_clock_that_jumps_loses_no_answer_and_lets_no_report_expire(plant, hooked, synchronised):
+    """It boots in the past, as without a battery. Each report is an alarm of its own, known by its id.
+
+    Whether or not the kernel holds the clock to be right all the while.
+    """
+    switches = hooked(JUMPS.format(synchronised=synchronised))
 
     def jump(seconds):
         """In one go: the clock is read meanwhile, by every thread."""

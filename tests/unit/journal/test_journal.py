@@ -8,7 +8,7 @@ import pytest
 
 from lineside.errors import LinesideError, Reason, RejectedError
 from lineside.journal import Journal
-from lineside.journal_file import Limits
+from lineside.journal_file import PRUNE_ROWS, Limits
 from lineside.journal_rows import NewReport
 from lineside.ports import Copy, IncomingReport
 
@@ -42,6 +42,13 @@ def journal(path):
 def rows(path, query):
     with contextlib.closing(sqlite3.connect(path)) as connection:
         return connection.execute(query).fetchall()
+
+
+def done(journal, names):
+    """Reports that are answered and published."""
+    accepted = [journal.accept(new(name, answer=b"a")) for name in names]
+    for marked in [journal.published(one.result(9).deliveries[0].row) for one in accepted]:
+        marked.result(9)
 
 
 def test_a_report_is_on_the_disk_before_its_future_completes(path):
@@ -339,6 +346,67 @@ def test_nothing_goes_by_age_where_the_clock_is_older_than_the_newest_row(path, 
     assert rows(path, "SELECT count(*) FROM report") == rows_before
 
 
+def test_nothing_goes_by_age_while_any_row_that_a_right_clock_dated_is_of_a_time_to_come(path, clock):
+    """The last row may have been dated after the clock went back."""
+    journal = Journal(path, LIMITS)
+    done(journal, ["old"])
+    clock["days"] = 200
+    done(journal, ["of a time to come"])
+    clock["days"] = 100
+    done(journal, map(str, range(600)))
+    journal.close()
+    Journal(path, LIMITS).close()
+    assert rows(path, "SELECT count(*) FROM report") == [(602,)]
+    clock["days"] = 201
+    Journal(path, LIMITS).close()
+    assert rows(path, "SELECT count(*) FROM report WHERE key = 'old'") == [(0,)]
+
+
+def test_a_row_of_a_time_to_come_that_a_wrong_clock_dated_is_in_nobodys_way(path, clock):
+    journal = Journal(path, LIMITS)
+    done(journal, ["old"])
+    clock["jump_days"], clock["synchronised"] = 5000, False
+    done(journal, ["dated wrongly"])
+    clock["jump_days"], clock["synchronised"] = 0, True
+    clock["days"] = 91
+    done(journal, ["now"])
+    journal.close()
+    Journal(path, LIMITS).close()
+    assert rows(path, "SELECT key FROM report ORDER BY id") == [("dated wrongly",), ("now",)]
+
+
+def test_once_a_row_of_a_time_to_come_is_forgotten_the_clock_is_trusted_again(path, clock):
+    """A nearly full journal makes room all the same, which may take it."""
+    journal = Journal(path, Limits(keep_answers=100_000, max_bytes=1 << 22))
+    clock["days"] = 5000
+    journal.remember("of a time to come", "d", b"a").result(5)
+    done(journal, ["of a time to come"])
+    clock["days"] = 0
+    done(journal, ["old"])
+    for number in range(300):
+        journal.remember(str(number), "d", b"x" * 20_000).result(5)
+    assert journal.recall("of a time to come", "d").result(5) is None
+    clock["days"] = 91
+    for number in range(300, 360):
+        journal.remember(str(number), "d", b"x" * 20_000).result(5)
+    assert journal.recall("299", "d").result(5) is None
+    journal.close()
+
+
+def test_the_oldest_go_by_age_where_a_wrong_clock_dated_thousands_of_them(path, clock):
+    clock["jump_days"], clock["synchronised"] = -20_000, False
+    journal = Journal(path, Limits(keep_answers=100_000, max_bytes=1 << 26))
+    done(journal, map(str, range(PRUNE_ROWS + 100)))
+    clock["jump_days"], clock["synchronised"] = 0, True
+    done(journal, ["dated"])
+    clock["days"] = 91
+    done(journal, ["now"])
+    journal.close()
+    for left in (102, 1):
+        Journal(path, Limits(keep_answers=100_000, max_bytes=1 << 26)).close()
+        assert rows(path, "SELECT count(*) FROM report") == [(left,)]
+
+
 def test_one_that_is_set_aside_keeps_its_payload(journal, path):
     report = journal.accept(new(payload=b"killer")).result(5).report
     journal.answer(report, b"poison", set_aside=True).result(5)
@@ -421,12 +489,6 @@ def forbid_pruning(path):
 def allow_pruning(path):
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("DROP TRIGGER full")
-
-
-def done(journal, names):
-    """Reports that are answered and published."""
-    for future in [journal.accept(new(name, answer=b"a")) for name in names]:
-        journal.published(future.result(5).deliveries[0].row).result(5)
 
 
 def test_what_is_committed_stays_so_where_room_cannot_be_made(clock, journal, path, caplog):
