@@ -22,10 +22,10 @@ from lineside.diagnosis.standing import answers_repeats
 from lineside.errors import REASONS, Reason, RejectedError
 from lineside.feedback.desk import refusal_receipt
 from lineside.feedback.verdict import Receipt, encode_receipt
-from lineside.forms import formed
 from lineside.journal import Journal
 from lineside.journal_alarms import Alarm
 from lineside.journal_rows import Accepted, NewReport
+from lineside.outbox import Outbox
 from lineside.ports import Auditor, Copies, Copy, FeedbackTaker, IncomingReport, OutgoingAnswer
 from lineside.reading import alarm_of, answer_to, key_of, parse_incoming, refusal_of
 from lineside.serving.request import Priority
@@ -63,15 +63,16 @@ class Desk:
     audit: Auditor | None = None
     trouble: str = ""
     pending: int = 0
-    unpublished: int = 0
     _tickets: Tickets = field(default_factory=Tickets)
     _suspects: Tickets = field(default_factory=Tickets)
     _shed: asyncio.Queue[int] = field(default_factory=asyncio.Queue)
     _busy: int = 0
     _draining: bool = False
     _idle: anyio.Event = field(default_factory=anyio.Event)
-    _sent: anyio.Event = field(default_factory=anyio.Event)
-    _outbox: asyncio.Queue[OutgoingAnswer] = field(default_factory=asyncio.Queue)
+    _outbox: Outbox = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._outbox = Outbox(self.journal, self.published)
 
     def accept(self, incoming: IncomingReport, on_stored: Callable[[], None]) -> None:
         """See ports.Inbox."""
@@ -104,29 +105,19 @@ class Desk:
         key = f"feedback:{key_of(incoming, None).whole}{unlike}"
         self._store(NewReport(incoming, key, int(Priority.LOW), None, encode_receipt(receipt)), on_stored)
 
+    @property
+    def unpublished(self) -> int:
+        """Answers that the broker has not taken yet."""
+        return self._outbox.unpublished
+
     def published(self, row: int) -> None:
         """See ports.Inbox."""
         self.journal.published(row)
-        self.loop.call_soon_threadsafe(self._published)
+        self.loop.call_soon_threadsafe(self._outbox.sent)
 
-    async def answers(self) -> AsyncIterator[OutgoingAnswer]:
+    def answers(self) -> AsyncIterator[OutgoingAnswer]:
         """See ports.Inbox."""
-        self._outbox = outbox = asyncio.Queue[OutgoingAnswer]()
-        backlog = await asyncio.wrap_future(self.journal.unpublished())
-        self.unpublished = len(backlog)
-        seen = {answer.row for answer in backlog}
-        for answer in filter(None, map(self._formed, backlog)):
-            yield answer
-        while True:
-            answer = await outbox.get()
-            if answer.row not in seen and (ready := self._formed(answer)):
-                yield ready
-
-    def _formed(self, answer: OutgoingAnswer) -> OutgoingAnswer | None:
-        ready = formed(answer)
-        if ready is None:
-            self.published(answer.row)
-        return ready
+        return self._outbox.answers()
 
     async def run(self) -> None:
         """Resume what is unanswered, then answer as reports come, until cancelled.
@@ -271,9 +262,7 @@ class Desk:
             with anyio.move_on_after(timeout_s):
                 await self._idle.wait()
         with anyio.move_on_after(PUBLISH_S):
-            while self.unpublished:
-                self._sent = anyio.Event()
-                await self._sent.wait()
+            await self._outbox.all_sent()
 
     async def _work(self, at_most: Priority, tickets: Tickets) -> None:
         """Answer one report after another, those that are so urgent, or more."""
@@ -322,9 +311,4 @@ class Desk:
     def _publish(self, answer: OutgoingAnswer) -> None:
         if self.audit is not None and answer.form == "full":
             record_answered(self.audit, answer)
-        self.unpublished += 1
-        self._outbox.put_nowait(answer)
-
-    def _published(self) -> None:
-        self.unpublished = max(self.unpublished - 1, 0)
-        self._sent.set()
+        self._outbox.put(answer)

@@ -12,7 +12,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -94,10 +94,15 @@ class Journal:
 
         return self._submit(mark)
 
-    def unpublished(self) -> Future[list[OutgoingAnswer]]:
-        """Answered and not yet with the broker, oldest first."""
-        where = "d.published = 0 AND r.answer IS NOT NULL"
-        return self._submit(lambda connection: self._rows.deliveries(connection, where))
+    def unpublished(self) -> Future[list[int]]:
+        """Deliveries of what is answered that the broker has not taken yet, oldest first."""
+        return self._submit(self._rows.unpublished)
+
+    def outgoing(self, deliveries: Iterable[int]) -> Future[list[OutgoingAnswer]]:
+        """Those of them that it has not taken yet, whole; a few at once."""
+        rows = tuple(deliveries)
+        where = f"d.published = 0 AND d.id IN ({','.join('?' * len(rows))})"
+        return self._submit(lambda connection: self._rows.deliveries(connection, where, *rows))
 
     def open_reports(self) -> Future[list[OpenReport]]:
         """Accepted and not yet answered, the most urgent first; their payloads left out.

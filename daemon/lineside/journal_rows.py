@@ -274,6 +274,14 @@ class Rows:
             WHERE {where} ORDER BY d.id"""  # noqa: S608
         return [self._outgoing(row) for row in connection.execute(query, values)]
 
+    def unpublished(self, connection: sqlite3.Connection) -> list[int]:
+        """Deliveries of what is answered that are still to be published, oldest first."""
+        query = (
+            "SELECT d.id FROM delivery d JOIN report r ON r.id = d.report"
+            " WHERE d.published = 0 AND r.answer IS NOT NULL ORDER BY d.id"
+        )
+        return [row for (row,) in connection.execute(query)]
+
     def _outgoing(self, row: tuple[Any, ...]) -> OutgoingAnswer:
         delivery, topic, answer, correlation, mqtt5, expiry_ms, received_boot_ns, boot_id, form, device = row
         answer = answer or b""

@@ -19,6 +19,10 @@ def incoming(*, device="L1/M1", topic="reply", correlation=b"c1", payload=b"{}",
     return IncomingReport(device, "", payload, topic, correlation, True, remaining_ms)
 
 
+def unpublished(journal):
+    return journal.outgoing(journal.unpublished().result(5)).result(5)
+
+
 def new(key="k", *, urgency=2, timeout_ms=1000, answer=None, **fields):
     return NewReport(incoming(**fields), key, urgency, timeout_ms, answer)
 
@@ -180,7 +184,7 @@ def test_unpublished_answers_come_back_after_a_restart_and_published_ones_do_not
     journal.published(answers[0].row).result(5)
     journal.close()
     journal = Journal(path, LIMITS)
-    assert [answer.payload for answer in journal.unpublished().result(5)] == [b"b"]
+    assert [answer.payload for answer in unpublished(journal)] == [b"b"]
     journal.close()
 
 
@@ -583,7 +587,7 @@ def test_what_has_cleared_is_not_retained_after_that(path):
     assert [one.form for one in journal.answer(report, b"a").result(5)] == ["full", "brief"]
     journal.close()
     journal = Journal(path, LIMITS)
-    waiting = [(one.form, one.topic) for one in journal.unpublished().result(5)]
+    waiting = [(one.form, one.topic) for one in unpublished(journal)]
     journal.close()
     assert ("alarm", "alarm/L1/F") not in waiting
     assert ("cleared", "alarm/L1/F") in waiting
@@ -609,7 +613,7 @@ def test_a_journal_of_the_first_schema_goes_on_where_it_was(path):
     with contextlib.closing(sqlite3.connect(path)) as connection:
         to_first_schema(connection)
     journal = Journal(path, LIMITS)
-    (waiting,) = journal.unpublished().result(5)
+    (waiting,) = unpublished(journal)
     journal.close()
     assert (waiting.payload, waiting.form) == (b"stored", "full")
     assert rows(path, "PRAGMA user_version") == [(6,)]
