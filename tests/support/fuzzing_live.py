@@ -138,15 +138,10 @@ class Live:
         chance = self.chance
         content = b""
         for stream in range(1, 2 * chance.randrange(1, 6), 2):
-            message = json.dumps({**REPORT, "id": str(stream)}).encode()
-            message = (
-                b"\x0a" + _varint(len(message)) + message if chance.random() < 0.5 else chance.randbytes(60)
-            )
+            message = self._message(stream)
             more = [("x-" + "a" * chance.randrange(30), "b" * chance.choice((1, 500, 9000)))]
             content += http2.call(chance.choice(METHODS), stream, *more[: chance.randrange(2)])
-            content += http2.message(
-                message[: chance.randrange(len(message) + 1)], stream, end=chance.random() < 0.7
-            )
+            content += http2.message(message, stream, end=chance.random() < 0.7)
             if chance.random() < 0.3:
                 content += http2.frame(
                     chance.randrange(12), chance.randbytes(chance.randrange(40)), stream=stream
@@ -157,6 +152,15 @@ class Live:
             content = mutated([content], chance)
         head = http2.PREFACE + http2.frame(http2.SETTINGS) if chance.random() < 0.95 else b""
         self._send(self.daemon.grpc_port, head + content, 0.002)
+
+    def _message(self, stream: int) -> bytes:
+        """A report in the field where it belongs, or another; a third of them cut short."""
+        chance = self.chance
+        said = json.dumps({**REPORT, "id": str(stream)}).encode()
+        said = said if chance.random() < 0.5 else mutated(self._reports, chance)
+        message = chance.choice((b"\x0a", b"\x12")) + _varint(len(said)) + said
+        message = message if chance.random() < 0.7 else chance.randbytes(60)
+        return message if chance.random() < 0.67 else message[: chance.randrange(len(message) + 1)]
 
     def _send(self, port: int, content: bytes, wait_s: float) -> None:
         try:
