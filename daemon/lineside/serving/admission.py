@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from lineside.engine.base import Capabilities
 from lineside.errors import Reason, RejectedError
 from lineside.power.limit import UNLIMITED, Limit
+from lineside.serving.pace import BESIDE_CRITICAL
 from lineside.serving.request import Priority, Request
 
 NS_PER_MS = 1_000_000
@@ -88,7 +89,10 @@ class Admission:
         before, beside = self._turns(newcomer.request, live)
         sharing = min(len(before) + len(beside) + 1, self.capabilities.slots)
         tokens = newcomer.request.expected_tokens * self.capabilities.costs.step(sharing)
-        return self.wait_ns(before) + self._reading_ns([*beside, newcomer]) + tokens
+        reading_ns = self._reading_ns([*beside, newcomer])
+        if newcomer.request.priority is Priority.CRITICAL and len(live) > len(before):
+            reading_ns += round(BESIDE_CRITICAL * reading_ns)
+        return self.wait_ns(before) + reading_ns + tokens
 
     def wait_ns(self, before: Collection[Live]) -> int:
         """Predicted time until the turn of who comes after these: their prompts, and a slot where all run."""

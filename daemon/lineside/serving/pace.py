@@ -18,6 +18,8 @@ STALL_STEPS = 8
 LEAST_OVER_FIXED = 3
 # Where a critical request may come any moment, it waits for others no longer than for so many steps.
 ALERT_STEPS = 4
+# By so much of its time the reading of a critical prompt may be slowed for steps of others.
+BESIDE_CRITICAL = 0.125
 LEARN = 0.1
 # What is timed once may have been held up by anything.
 RATIO_MIN, RATIO_MAX = 0.2, 5.0
@@ -32,6 +34,7 @@ class Pace:
     capabilities: Capabilities
     step: float = 1.0
     chunk: float = 1.0
+    _beside_ns: float = 0.0  # what critical chunks have allowed others since these last had a step
 
     def learn(self, batch: Sequence[Extension], measured_ns: int) -> None:
         """A batch has taken so long."""
@@ -60,6 +63,26 @@ class Pace:
         fitting = (patience_ns / self.chunk - costs.chunk_fixed_ns) / costs.chunk_token_ns
         least = max(LEAST_OVER_FIXED * costs.chunk_fixed_ns / costs.chunk_token_ns, 2)
         return min(max(round(fitting), round(least)), most)
+
+    def lets_in(self, chunks: Sequence[int], singles: int, others: int) -> bool:
+        """Whether `others` sequences may step beside critical ones: `singles` steps, and chunks so long."""
+        costs = self.capabilities.costs
+        self._beside_ns += BESIDE_CRITICAL * self.chunk * sum(map(costs.chunk, chunks))
+        if self._beside_ns < self.step * (costs.step(singles + others) - costs.step(singles)):
+            return False
+        self._beside_ns = 0.0
+        return True
+
+    def cheaper_one_by_one(self, count: int, singles: int) -> bool:
+        """Whether `count` tokens beside `singles` other sequences hold everyone up less as single steps.
+
+        Compared is the delay summed over all of them: a chunk is over sooner, but the others stand still.
+        """
+        costs = self.capabilities.costs
+        together = costs.step(singles + 1)
+        by_steps = count * (together + singles * (together - costs.step(singles)))
+        by_chunk = costs.step(singles) + (singles + 1) * costs.chunk(count)
+        return by_steps <= by_chunk
 
     def least_ns(self, unread_tokens: int, picks: int) -> int:
         """The least time in which so many tokens can be read and so many more picked, drafts being right."""

@@ -1,7 +1,8 @@
 """Scheduling policy: which sequences run, and what each step extends. Knows nothing of clocks or arrays.
 
 A step takes one token of every running sequence that has one to give, and in longer chunks as many as running
-sequences have patience for: a long prompt never holds the others up for more than one chunk.
+sequences have patience for: a long prompt never holds the others up for more than one chunk. While a critical
+one writes, those of lower priority stand still; while it reads, they take a step beside its chunks.
 """
 
 from __future__ import annotations
@@ -136,7 +137,7 @@ class Scheduler:
         slot to keep it and copies cost less than reading again, as measured at the start; else it is read
         again.
         No more than `max_batch` sequences take part, and beside critical ones none of a lower priority, which
-        would slow every step of theirs; the others keep their slots and wait.
+        would slow every step of theirs; the others keep their slots and wait, or step beside long chunks.
         """
         for sequence in self._by_urgency(s for s in self._sequences.values() if s.slot is None):
             if not self._free and not self._preempt(sequence):
@@ -144,7 +145,7 @@ class Scheduler:
             sequence.slot = self._prefixes.nearest(self._free, sequence.tokens)
             self._free.remove(sequence.slot)
         running = self._by_urgency(s for s in self._sequences.values() if s.slot is not None)
-        running = _undisturbed(running)[:max_batch]
+        holding, running = running, _undisturbed(running)[:max_batch]
         self._together = len(running)
         critical = any(s.priority is Priority.CRITICAL for s in running)
         if critical:
@@ -167,6 +168,8 @@ class Scheduler:
                 step.batch.append(_extension(sequence, count))
                 tokens = len(step.batch[-1].tokens)
                 budget -= tokens if tokens > 1 else 0
+        if critical:
+            step.batch.extend(self._beside(step.batch, holding, max_batch))
         return step
 
     def draft(self, sequence: Sequence) -> list[int]:
@@ -229,6 +232,19 @@ class Scheduler:
         last.slot, last.past_len, last.begun, last.draft = None, 0, False, []
         return True
 
+    def _beside(
+        self, batch: list[Extension], holding: list[Sequence], max_batch: int | None
+    ) -> list[Extension]:
+        """One token of each that stands still for critical ones, in a step that is long by their reading."""
+        lengths = [len(extension.tokens) for extension in batch]
+        chunks = [length for length in lengths if length > MOST_TOKENS + 1]
+        lower = (s for s in holding if s.priority is not Priority.CRITICAL)
+        ready = [s for s in lower if s.begun and s.pending <= MOST_TOKENS + 1]  # not those that read
+        others = ready[: None if max_batch is None else max(max_batch - len(batch), 0)]
+        if not chunks or not others or not self._pace.lets_in(chunks, lengths.count(1), len(others)):
+            return []
+        return [_extension(sequence, 1) for sequence in others]
+
     def _is_hopeless(self, sequence: Sequence, left_ns: int) -> bool:
         picks = max(sequence.goal - len(sequence.tokens), 0)
         if self._pace.least_ns(sequence.pending, picks) <= left_ns:
@@ -247,21 +263,10 @@ class Scheduler:
     def _chunk(self, sequence: Sequence, budget: int, singles: int) -> int:
         """How many of several pending tokens go into this step; 0 when the step's budget is spent."""
         count = sequence.pending
-        if not self.capabilities.mixed_chunks and self._cheaper_one_by_one(count, singles):
+        if not self.capabilities.mixed_chunks and self._pace.cheaper_one_by_one(count, singles):
             return 1
         count = min(count, budget)
         return count if count > 1 else 0
-
-    def _cheaper_one_by_one(self, count: int, singles: int) -> bool:
-        """Whether `count` tokens beside `singles` other sequences hold everyone up less as single steps.
-
-        Compared is the delay summed over all of them: a chunk is over sooner, but the others stand still.
-        """
-        costs = self.capabilities.costs
-        together = costs.step(singles + 1)
-        by_steps = count * (together + singles * (together - costs.step(singles)))
-        by_chunk = costs.step(singles) + (singles + 1) * costs.chunk(count)
-        return by_steps <= by_chunk
 
     @staticmethod
     def _by_urgency(sequences: Iterable[Sequence]) -> list[Sequence]:

@@ -82,3 +82,24 @@ def test_the_least_time_is_no_longer_than_measured_engines_take():
     for _ in range(100):
         pace.learn([SINGLE], 3 * COSTS.step(1))
     assert pace.least_ns(128, 0) == pytest.approx(0.9 * COSTS.chunk(128), rel=0.001), "never longer"
+
+
+@pytest.mark.parametrize(("chunk", "every"), [(128, 1), (32, 2), (9, 6)])
+def test_a_critical_prompt_is_slowed_by_an_eighth_at_most(chunk, every):
+    """16 ms for a step of three others; chunks of 128, 32 and 9 tokens take 249, 67 and 24."""
+    pace = Pace(CAPABILITIES)
+    let_in = [pace.lets_in([chunk], 0, 3) for _ in range(60)]
+    assert let_in == [number % every == every - 1 for number in range(60)]
+    assert sum(let_in) * COSTS.step(3) <= 60 * COSTS.chunk(chunk) / 8
+
+
+def test_beside_a_step_of_a_critical_one_others_cost_what_they_add_to_it():
+    assert not Pace(CAPABILITIES).lets_in([32], 0, 3)
+    assert Pace(CAPABILITIES).lets_in([32], 1, 3)
+
+
+def test_what_others_may_cost_a_critical_prompt_follows_from_measured_times():
+    pace = Pace(CAPABILITIES)
+    for _ in range(50):
+        pace.learn([CHUNK], 2 * COSTS.chunk(32))
+    assert pace.lets_in([32], 0, 3), "a chunk takes twice as long, and allows more"

@@ -239,6 +239,57 @@ def test_beside_a_critical_sequence_none_of_a_lower_priority_slows_its_steps():
     assert all(extension.past_len for extension in batch), "they kept their slots and their caches"
 
 
+def with_others_that_stand_still():
+    """Two that write, one of three known tokens and one that reads."""
+    costs = Costs((40, 41, 42, 43, 44, 45), 100, 10)
+    scheduler = Scheduler(dataclasses.replace(capabilities(slots=6, chunk=64, costs=costs), max_seq_len=512))
+    for name in ("writes", "too", "forced"):
+        scheduler.add(sequence(name, 1, Priority.LOW))
+    carry_out(scheduler, scheduler.plan().batch)
+    scheduler.add(Sequence("reads", Priority.LOW, 1000, list(range(50, 250))))
+    carry_out(scheduler, scheduler.plan().batch)
+    next(s for s in scheduler.by_slot().values() if s.id == "forced").tokens += [1, 2]
+    return scheduler
+
+
+def critical(name, prompt):
+    return Sequence(name, Priority.CRITICAL, 1000, list(range(300, 300 + prompt)))
+
+
+def ids_and_tokens(scheduler, batch):
+    return {scheduler.by_slot()[e.slot].id: len(e.tokens) for e in batch}
+
+
+@pytest.mark.parametrize("most", [None, 2, 1])
+def test_others_take_a_token_each_beside_a_critical_chunk_but_read_nothing(most):
+    scheduler = with_others_that_stand_still()
+    scheduler.add(critical("alarm", 60))
+    expected = [("alarm", 60), ("writes", 1), ("too", 1), ("forced", 1)][:most]
+    assert ids_and_tokens(scheduler, scheduler.plan(most).batch) == dict(expected)
+
+
+def test_none_steps_beside_what_is_forced_of_a_critical_answer():
+    scheduler, alarm = with_others_that_stand_still(), critical("alarm", 8)
+    scheduler.add(alarm)
+    for _ in range(20):
+        batch = scheduler.plan().batch
+        assert ids_and_tokens(scheduler, batch) == {"alarm": 8}
+        carry_out(scheduler, batch)
+        alarm.tokens += [1] * 7
+
+
+def test_others_add_little_where_a_critical_one_steps_beside_another_s_chunk():
+    """Alone a step of three is too much for a chunk of 20 tokens; here it makes a step of one one of four."""
+    scheduler = with_others_that_stand_still()
+    scheduler.add(critical("alarm", 20))
+    assert ids_and_tokens(scheduler, scheduler.plan().batch) == {"alarm": 20}
+    scheduler = with_others_that_stand_still()
+    scheduler.add(critical("first", 1))
+    carry_out(scheduler, scheduler.plan().batch)
+    scheduler.add(critical("alarm", 20))
+    assert len(scheduler.plan().batch) == 5
+
+
 @pytest.mark.parametrize(("token_costs", "looked_up"), [(1, True), (100, False)])
 def test_no_draft_is_looked_up_where_none_could_pay(token_costs, looked_up):
     scheduler = Scheduler(capabilities(costs=Costs((100, 110), 100, token_costs)))
