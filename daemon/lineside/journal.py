@@ -21,6 +21,7 @@ from typing import Any
 from lineside.errors import Reason, RejectedError
 from lineside.journal_alarms import Life
 from lineside.journal_bursts import group_of
+from lineside.journal_clock import this_boot
 from lineside.journal_file import Dated, Limits, nearly_full, open_file, prune, take
 from lineside.journal_rows import OPEN_COLUMNS, Accepted, NewReport, OpenReport, Rows
 from lineside.ports import OutgoingAnswer
@@ -40,7 +41,7 @@ class Journal:
 
     def __init__(self, path: Path, limits: Limits, life: Life | None = None) -> None:
         self._limits = limits
-        self._rows = Rows(Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip(), life or Life())
+        self._rows = Rows(this_boot(), life or Life())
         self._taken = take(path)
         try:
             self._connection = open_file(path, limits)

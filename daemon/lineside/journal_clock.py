@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from lineside.telemetry.clock import synchronised
 
@@ -29,6 +30,11 @@ class Now:
             return (self.boot_ns - boot_ns) / NS_PER_S
         up_s = self.boot_ns / NS_PER_S
         return max(up_s, self.wall_s - wall_s) if synchronised and self.synchronised else up_s
+
+
+def this_boot() -> str:
+    """The id of the machine's boot."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
 
 
 def now(boot_id: str) -> Now:

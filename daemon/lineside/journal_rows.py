@@ -11,15 +11,16 @@ from lineside import journal_bursts as bursts
 from lineside.diagnosis.diagnosis import Group
 from lineside.journal_alarms import Alarm, Life, Standing
 from lineside.journal_bursts import Burst
-from lineside.journal_clock import Now, now
+from lineside.journal_clock import NS_PER_S, Now, now
 from lineside.ports import Copy, IncomingReport, OutgoingAnswer
 
+MS_PER_S = 1000
 REPEAT_WINDOW_S = 600
 # Of a broker that was not told that we have it: it tells us again as soon as it can, after however long.
 REDELIVERY_WINDOW_S = 604_800
 # When a row was written, as Now.since_s takes it.
 STAMP = "boot_id, received_boot_ns, received_s, synchronised"
-OPEN_COLUMNS = "id, device, urgency, timeout_ms, attempts, boot_id, received_boot_ns, cancelled"
+OPEN_COLUMNS = f"id, device, urgency, timeout_ms, attempts, cancelled, {STAMP}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Accepted:
 class OpenReport:
     """Accepted and not yet answered.
 
-    `waited_ns` since it was received; a reboot starts the count anew. `remaining_ms` until the last message
+    `waited_ns` since it was received, as far as the clocks can tell. `remaining_ms` until the last message
     that asked for it expires; None: never. `attempts` to answer it, this one included.
     `cancelled`: its alarm has gone. `group`: what has come together with it, the first out.
     """
@@ -103,7 +104,7 @@ class Rows:
         reused = known is None and _is_reused(connection, new, instant, window_s)
         report, answer = known or self._add_report(connection, new, standing or burst, instant)
         copies = () if heard else new.copies
-        deliveries = self._add_deliveries(connection, report, new.incoming, copies, instant.boot_ns)
+        deliveries = self._add_deliveries(connection, report, new.incoming, copies, instant)
         repeated = standing is not None
         grouped = burst is not None and burst.listed is not None
         if answer is None:
@@ -117,7 +118,7 @@ class Rows:
         refused = replace(new, answer=refusal, alarm=None)
         report, _ = self._add_report(connection, refused, None, instant)
         _forget(connection, report)
-        deliveries = self._add_deliveries(connection, report, new.incoming, new.copies, instant.boot_ns)
+        deliveries = self._add_deliveries(connection, report, new.incoming, new.copies, instant)
         return Accepted(report, False, self._found(connection, deliveries), refused=True)
 
     def _known(
@@ -219,11 +220,11 @@ class Rows:
         report: int,
         incoming: IncomingReport,
         copies: tuple[Copy, ...],
-        now_boot_ns: int,
+        instant: Now,
     ) -> list[int]:
         """The full answer's, then its copies'; a delivery that still waits is not added again."""
         full = Copy("full", incoming.reply_topic, incoming.remaining_ms)
-        added = [self._add_delivery(connection, report, incoming, full, now_boot_ns)]
+        added = [self._add_delivery(connection, report, incoming, full, instant)]
         for copy in copies:
             if copy.form == "cleared":
                 # What has not been retained yet must not be after this.
@@ -231,7 +232,7 @@ class Rows:
                     "UPDATE delivery SET published = 1 WHERE published = 0 AND form = 'alarm' AND topic = ?"
                 )
                 connection.execute(given_up, (copy.topic,))
-            added.append(self._add_delivery(connection, report, incoming, copy, now_boot_ns))
+            added.append(self._add_delivery(connection, report, incoming, copy, instant))
         return added
 
     def _add_delivery(
@@ -240,7 +241,7 @@ class Rows:
         report: int,
         incoming: IncomingReport,
         copy: Copy,
-        now_boot_ns: int,
+        instant: Now,
     ) -> int:
         # Who hears a copy has not asked: the correlation is the asker's.
         correlation = incoming.correlation if copy.form == "full" else b""
@@ -259,8 +260,10 @@ class Rows:
             correlation=correlation,
             mqtt5=incoming.mqtt5,
             expiry_ms=copy.expiry_ms,
-            received_boot_ns=now_boot_ns,
+            received_s=instant.wall_s,
+            synchronised=instant.synchronised,
             boot_id=self._boot_id,
+            received_boot_ns=instant.boot_ns,
             form=copy.form,
         )
 
@@ -269,10 +272,11 @@ class Rows:
 
     def deliveries(self, connection: sqlite3.Connection, where: str, *values: int) -> list[OutgoingAnswer]:
         """What is to be published; `where` is the caller's own SQL on delivery d and report r."""
-        query = f"""SELECT d.id, d.topic, r.answer, d.correlation, d.mqtt5, d.expiry_ms, d.received_boot_ns,
-            d.boot_id, d.form, r.device FROM delivery d JOIN report r ON r.id = d.report
-            WHERE {where} ORDER BY d.id"""  # noqa: S608
-        return [self._outgoing(row) for row in connection.execute(query, values)]
+        stamp = ", ".join(f"d.{column}" for column in STAMP.split(", "))
+        query = f"""SELECT d.id, d.topic, r.answer, d.correlation, d.mqtt5, d.expiry_ms, d.form, r.device,
+            {stamp} FROM delivery d JOIN report r ON r.id = d.report WHERE {where} ORDER BY d.id"""  # noqa: S608
+        instant = now(self._boot_id)
+        return [_outgoing(row, instant) for row in connection.execute(query, values)]
 
     def unpublished(self, connection: sqlite3.Connection) -> list[int]:
         """Deliveries of what is answered that are still to be published, oldest first."""
@@ -282,27 +286,24 @@ class Rows:
         )
         return [row for (row,) in connection.execute(query)]
 
-    def _outgoing(self, row: tuple[Any, ...]) -> OutgoingAnswer:
-        delivery, topic, answer, correlation, mqtt5, expiry_ms, received_boot_ns, boot_id, form, device = row
-        answer = answer or b""
-        took_ms = self._waited_ns(boot_id, received_boot_ns) // 1_000_000
-        if expiry_ms is not None:
-            expiry_ms -= took_ms
-        return OutgoingAnswer(
-            delivery, topic, bytes(answer), bytes(correlation), bool(mqtt5), expiry_ms, form, device, took_ms
-        )
-
     def open_report(self, row: tuple[Any, ...]) -> OpenReport:
         """A row of OPEN_COLUMNS and the payload."""
-        report, device, urgency, timeout_ms, attempts, boot_id, received_boot_ns, cancelled, payload = row
-        waited_ns = self._waited_ns(boot_id, received_boot_ns)
+        report, device, urgency, timeout_ms, attempts, cancelled, *stamp, payload = row
+        waited_ns = int(now(self._boot_id).since_s(*stamp) * NS_PER_S)
         return OpenReport(
             report, bytes(payload), device, urgency, timeout_ms, waited_ns, attempts, bool(cancelled)
         )
 
-    def _waited_ns(self, boot_id: str, received_boot_ns: int) -> int:
-        """A clock that survives a restart of the daemon, but says nothing across a reboot."""
-        return now(boot_id).boot_ns - received_boot_ns if boot_id == self._boot_id else 0
+
+def _outgoing(row: tuple[Any, ...], instant: Now) -> OutgoingAnswer:
+    delivery, topic, answer, correlation, mqtt5, expiry_ms, form, device, *stamp = row
+    took_ms = int(instant.since_s(*stamp) * MS_PER_S)
+    if expiry_ms is not None:
+        expiry_ms -= took_ms
+    payload = bytes(answer or b"")
+    return OutgoingAnswer(
+        delivery, topic, payload, bytes(correlation), bool(mqtt5), expiry_ms, form, device, took_ms
+    )
 
 
 def _forget(connection: sqlite3.Connection, report: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 
 _ALARMS = """
 CREATE INDEX report_head ON report (head) WHERE head IS NOT NULL;
@@ -67,7 +67,9 @@ CREATE TABLE delivery (
     received_boot_ns INTEGER NOT NULL,
     boot_id TEXT NOT NULL,
     published INTEGER NOT NULL DEFAULT 0,
-    form TEXT NOT NULL DEFAULT 'full'
+    form TEXT NOT NULL DEFAULT 'full',
+    received_s REAL NOT NULL DEFAULT 0,
+    synchronised INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX delivery_report ON delivery (report);
 CREATE INDEX delivery_open ON delivery (id) WHERE published = 0;
@@ -93,6 +95,8 @@ _STEPS = {
     4: f"ALTER TABLE report ADD COLUMN burst INTEGER; {_BURSTS}",
     5: """ALTER TABLE report ADD COLUMN synchronised INTEGER NOT NULL DEFAULT 1;
         ALTER TABLE call ADD COLUMN synchronised INTEGER NOT NULL DEFAULT 1;""",
+    6: """ALTER TABLE delivery ADD COLUMN received_s REAL NOT NULL DEFAULT 0;
+        ALTER TABLE delivery ADD COLUMN synchronised INTEGER NOT NULL DEFAULT 0;""",
 }
 
 

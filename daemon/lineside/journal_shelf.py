@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from lineside.errors import LinesideError
+from lineside.journal_clock import this_boot
 from lineside.journal_file import BUSY_TIMEOUT_S, take
 from lineside.journal_schema import SCHEMA_VERSION, version_of
 
@@ -63,15 +64,16 @@ def retry(path: Path, report: int) -> None:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("BEGIN IMMEDIATE")
             _poisoned(connection, report)
-            now = (time.clock_gettime_ns(time.CLOCK_BOOTTIME), report)
+            # The date at which it came stays, for people: it is not what time is counted from now.
+            anew = "received_boot_ns = ?, boot_id = ?, synchronised = 0"
+            now = (time.clock_gettime_ns(time.CLOCK_BOOTTIME), this_boot(), report)
             connection.execute(
-                "UPDATE report SET answer = NULL, set_aside = 0, attempts = 0, received_boot_ns = ?"
-                " WHERE id = ?",
+                f"UPDATE report SET answer = NULL, set_aside = 0, attempts = 0, {anew} WHERE id = ?",  # noqa: S608
                 now,
             )
             # Who asked may have been told long ago, and its expiry be past.
             connection.execute(
-                "UPDATE delivery SET published = 0, expiry_ms = NULL, received_boot_ns = ? WHERE report = ?",
+                f"UPDATE delivery SET published = 0, expiry_ms = NULL, {anew} WHERE report = ?",  # noqa: S608
                 now,
             )
     finally:

@@ -13,6 +13,7 @@ from lineside.journal_rows import NewReport
 from lineside.ports import Copy, IncomingReport
 
 LIMITS = Limits(keep_answers=100, max_bytes=1 << 26)
+DAY_S = 86_400
 
 
 def incoming(*, device="L1/M1", topic="reply", correlation=b"c1", payload=b"{}", remaining_ms=None):
@@ -155,6 +156,60 @@ def test_across_a_reboot_a_clock_that_was_wrong_makes_no_report_old(  # noqa: PL
     journal.close()
 
 
+@pytest.mark.parametrize(
+    ("then_synchronised", "now_synchronised", "elapsed_s"),
+    [(True, True, DAY_S), (True, False, 10), (False, True, 10), (False, False, 10)],
+)
+def test_across_a_reboot_time_goes_on_by_the_calendar_where_it_was_right_both_times(
+    path, clock, then_synchronised, now_synchronised, elapsed_s
+):
+    """Else as long as the board is up is known: 10 seconds here, a day after the report."""
+    clock["synchronised"] = then_synchronised
+    journal = Journal(path, LIMITS)
+    journal._rows._boot_id = "an earlier boot"
+    journal.accept(new("open", remaining_ms=60_000)).result(5)
+    journal.accept(new("answered", answer=b"a", remaining_ms=60_000)).result(5)
+    journal.close()
+    clock["days"], clock["up_s"], clock["synchronised"] = 1, 10 - DAY_S, now_synchronised
+    journal = Journal(path, LIMITS)
+    (waiting,) = journal.open_reports().result(5)
+    (answer,) = unpublished(journal)
+    begun = journal.begin(waiting.report).result(5)
+    journal.close()
+    assert begun.waited_ns == pytest.approx(elapsed_s * 1e9)
+    assert begun.remaining_ms == answer.remaining_ms == pytest.approx(60_000 - elapsed_s * 1000, abs=1)
+
+
+def test_who_asks_again_later_has_the_time_of_its_own_message(path, clock):
+    journal = Journal(path, LIMITS)
+    journal._rows._boot_id = "an earlier boot"
+    named = replace(new("k-1", remaining_ms=60_000), name="k")
+    journal.accept(named).result(5)
+    clock["days"] = 500 / DAY_S
+    journal.accept(replace(named, incoming=incoming(correlation=b"2", remaining_ms=60_000))).result(5)
+    journal.close()
+    clock["days"], clock["up_s"] = 530 / DAY_S, 10 - 530
+    journal = Journal(path, LIMITS)
+    (waiting,) = journal.open_reports().result(5)
+    left = [answer.remaining_ms for answer in journal.answer(waiting.report, b"a").result(5)]
+    journal.close()
+    assert left == [pytest.approx(60_000 - 530_000, abs=1), pytest.approx(30_000, abs=1)]
+
+
+def test_an_answer_that_an_older_version_stored_loses_no_time_to_a_calendar_that_it_did_not_ask(path, clock):
+    journal = Journal(path, LIMITS)
+    journal._rows._boot_id = "an earlier boot"
+    journal.accept(new("k", answer=b"a", remaining_ms=60_000)).result(5)
+    journal.close()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        to_first_schema(connection)
+    clock["days"], clock["up_s"] = 1, 10 - DAY_S
+    journal = Journal(path, LIMITS)
+    (answer,) = unpublished(journal)
+    journal.close()
+    assert answer.remaining_ms == pytest.approx(50_000, abs=1)
+
+
 def test_open_reports_come_back_after_a_restart_the_most_urgent_first(path):
     journal = Journal(path, LIMITS)
     for key, urgency in (("a", 2), ("b", 0), ("c", 2)):
@@ -258,9 +313,6 @@ def test_finished_reports_are_pruned_and_open_ones_never(path, clock):
     assert 100 <= count <= 100 + 500 + 1
     assert rows(path, f"SELECT id FROM report WHERE id = {kept}") == [(kept,)]
     assert rows(path, "SELECT count(*) FROM delivery WHERE report NOT IN (SELECT id FROM report)") == [(0,)]
-
-
-DAY_S = 86_400
 
 
 @pytest.fixture
@@ -602,7 +654,8 @@ def to_first_schema(connection):
     for column in ("set_aside", "alarm", "asked", "head", "count", "cancelled", "burst", "synchronised"):
         connection.execute(f"ALTER TABLE report DROP COLUMN {column}")
     connection.execute("ALTER TABLE call DROP COLUMN synchronised")
-    connection.execute("ALTER TABLE delivery DROP COLUMN form")
+    for column in ("form", "received_s", "synchronised"):
+        connection.execute(f"ALTER TABLE delivery DROP COLUMN {column}")
     connection.execute("PRAGMA user_version = 1")
 
 
@@ -616,7 +669,7 @@ def test_a_journal_of_the_first_schema_goes_on_where_it_was(path):
     (waiting,) = unpublished(journal)
     journal.close()
     assert (waiting.payload, waiting.form) == (b"stored", "full")
-    assert rows(path, "PRAGMA user_version") == [(6,)]
+    assert rows(path, "PRAGMA user_version") == [(7,)]
 
 
 def test_an_older_schema_becomes_the_same_as_a_new_one(path):

@@ -1,4 +1,7 @@
+import contextlib
 import json
+import sqlite3
+import time
 
 import pytest
 from tests.unit.journal.test_journal import LIMITS, new
@@ -62,6 +65,19 @@ def test_what_was_set_aside_is_answered_again_to_who_asked(path):
     assert begun.waited_ns < 60e9
     assert [one.payload for one in journal.answer(2, b"anew").result(5)] == [b"anew"]
     journal.close()
+
+
+def test_what_is_tried_again_after_a_reboot_is_no_older_than_that(path):
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for table in ("report", "delivery"):
+            connection.execute(
+                f"UPDATE {table} SET boot_id = 'an earlier boot', received_s = received_s - 86400"
+            )
+    retry(path, 2)
+    journal = Journal(path, LIMITS)
+    assert journal.begin(2).result(5).waited_ns < 60e9
+    journal.close()
+    assert find(path, 2).received_s < time.time() - 86_000, "it is still shown when it came"
 
 
 @pytest.mark.parametrize(("report", "said"), [(1, "it is open"), (4, "it is done"), (9, "no report 9")])
