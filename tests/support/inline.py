@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from lineside.engine.base import Engine
+from lineside.serving.commands import Submit
 from lineside.serving.grammar import GrammarCompiler
 from lineside.serving.request import EndEvent, Event, Principal, Request, Sampling
 from lineside.serving.sequence import Generation
 from lineside.serving.tokenizer import Tokenizer
-from lineside.serving.worker import Submit, Worker
+from lineside.serving.worker import Worker
 
 NEVER_NS = 1 << 62
 

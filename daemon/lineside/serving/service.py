@@ -25,6 +25,7 @@ from lineside.errors import Reason, RejectedError
 from lineside.ports import GenerateJob, ScoreJob
 from lineside.power.pacer import Pacer
 from lineside.serving.admission import Admission, Live, reading_ns
+from lineside.serving.commands import Abort, Ping, Submit, Work
 from lineside.serving.delivery import Delivered, Delivery
 from lineside.serving.grammar import Grammar, GrammarCompiler
 from lineside.serving.request import EndEvent, Event, Priority, Request, TokenEvent
@@ -32,7 +33,7 @@ from lineside.serving.scoring import Scoring
 from lineside.serving.sequence import Generation
 from lineside.serving.tallies import Load, Tallies
 from lineside.serving.tokenizer import Tokenizer
-from lineside.serving.worker import Abort, Ping, Submit, Work, Worker
+from lineside.serving.worker import Worker
 
 log = logging.getLogger(__name__)
 

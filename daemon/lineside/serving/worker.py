@@ -8,12 +8,12 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lineside.engine.base import Engine, EngineFaultError, Extension
 from lineside.errors import Reason, RejectedError
 from lineside.power.pacer import Pacer
+from lineside.serving.commands import Abort, Command, Ping, Stop, Submit, Work
 from lineside.serving.drafts import MOST_TOKENS, Chances, Drafter
 from lineside.serving.scheduler import Scheduler, Sequence
 from lineside.serving.scoring import Scoring
@@ -24,39 +24,6 @@ if TYPE_CHECKING:
     from lineside.engine.base import Rows
 
 log = logging.getLogger(__name__)
-
-Work = Generation | Scoring
-
-
-@dataclass(frozen=True, slots=True)
-class Submit:
-    """A request to run."""
-
-    work: Work
-
-
-@dataclass(frozen=True, slots=True)
-class Abort:
-    """A request that nobody waits for any more, or that has to end."""
-
-    request_id: str
-    reason: Reason
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """End every sequence and leave the thread."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ping:
-    """Asks whether the thread still takes commands: `answer` is called on it."""
-
-    answer: Callable[[], None]
-
-
-Command = Submit | Abort | Stop | Ping
 
 
 class Worker:

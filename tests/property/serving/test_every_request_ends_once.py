@@ -11,11 +11,12 @@ from tests.support.engines import CountingEngine
 from tests.support.tiny import tiny_bundle
 
 from lineside.errors import Reason
+from lineside.serving.commands import Abort, Submit
 from lineside.serving.request import EndEvent, Principal, Priority, Request, Sampling
 from lineside.serving.scoring import Scoring
 from lineside.serving.sequence import Generation
 from lineside.serving.tokenizer import Tokenizer
-from lineside.serving.worker import Abort, Submit, Worker
+from lineside.serving.worker import Worker
 
 VOCAB = 258
 ACTIONS = st.lists(

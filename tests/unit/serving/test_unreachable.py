@@ -8,10 +8,11 @@ from tests.support.tiny import tiny_bundle
 
 from lineside.engine.base import Costs
 from lineside.errors import Reason
+from lineside.serving.commands import Submit
 from lineside.serving.request import EndEvent, Principal, Request, Sampling
 from lineside.serving.sequence import Generation
 from lineside.serving.tokenizer import Tokenizer
-from lineside.serving.worker import Submit, Worker
+from lineside.serving.worker import Worker
 
 S = 1_000_000_000
 # 8 tokens in one call take 8 s, which no draft makes cheaper than 0.9 s each.

@@ -6,10 +6,11 @@ import pytest
 from tests.support.engines import CountingEngine
 from tests.support.tiny import tiny_bundle
 
+from lineside.serving.commands import Submit
 from lineside.serving.request import Principal, Request, Sampling
 from lineside.serving.sequence import Generation
 from lineside.serving.tokenizer import Tokenizer
-from lineside.serving.worker import Submit, Worker
+from lineside.serving.worker import Worker
 
 
 def generation(tokenizer, name, prompt_tokens):
