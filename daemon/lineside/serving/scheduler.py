@@ -58,10 +58,11 @@ class Sequence:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What to do next: the copies in their order, then the batch."""
+    """What to do next: the copies in their order, then the batch. Who lost its slot for it, by id."""
 
     copies: list[PrefixCopy]
     batch: list[Extension]
+    preempted: list[str]
 
 
 @dataclass(slots=True)
@@ -139,9 +140,13 @@ class Scheduler:
         No more than `max_batch` sequences take part, and beside critical ones none of a lower priority, which
         would slow every step of theirs; the others keep their slots and wait, or step beside long chunks.
         """
+        step = Step([], [], [])
         for sequence in self._by_urgency(s for s in self._sequences.values() if s.slot is None):
-            if not self._free and not self._preempt(sequence):
-                break
+            if not self._free:
+                last = self._preempt(sequence)
+                if last is None:
+                    break
+                step.preempted.append(last.id)
             sequence.slot = self._prefixes.nearest(self._free, sequence.tokens)
             self._free.remove(sequence.slot)
         running = self._by_urgency(s for s in self._sequences.values() if s.slot is not None)
@@ -153,7 +158,6 @@ class Scheduler:
         singles = sum(s.pending == 1 for s in running)
         unread = self.waiting + len(running) - singles
         budget = self._pace.budget(singles, unread, alert=self._alert_ns > 0 and not critical)
-        step = Step([], [])
         for sequence in running:
             if not sequence.begun:
                 if budget <= 1:
@@ -217,7 +221,7 @@ class Scheduler:
             sequence.reused = sequence.past_len
         return copies
 
-    def _preempt(self, newcomer: Sequence) -> bool:
+    def _preempt(self, newcomer: Sequence) -> Sequence | None:
         """Take the slot of the least urgent sequence of a lower priority, which goes on later.
 
         One that has given some of several rows keeps its slot: they would be wanted again.
@@ -225,12 +229,12 @@ class Scheduler:
         lower = (s for s in self.by_slot().values() if s.priority > newcomer.priority and s.rows == 1)
         last = max(lower, key=lambda sequence: sequence.urgency, default=None)
         if last is None:
-            return False
+            return None
         assert last.slot is not None
         self._free.append(last.slot)
         last.preempted = last.preempted or last.begun
         last.slot, last.past_len, last.begun, last.draft = None, 0, False, []
-        return True
+        return last
 
     def _beside(
         self, batch: list[Extension], holding: list[Sequence], max_batch: int | None

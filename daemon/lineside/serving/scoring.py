@@ -23,6 +23,7 @@ class Scoring:
     deliver: Callable[[Event], None]
     admitted_ns: int
     started_ns: int = 0
+    running: bool = False
     reused_tokens: int = 0
     energy_j: float | None = None
     _first_ns: int = 0

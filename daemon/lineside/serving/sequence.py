@@ -37,6 +37,7 @@ class Generation:
     deliver: Callable[[Event], None]
     admitted_ns: int
     started_ns: int = 0
+    running: bool = False
     picked_ns: int = 0
     first_token_ns: int = 0
     completion_tokens: int = 0

@@ -183,8 +183,8 @@ class GenerationService:
     def _load(self) -> Load:
         """What is admitted now; reads what the engine's thread writes, each value whole."""
         waiters = self._waiters.values()
-        running = [waiter.live for waiter in waiters if waiter.work.started_ns]
-        waiting = Counter(one.live.request.priority for one in waiters if not one.work.started_ns)
+        running = [waiter.live for waiter in waiters if waiter.work.running]
+        waiting = Counter(one.live.request.priority for one in waiters if not one.work.running)
         cached = sum(len(live.request.prompt) + live.written_tokens for live in running)
         positions = self._capabilities.slots * self._capabilities.max_seq_len
         return Load(len(running), waiting, min(cached / positions, 1.0))

@@ -37,7 +37,10 @@ STEP_S = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25, 0.5, 1.0
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What is admitted now. `cached` is the share of all cache positions that running sequences fill."""
+    """What is admitted now; who gave its slot to another waits.
+
+    `cached` is the share of all cache positions that running sequences fill.
+    """
 
     running: int
     waiting: dict[Priority, int]

@@ -173,6 +173,8 @@ class Worker:
     def _step(self) -> None:
         step = self._scheduler.plan(self._pacer.limit().max_batch)
         batch = step.batch
+        for request_id in step.preempted:
+            self._works[request_id].running = False
         if not batch:
             return
         if any(len(extension.tokens) > MOST_TOKENS + 1 for extension in batch):  # no draft: a chunk to read
@@ -182,7 +184,7 @@ class Worker:
         overhead_ns = begun_ns - self._free_ns
         works = [self._works[by_slot[extension.slot].id] for extension in batch]
         for work, extension in zip(works, batch, strict=True):
-            work.started_ns = work.started_ns or begun_ns
+            work.started_ns, work.running = work.started_ns or begun_ns, True
             work.reused_tokens = by_slot[extension.slot].reused
         try:
             for copy in step.copies:

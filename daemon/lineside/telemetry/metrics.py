@@ -120,7 +120,7 @@ def _engine(engine: EngineFacts | None) -> Iterator[Metric]:
 
 def _requests(tallies: Tallies) -> Iterator[Metric]:
     load = tallies.load()
-    yield _gauge("lineside_num_requests_running", "Requests that have begun.", load.running)
+    yield _gauge("lineside_num_requests_running", "Requests that have begun and hold a slot.", load.running)
     yield _by_priority("lineside_num_requests_waiting", "Requests that wait for a slot.", load.waiting)
     yield _gauge("lineside_kv_cache_usage_perc", "Share of all cache positions in use, 0 to 1.", load.cached)
     ended = {name: tallies.ended[finish] for finish, name in FINISHED.items()}

@@ -492,6 +492,23 @@ async def test_the_load_by_priority_while_the_engine_stands_still(bundle):
         assert tallies.load().running == 0
 
 
+async def test_those_that_gave_their_slots_to_more_urgent_ones_wait(bundle):
+    def slow(tokens):
+        time.sleep(0.002)
+        return 65
+
+    tallies, engine = Tallies(), engine_of(bundle, slots=4, choose=slow)
+    async with running(bundle, engine, tallies=tallies) as service, anyio.create_task_group() as group:
+        for priority, waiting in ((Priority.LOW, {}), (Priority.CRITICAL, {Priority.LOW: 4})):
+            for _ in range(4):
+                group.start_soon(collect, service, job(priority=priority, max_tokens=55))
+            with anyio.fail_after(5):
+                while (tallies.load().running, tallies.load().waiting) != (4, waiting):
+                    await anyio.sleep(0.001)
+    assert tallies.load().running == 0
+    assert tallies.ended == {FinishReason.LENGTH: 8}, "and go on later"
+
+
 async def test_the_rests_of_pacing_are_for_the_choice_of_tokens_too(bundle, monkeypatch):
     token, pacer = Sampler.token, Pacer()
 
