@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import anyio
 import anyio.abc
@@ -26,7 +27,7 @@ from lineside.journal import Journal
 from lineside.journal_alarms import Alarm
 from lineside.journal_rows import Accepted, NewReport
 from lineside.outbox import Outbox
-from lineside.ports import Auditor, Copies, Copy, FeedbackTaker, IncomingReport, OutgoingAnswer
+from lineside.ports import Acknowledge, Auditor, Copies, Copy, FeedbackTaker, IncomingReport, OutgoingAnswer
 from lineside.reading import alarm_of, answer_to, key_of, parse_incoming, refusal_of
 from lineside.serving.request import Priority
 from lineside.tickets import Ticket, Tickets
@@ -47,6 +48,15 @@ class DeskLimits:
 
     concurrency: int
     max_pending: int
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A report as it came, whom to tell that it is stored, and when it came, of time.monotonic()."""
+
+    incoming: IncomingReport
+    on_stored: Acknowledge
+    came_s: float
 
 
 @dataclass(slots=True)
@@ -74,22 +84,27 @@ class Desk:
     def __post_init__(self) -> None:
         self._outbox = Outbox(self.journal, self.published)
 
-    def accept(self, incoming: IncomingReport, on_stored: Callable[[], None]) -> None:
+    def accept(self, incoming: IncomingReport, on_stored: Acknowledge) -> None:
         """See ports.Inbox."""
         if self.audit is not None:
             record_received(self.audit, incoming)
+        self._take(Arrival(incoming, on_stored, time.monotonic()))
+
+    def _take(self, arrival: Arrival) -> None:
+        incoming = arrival.incoming
         if incoming.verb == "fault":
-            self._store(self._prepare(incoming), on_stored)
+            self._store(self._prepare(incoming), arrival)
             return
         given = self.feedback.give(incoming.payload, incoming.device)
-        given.add_done_callback(lambda future: self._given(future, incoming, on_stored))
+        given.add_done_callback(lambda future: self._given(future, arrival))
 
-    def _store(self, new: NewReport, on_stored: Callable[[], None]) -> None:
+    def _store(self, new: NewReport, arrival: Arrival) -> None:
         stored = self.journal.accept(new)
-        stored.add_done_callback(lambda future: self._stored(future, new, on_stored))
+        stored.add_done_callback(lambda future: self._stored(future, new, arrival))
 
-    def _given(self, given: Future[Receipt], incoming: IncomingReport, on_stored: Callable[[], None]) -> None:
+    def _given(self, given: Future[Receipt], arrival: Arrival) -> None:
         """On the feedback's thread, after its commit: the receipt is stored as any answer is."""
+        incoming = arrival.incoming
         unlike = ""
         try:
             receipt = given.result()
@@ -97,13 +112,13 @@ class Desk:
             refusal = refusal_of(error)
             if refusal.reason is Reason.STORAGE:
                 self.trouble = refusal.message
-                self._try_again(incoming, on_stored)
+                self._try_again(arrival)
                 return
             self.count(f"feedback_refused_{refusal.reason.value}")
             receipt = refusal_receipt(refusal, incoming.request_id)
             unlike = uuid.uuid4().hex if REASONS[refusal.reason].retry else ""
         key = f"feedback:{key_of(incoming, None).whole}{unlike}"
-        self._store(NewReport(incoming, key, int(Priority.LOW), None, encode_receipt(receipt)), on_stored)
+        self._store(NewReport(incoming, key, int(Priority.LOW), None, encode_receipt(receipt)), arrival)
 
     @property
     def unpublished(self) -> int:
@@ -190,7 +205,7 @@ class Desk:
         message = f"{self.pending} reports are waiting"
         return RejectedError(Reason.OVERLOAD, message, retry_after_ms=self.answering.default_timeout_ms)
 
-    def _stored(self, future: Future[Accepted], new: NewReport, on_stored: Callable[[], None]) -> None:
+    def _stored(self, future: Future[Accepted], new: NewReport, arrival: Arrival) -> None:
         """On the journal's thread, after the commit. Without one there is no acknowledgement.
 
         The broker sends no further reports once enough are unacknowledged, so these are tried again here.
@@ -198,10 +213,10 @@ class Desk:
         if future.exception() is not None:
             self.trouble = "the journal cannot write"
             self.count("reports_not_stored")
-            self._try_again(new.incoming, on_stored)
+            self._try_again(arrival)
             return
         self.trouble = ""
-        on_stored()
+        arrival.on_stored()
         if future.result().refused:
             self._note_refusal(new.incoming, Reason.OVERLOAD)
         if future.result().reused:
@@ -211,9 +226,18 @@ class Desk:
             )
         self.loop.call_soon_threadsafe(self._taken, future.result(), new.urgency)
 
-    def _try_again(self, incoming: IncomingReport, on_stored: Callable[[], None]) -> None:
-        retry = (STORAGE_RETRY_S, self.accept, incoming, on_stored)
-        self.loop.call_soon_threadsafe(self.loop.call_later, *retry)
+    def _try_again(self, arrival: Arrival) -> None:
+        self.loop.call_soon_threadsafe(self.loop.call_later, STORAGE_RETRY_S, self._again, arrival)
+
+    def _again(self, arrival: Arrival) -> None:
+        """Unless the broker sends it again: then it keeps it meanwhile, not this."""
+        if arrival.on_stored.void():
+            self.count("reports_left_with_the_broker")
+            return
+        now_s = time.monotonic()
+        if (left_ms := arrival.incoming.remaining_ms) is not None:
+            left_ms -= round((now_s - arrival.came_s) * 1000)
+        self._take(Arrival(replace(arrival.incoming, remaining_ms=left_ms), arrival.on_stored, now_s))
 
     def _taken(self, accepted: Accepted, urgency: int) -> None:
         if accepted.fresh:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -197,12 +197,23 @@ class Copies(Protocol):
         """Of a report that says this of the alarm with this key (empty: it could not be read)."""
 
 
+class Acknowledge(Protocol):
+    """Tells the broker that a message is stored; from any thread, at any time."""
+
+    def __call__(self) -> None:
+        """It is stored."""
+
+    def void(self) -> bool:
+        """Whether it cannot be told any more: the connection has ended, and it sends the message again."""
+
+
 class Inbox(Protocol):
     """Durable reports: stored before they are acknowledged, answered once, published until taken."""
 
-    def accept(self, incoming: IncomingReport, on_stored: Callable[[], None]) -> None:
+    def accept(self, incoming: IncomingReport, on_stored: Acknowledge) -> None:
         """Take a report; never blocks, from any thread. `on_stored` runs (in any thread) once it is
-        committed, and only then may the transport acknowledge. It never runs when the journal cannot write.
+        committed, and only then may the transport acknowledge. While the journal cannot write it is tried
+        again, until `on_stored` is void.
         """
 
     def answers(self) -> AsyncIterator[OutgoingAnswer]:

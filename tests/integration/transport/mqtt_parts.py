@@ -24,7 +24,7 @@ from tests.integration.transport.transport_parts import CountingAdmin
 from tests.support.ports import free_port
 
 from lineside.config import MqttConfig
-from lineside.ports import IncomingReport, OutgoingAnswer, PowerSetter
+from lineside.ports import Acknowledge, IncomingReport, OutgoingAnswer, PowerSetter
 from lineside.transport.mqtt.link import MqttLink
 from lineside.transport.mqtt.probe import answers_mqtt
 
@@ -45,7 +45,7 @@ class EchoInbox:
         self.answer = answer
         self.stores = stores
         self.incoming: list[IncomingReport] = []
-        self.on_stored: list[Callable[[], None]] = []
+        self.on_stored: list[Acknowledge] = []
         self.unpublished: dict[int, OutgoingAnswer] = {}
         self.done: list[int] = []
         self.calls = 0
@@ -54,7 +54,7 @@ class EchoInbox:
         self._changed = asyncio.Condition()
         self._lock = threading.Lock()
 
-    def accept(self, incoming: IncomingReport, on_stored: Callable[[], None]) -> None:
+    def accept(self, incoming: IncomingReport, on_stored: Acknowledge) -> None:
         with self._lock:
             self.incoming.append(incoming)
             self.on_stored.append(on_stored)

@@ -192,6 +192,7 @@ async def test_a_late_acknowledgement_of_an_old_connection_acknowledges_nothing(
         await inbox.until(lambda: came(b"one") == 1)
         await reconnected(parts)
         await inbox.until(lambda: came(b"one") == 2)  # it came again, with the same packet id
+        assert [stored.void() for stored in inbox.on_stored] == [True, False]
         inbox.on_stored[0]()
         await in_thread(inbox.on_stored[0])
         await reconnected(parts)
@@ -203,6 +204,18 @@ async def test_a_late_acknowledgement_of_an_old_connection_acknowledges_nothing(
         await in_thread(ask, b"three")
         await inbox.until(lambda: came(b"three") == 1 and came(b"two") == 2)
         assert came(b"one") == 3
+
+
+async def test_what_came_at_qos_0_is_not_left_with_the_broker(plain: Broker):
+    def ask() -> None:
+        with device(plain.port) as client:
+            client.publish("lineside/v1/fault/a", b"0", qos=0)
+
+    async with linked(config(plain.port), EchoInbox(stores=None)) as parts:
+        await in_thread(ask)
+        await parts.inbox.until(lambda: len(parts.inbox.on_stored) == 1)
+        await reconnected(parts)
+        assert not parts.inbox.on_stored[0].void()
 
 
 async def test_acknowledgements_are_taken_from_any_thread(plain: Broker):

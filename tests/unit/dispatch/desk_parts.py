@@ -58,6 +58,20 @@ def copies(incoming, alarm_key, event):
     return tuple(Copy(form, f"{form}/{incoming.device}/{alarm_key}") for form in forms)
 
 
+class Acknowledged:
+    """Implements ports.Acknowledge by a function; `over`: its connection has ended."""
+
+    def __init__(self, stored):
+        self.stored = stored
+        self.over = False
+
+    def __call__(self):
+        self.stored()
+
+    def void(self):
+        return self.over
+
+
 class Bench:
     """A desk on a real journal, and what came out of it."""
 
@@ -77,7 +91,9 @@ class Bench:
         self.stored = []
 
     def accept(self, report):
-        self.desk.accept(report, lambda: self.stored.append(report))
+        acknowledge = Acknowledged(lambda: self.stored.append(report))
+        self.desk.accept(report, acknowledge)
+        return acknowledge
 
     async def read(self):
         async for answer in self.desk.answers():

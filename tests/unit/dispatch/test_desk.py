@@ -341,7 +341,7 @@ async def test_a_verdict_that_cannot_be_stored_is_not_acknowledged_and_tried_aga
     bench.verdicts.record(given())
     bench.verdicts._db.execute("PRAGMA query_only = 1")
     async with working(bench):
-        bench.desk.accept(verdict(), lambda: bench.stored.append(1))
+        bench.accept(verdict())
         with anyio.fail_after(5):
             while not bench.desk.trouble:
                 await anyio.sleep(0.01)
@@ -349,7 +349,7 @@ async def test_a_verdict_that_cannot_be_stored_is_not_acknowledged_and_tried_aga
         bench.verdicts._db.execute("PRAGMA query_only = 0")
         (receipt,) = await receipts(bench, 1)
     assert receipt.status == "ok"
-    assert bench.stored == [1]
+    assert len(bench.stored) == 1
     assert bench.desk.trouble == ""
 
 
@@ -518,6 +518,39 @@ async def test_while_the_journal_cannot_write_nothing_is_acknowledged_and_then_n
         bench.journal._connection.execute("PRAGMA query_only = 0")
         await bench.wait(1)
     assert len(bench.stored) == 1
+
+
+async def test_what_cannot_be_stored_is_left_with_the_broker_once_its_connection_has_ended(path, monkeypatch):
+    """However often it sends it again, there is one that is tried again."""
+    monkeypatch.setattr("lineside.dispatch.STORAGE_RETRY_S", 0.05)
+    bench = Bench(path, Diagnoser())
+    bench.verdicts._db.execute("PRAGMA query_only = 1")
+    async with working(bench):
+        bench.journal._connection.execute("PRAGMA query_only = 1")
+        for _ in range(4):
+            connections = [bench.accept(incoming(id="1")), bench.accept(verdict())]
+            await anyio.sleep(0.01)
+            for acknowledge in connections:
+                acknowledge.over = True
+        last = bench.accept(dataclasses.replace(incoming(id="1"), redelivered=True))
+        await anyio.sleep(0.2)
+        assert bench.counters.count("reports_left_with_the_broker") == 8
+        assert not last.over
+        bench.journal._connection.execute("PRAGMA query_only = 0")
+        await bench.wait(1)
+        await anyio.sleep(0.1)
+    assert len(bench.stored) == len(bench.answers) == 1
+
+
+async def test_a_message_that_is_stored_late_has_so_much_less_left(path, monkeypatch):
+    monkeypatch.setattr("lineside.dispatch.STORAGE_RETRY_S", 0.1)
+    async with working(Bench(path, Diagnoser())) as bench:
+        bench.journal._connection.execute("PRAGMA query_only = 1")
+        bench.accept(incoming(remaining_ms=60_000))
+        await anyio.sleep(0.45)
+        bench.journal._connection.execute("PRAGMA query_only = 0")
+        await bench.wait(1)
+    assert 55_000 < bench.answers[0].remaining_ms <= 59_550
 
 
 ALL = ("brief", "text", "alarm")

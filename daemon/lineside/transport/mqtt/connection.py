@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import anyio
@@ -24,6 +25,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from lineside.config import MqttConfig
+from lineside.ports import Acknowledge
 from lineside.transport.mqtt.session import connect, explain, json_properties, make_client, status_document
 from lineside.transport.mqtt.topics import FAULT_FILTER, FEEDBACK_FILTER, status_topic
 
@@ -39,9 +41,25 @@ CLOSE_S = 2.0
 BEAT_S = 0.5
 SESSION_TAKEN_OVER = 0x8E
 
-Acknowledge = Callable[[], None]
 OnMessage = Callable[[MQTTMessage, Acknowledge], None]
 OnTaken = Callable[[ReasonCode], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """Implements ports.Acknowledge, of one message over the connection that it came by."""
+
+    connection: Connection
+    mid: int
+    qos: int
+
+    def __call__(self) -> None:
+        """See ports.Acknowledge."""
+        self.connection.acknowledge(self.mid, self.qos)
+
+    def void(self) -> bool:
+        """See ports.Acknowledge. At QoS 0 nothing comes again."""
+        return self.qos > 0 and self.connection.over.is_set()
 
 
 class Connection:
@@ -174,8 +192,8 @@ class Connection:
             on_taken(reason)
         self._settled.set()
 
-    def _acknowledge(self, mid: int, qos: int) -> None:
-        """From any thread, at any time."""
+    def acknowledge(self, mid: int, qos: int) -> None:
+        """A message is stored. From any thread, at any time."""
         with self._room:
             self._unstored -= 1
             self._room.notify()
@@ -231,11 +249,11 @@ class Connection:
             self._part("the broker sends more than it may before it hears that we stored it")
             return
         try:
-            self._handle(message, lambda: self._acknowledge(message.mid, message.qos))
+            self._handle(message, Acknowledgement(self, message.mid, message.qos))
         except Exception:  # an exception would end paho's thread, silently
             logger.exception("a message could not be taken and is given up", extra={"mid": message.mid})
             # Unacknowledged it would come again for ever, and enough of them would stop all others.
-            self._acknowledge(message.mid, message.qos)
+            self.acknowledge(message.mid, message.qos)
 
     def _part(self, why: str) -> None:
         """It is we who end it, which says nothing of others."""

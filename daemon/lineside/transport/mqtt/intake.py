@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -15,7 +14,7 @@ from lineside.errors import RejectedError
 from lineside.gateways.decode import to_text
 from lineside.gateways.gateways import Gateways
 from lineside.gateways.own import Mapped
-from lineside.ports import Admin, Inbox, IncomingReport, Wanted
+from lineside.ports import Acknowledge, Admin, Inbox, IncomingReport, Wanted
 from lineside.transport.mqtt.topics import (
     MAX_DEVICE_CHARACTERS,
     decode_device,
@@ -44,20 +43,24 @@ PUBLISHER_PROPERTIES = (
 
 
 class AllStored:
-    """Acknowledges a message once each of its reports is stored; from any thread."""
+    """Implements ports.Acknowledge, for each of a message's reports: the last acknowledges the message."""
 
-    def __init__(self, reports: int, acknowledge: Callable[[], None]) -> None:
+    def __init__(self, reports: int, acknowledge: Acknowledge) -> None:
         self._left = reports
         self._acknowledge = acknowledge
         self._lock = threading.Lock()
 
-    def one(self) -> None:
+    def __call__(self) -> None:
         """One more is stored."""
         with self._lock:
             self._left -= 1
             last = self._left == 0
         if last:
             self._acknowledge()
+
+    def void(self) -> bool:
+        """See ports.Acknowledge."""
+        return self._acknowledge.void()
 
 
 class Envelope(msgspec.Struct):
@@ -92,7 +95,7 @@ class Intake:
         self._retained = retained
         self._unsafe: set[str] = set()
 
-    def take(self, message: MQTTMessage, acknowledge: Callable[[], None]) -> None:
+    def take(self, message: MQTTMessage, acknowledge: Acknowledge) -> None:
         """One message. It is acknowledged once it is stored, or at once where there is nothing to store."""
         levels = device_levels(message.topic)
         self._warn_unsafe(message)
@@ -120,7 +123,7 @@ class Intake:
             logger.warning("refused a reply topic", extra={"topic": wish[:256], "hint": hint})
         return default
 
-    def _take_mapped(self, message: MQTTMessage, acknowledge: Callable[[], None]) -> None:
+    def _take_mapped(self, message: MQTTMessage, acknowledge: Acknowledge) -> None:
         """A gateway's message: as many reports as it holds, acknowledged once all of them are stored."""
         reports = self._gateways.read(message.topic, bytes(message.payload))
         if reports is None:
@@ -133,7 +136,7 @@ class Intake:
             stored = AllStored(len(reports), acknowledge)
             for report in reports:
                 self._admin.count("mqtt_reports")
-                self._inbox.accept(self._mapped(message, report), stored.one)
+                self._inbox.accept(self._mapped(message, report), stored)
 
     def _warn_unsafe(self, message: MQTTMessage) -> None:
         """At QoS 0 nobody sends again what is lost on its way. Each topic is named once."""
@@ -146,7 +149,7 @@ class Intake:
         hint = "publish at QoS 1: at QoS 0 a report may be lost before it is stored, and nobody hears of it"
         logger.warning("a message came at QoS 0", extra={"topic": message.topic[:256], "hint": hint})
 
-    def _drop(self, message: MQTTMessage, acknowledge: Callable[[], None], counter: str) -> None:
+    def _drop(self, message: MQTTMessage, acknowledge: Acknowledge, counter: str) -> None:
         self._admin.count(counter)
         logger.warning("ignored a message", extra={"topic": message.topic[:256], "counter": counter})
         acknowledge()

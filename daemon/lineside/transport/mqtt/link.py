@@ -11,9 +11,9 @@ from paho.mqtt.client import MQTTMessage
 from lineside.config import MqttConfig, is_loopback
 from lineside.errors import LinesideError
 from lineside.gateways.gateways import Gateways
-from lineside.ports import Admin, Inbox, PowerSetter
+from lineside.ports import Acknowledge, Admin, Inbox, PowerSetter
 from lineside.transport.mqtt.backoff import Backoff
-from lineside.transport.mqtt.connection import Acknowledge, Connection
+from lineside.transport.mqtt.connection import Connection
 from lineside.transport.mqtt.hello import takes_any_password
 from lineside.transport.mqtt.intake import Intake
 from lineside.transport.mqtt.power import PowerTopic

@@ -20,10 +20,10 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
 from lineside.errors import REASONS, Reason, RejectedError
-from lineside.ports import Admin, PowerSetter
+from lineside.ports import Acknowledge, Admin, PowerSetter
 from lineside.power.settings import Wish
 from lineside.security.roles import operator_by_access_list
-from lineside.transport.mqtt.connection import Acknowledge, Connection
+from lineside.transport.mqtt.connection import Connection
 from lineside.transport.mqtt.session import explain, json_properties
 from lineside.transport.mqtt.topics import power_receipt_topic, power_set_topic, power_topic
 
