@@ -189,6 +189,7 @@ class Worker:
         try:
             for copy in step.copies:
                 self._engine.copy_prefix(copy)
+            copied_ns = time.monotonic_ns()
             results = self._engine.forward(batch)
         except EngineFaultError as error:
             self._free_ns = time.monotonic_ns()
@@ -200,7 +201,7 @@ class Worker:
                 self._end(by_slot[slot].id, Reason.ENGINE_FAULT, error.message)
             return
         ended_ns = self._free_ns = time.monotonic_ns()
-        self._scheduler.took(batch, ended_ns - begun_ns)
+        self._scheduler.took(batch, ended_ns - copied_ns)  # copies say nothing of how fast chunks are
         self._charge([(work, bool(e.rows)) for work, e in zip(works, batch, strict=True)])
         picking = [w for w, e in zip(works, batch, strict=True) if e.rows and isinstance(w, Generation)]
         written = sum(generation.completion_tokens for generation in picking)

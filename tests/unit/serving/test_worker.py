@@ -1,4 +1,4 @@
-"""When the engine's thread hands over what it has delivered."""
+"""When the engine's thread hands over what it has delivered, and what it takes for a step's time."""
 
 import time
 
@@ -8,6 +8,7 @@ from tests.support.tiny import tiny_bundle
 
 from lineside.serving.commands import Submit
 from lineside.serving.request import Principal, Request, Sampling
+from lineside.serving.scheduler import Scheduler
 from lineside.serving.sequence import Generation
 from lineside.serving.tokenizer import Tokenizer
 from lineside.serving.worker import Worker
@@ -31,3 +32,21 @@ def test_everything_is_handed_over_before_a_chunk_is_read(tmp_path):
     assert heard == [False, True, False]
     worker.turn()
     assert heard == [False, True, False, False]
+
+
+def test_copies_of_caches_are_no_part_of_what_a_chunk_takes(tmp_path, monkeypatch):
+    class SlowlyCopying(CountingEngine):
+        def copy_prefix(self, copy):
+            time.sleep(0.1)
+            super().copy_prefix(copy)
+
+    took, engine = [], SlowlyCopying(vocab_size=258, slots=2, kept_slots=1)
+    monkeypatch.setattr(Scheduler, "took", lambda _, batch, measured_ns: took.append(measured_ns))
+    worker = Worker(engine, lambda _: None, pytest.fail)
+    tokenizer = Tokenizer(tiny_bundle(tmp_path / "bundle"))
+    for name in ("first", "alike"):
+        worker.send(Submit(generation(tokenizer, name, 15)))
+        worker.turn()
+    assert len(engine.copies) == 1
+    assert len(took) == 2
+    assert max(took) < 0.1e9
