@@ -1,3 +1,4 @@
+import asyncio
 import json
 import threading
 import time
@@ -490,6 +491,30 @@ async def test_the_load_by_priority_while_the_engine_stands_still(bundle):
         assert (load.running, load.waiting) == (1, {Priority.HIGH: 1})
         assert load.cached == 5 / bundle.manifest.max_seq_len
         assert tallies.load().running == 0
+
+
+async def test_while_the_event_loop_is_blocked_the_engine_s_thread_goes_on_stepping(bundle):
+    def slow(tokens):
+        time.sleep(0.005)
+        return len(tokens)  # another each time: no draft saves steps
+
+    engine, steps = engine_of(bundle, choose=slow), []
+
+    def block():
+        begun = len(engine.batches)
+        time.sleep(0.5)
+        steps.append(len(engine.batches) - begun)
+
+    async with running(bundle, engine) as service:
+        heard = []
+        with anyio.fail_after(10):
+            async for event in service.generate(job(max_tokens=55)):
+                if not heard:
+                    asyncio.get_running_loop().call_soon(block)
+                heard.append(event)
+    assert steps[0] >= 20, "of half a second in steps of 5 ms"
+    assert heard[-1].usage.completion_tokens == 55
+    assert sum(len(event.tokens) for event in heard[:-1]) == 55, "nothing is lost meanwhile"
 
 
 async def test_those_that_gave_their_slots_to_more_urgent_ones_wait(bundle):

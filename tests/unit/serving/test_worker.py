@@ -37,7 +37,7 @@ def test_everything_is_handed_over_before_a_chunk_is_read(tmp_path):
 def test_copies_of_caches_are_no_part_of_what_a_chunk_takes(tmp_path, monkeypatch):
     class SlowlyCopying(CountingEngine):
         def copy_prefix(self, copy):
-            time.sleep(0.1)
+            time.sleep(0.5)
             super().copy_prefix(copy)
 
     took, engine = [], SlowlyCopying(vocab_size=258, slots=2, kept_slots=1)
@@ -49,4 +49,4 @@ def test_copies_of_caches_are_no_part_of_what_a_chunk_takes(tmp_path, monkeypatc
         worker.turn()
     assert len(engine.copies) == 1
     assert len(took) == 2
-    assert max(took) < 0.1e9
+    assert max(took) < 0.5e9
