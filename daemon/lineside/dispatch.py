@@ -7,7 +7,7 @@ import logging
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
@@ -83,6 +83,7 @@ class Desk:
 
     def __post_init__(self) -> None:
         self._outbox = Outbox(self.journal, self.published)
+        self.journal.on_untaken = self._forgotten
 
     def accept(self, incoming: IncomingReport, on_stored: Acknowledge) -> None:
         """See ports.Inbox."""
@@ -120,6 +121,10 @@ class Desk:
         key = f"feedback:{key_of(incoming, None).whole}{unlike}"
         self._store(NewReport(incoming, key, int(Priority.LOW), None, encode_receipt(receipt)), arrival)
 
+    def _forgotten(self, answers: int) -> None:
+        for _ in range(answers):
+            self.count("answers_never_taken")
+
     @property
     def unpublished(self) -> int:
         """Answers that the broker has not taken yet."""
@@ -129,6 +134,14 @@ class Desk:
         """See ports.Inbox."""
         self.journal.published(row)
         self.loop.call_soon_threadsafe(self._outbox.sent)
+
+    def refused(self, row: int) -> None:
+        """See ports.Inbox."""
+        self.journal.refused(row)
+
+    def again(self, rows: Iterable[int]) -> None:
+        """See ports.Inbox."""
+        self._outbox.again(rows)
 
     def answers(self) -> AsyncIterator[OutgoingAnswer]:
         """See ports.Inbox."""

@@ -37,10 +37,14 @@ _Operation = Callable[[sqlite3.Connection], Any]
 
 
 class Journal:
-    """Opened once; every method may be called from any thread. `nearly_full`: take no further reports."""
+    """Opened once; every method may be called from any thread. `nearly_full`: take no further reports.
+
+    `on_untaken` is told how many answers are forgotten that the broker never took; it must not wait.
+    """
 
     def __init__(self, path: Path, limits: Limits, life: Life | None = None) -> None:
         self._limits = limits
+        self.on_untaken: Callable[[int], None] = lambda _: None
         self._rows = Rows(this_boot(), life or Life())
         self._taken = take(path)
         try:
@@ -92,6 +96,14 @@ class Journal:
 
         def mark(connection: sqlite3.Connection) -> None:
             connection.execute("UPDATE delivery SET published = 1 WHERE id = ?", (delivery,))
+
+        return self._submit(mark)
+
+    def refused(self, delivery: int) -> Future[None]:
+        """The broker does not take it: when room is needed it is forgotten like one that it has."""
+
+        def mark(connection: sqlite3.Connection) -> None:
+            connection.execute("UPDATE delivery SET refused = 1 WHERE id = ? AND NOT refused", (delivery,))
 
         return self._submit(mark)
 
@@ -224,7 +236,10 @@ class Journal:
         try:
             if self._stored >= every:
                 self._stored = every - PRUNE_EVERY_WHEN_FULL
-                prune(connection, self._limits, self._dated)
+                untaken = prune(connection, self._limits, self._dated)
+                if untaken:
+                    log.warning("%d answers that the broker never took are forgotten", untaken)
+                    self.on_untaken(untaken)
                 self._stored = 0
             self.nearly_full = nearly_full(connection)
         except Exception as error:  # noqa: BLE001  (whatever it is, the batch is committed)

@@ -28,7 +28,7 @@ DAY_S = 86_400.0
 ROOM = "free space on the disk that holds it (df), then start again"
 NEWER = "start the version of lineside that wrote it, or restore a backup of this version's"
 OWN = "make it writable for the daemon's user, or set [journal] path"
-_WAITING = "SELECT 1 FROM delivery WHERE report = report.id AND published = 0"
+_WAITING = "SELECT 1 FROM delivery WHERE report = report.id AND published = 0 AND NOT refused"
 # What may go before it is too old.
 _DONE = {"report": f"answer IS NOT NULL AND NOT EXISTS ({_WAITING})", "call": "1"}
 
@@ -147,12 +147,14 @@ class Dated:
         return int(connection.execute(query).fetchone()[0])
 
 
-def prune(connection: sqlite3.Connection, limits: Limits, dated: Iterable[Dated]) -> None:
+def prune(connection: sqlite3.Connection, limits: Limits, dated: Iterable[Dated]) -> int:
     """Forget the oldest of what is done: half when nearly full; where the clock tells how old it is, what is
     beyond `keep_answers`, and by age.
 
-    A few at a time. Reports that are open stay; answers that the broker has not taken go by age alone.
+    A few at a time. Reports that are open stay; answers that the broker has not been given go by age alone,
+    those that it refuses like those that it took. Returns how many it never took.
     """
+    untaken = 0
     full = nearly_full(connection)
     for rows in dated:
         rows.look(connection)
@@ -162,20 +164,27 @@ def prune(connection: sqlite3.Connection, limits: Limits, dated: Iterable[Dated]
             keep = min(keep, connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] // 2)  # noqa: S608
         if full or before_s is not None:
             beyond = f"rowid <= (SELECT max(rowid) - ? FROM {table})"  # noqa: S608
-            _forget(connection, rows, f"{_DONE[table]} AND {beyond}", keep)
+            untaken += _forget(connection, rows, f"{_DONE[table]} AND {beyond}", keep)
         if before_s is not None:
             # Rows that a wrong clock dated are as old as the next one that a right clock did.
             right = (
                 f"FROM {table} WHERE synchronised AND rowid >= {rows.first} ORDER BY rowid LIMIT {PRUNE_ROWS}"
             )
             last = f"SELECT max(rowid) FROM (SELECT rowid, received_s {right}) WHERE received_s < ?"  # noqa: S608
-            _forget(connection, rows, f"answer IS NOT NULL AND rowid <= ({last})", before_s)
+            untaken += _forget(connection, rows, f"answer IS NOT NULL AND rowid <= ({last})", before_s)
+    return untaken
 
 
-def _forget(connection: sqlite3.Connection, rows: Dated, where: str, value: float) -> None:
+def _forget(connection: sqlite3.Connection, rows: Dated, where: str, value: float) -> int:
+    """Returns how many answers were among them that the broker never took."""
     few = f"SELECT rowid FROM {rows.table} WHERE {where} ORDER BY rowid LIMIT {PRUNE_ROWS}"  # noqa: S608
+    untaken = 0
+    if rows.table == "report":
+        query = f"SELECT count(*) FROM delivery WHERE published = 0 AND report IN ({few})"  # noqa: S608
+        (untaken,) = connection.execute(query, (value,)).fetchone()
     if connection.execute(f"DELETE FROM {rows.table} WHERE rowid IN ({few})", (value,)).rowcount:  # noqa: S608
         rows.forgotten(connection)
+    return untaken
 
 
 def _too_old_s(rows: Dated, limits: Limits) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 
 _ALARMS = """
 CREATE INDEX report_head ON report (head) WHERE head IS NOT NULL;
@@ -69,7 +69,8 @@ CREATE TABLE delivery (
     published INTEGER NOT NULL DEFAULT 0,
     form TEXT NOT NULL DEFAULT 'full',
     received_s REAL NOT NULL DEFAULT 0,
-    synchronised INTEGER NOT NULL DEFAULT 0
+    synchronised INTEGER NOT NULL DEFAULT 0,
+    refused INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX delivery_report ON delivery (report);
 CREATE INDEX delivery_open ON delivery (id) WHERE published = 0;
@@ -97,6 +98,7 @@ _STEPS = {
         ALTER TABLE call ADD COLUMN synchronised INTEGER NOT NULL DEFAULT 1;""",
     6: """ALTER TABLE delivery ADD COLUMN received_s REAL NOT NULL DEFAULT 0;
         ALTER TABLE delivery ADD COLUMN synchronised INTEGER NOT NULL DEFAULT 0;""",
+    7: "ALTER TABLE delivery ADD COLUMN refused INTEGER NOT NULL DEFAULT 0;",
 }
 
 

@@ -7,7 +7,7 @@ import contextlib
 from array import array
 from bisect import bisect_left
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import Future
 from typing import TypeVar
 
@@ -46,6 +46,12 @@ class Outbox:
         self.unpublished += 1
         if self._waiting is not None:
             self._waiting.append(answer if len(self._waiting) < PAGE else answer.row)
+            self._come.set()
+
+    def again(self, rows: Iterable[int]) -> None:
+        """Whoever reads now gets them once more."""
+        if self._waiting is not None:
+            self._waiting.extend(rows)
             self._come.set()
 
     def sent(self) -> None:

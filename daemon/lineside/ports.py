@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -217,7 +217,15 @@ class Inbox(Protocol):
         """
 
     def answers(self) -> AsyncIterator[OutgoingAnswer]:
-        """Answers to publish, as they are journalled. At each new call, unpublished ones come again first."""
+        """Answers to publish, as they are journalled. At each new call, unpublished ones come again first;
+        within one each comes once, and `again` where that is asked for.
+        """
+
+    def again(self, rows: Iterable[int]) -> None:
+        """Let these come once more, those that are still unpublished. From the event loop."""
+
+    def refused(self, row: int) -> None:
+        """The broker does not take the answer, which waits on. Never blocks, from any thread."""
 
     def published(self, row: int) -> None:
         """The broker has taken the answer. Never blocks, from any thread."""

@@ -48,6 +48,7 @@ class EchoInbox:
         self.on_stored: list[Acknowledge] = []
         self.unpublished: dict[int, OutgoingAnswer] = {}
         self.done: list[int] = []
+        self.refusals: list[int] = []
         self.calls = 0
         self._rows = 0
         self._loop = asyncio.get_running_loop()
@@ -81,7 +82,7 @@ class EchoInbox:
 
     async def answers(self) -> AsyncIterator[OutgoingAnswer]:
         self.calls += 1
-        given: set[int] = set()
+        self._given = given = set[int]()
         while True:
             for row, answer in list(self.unpublished.items()):
                 if row not in given:
@@ -89,6 +90,13 @@ class EchoInbox:
                     yield answer
             async with self._changed:
                 await self._changed.wait_for(lambda: self.unpublished.keys() - given)
+
+    def again(self, rows: Iterable[int]) -> None:
+        self._given.difference_update(rows)
+        self._notify()
+
+    def refused(self, row: int) -> None:
+        self.refusals.append(row)
 
     def published(self, row: int) -> None:
         with self._lock:

@@ -624,8 +624,8 @@ class Wire:
         size = struct.unpack_from(">H", body)[0]
         return body[2 : 2 + size].decode(), body[2 + size : 4 + size], body[4 + size :]
 
-    def puback(self, packet_id: bytes) -> None:
-        self.writer.write(b"\x40\x02" + packet_id)
+    def puback(self, packet_id: bytes, reason: int = 0) -> None:
+        self.writer.write(b"\x40\x03" + packet_id + bytes([reason]))
 
 
 @asynccontextmanager
@@ -789,6 +789,60 @@ async def test_only_a_window_of_answers_is_on_its_way():
         await go.wait()
         assert len(seen) == connection_module.WINDOW
         await inbox.until(lambda: len(inbox.done) == 40)
+
+
+def refusing(refuses, heard):
+    """A broker that answers each topic and payload with what `refuses` says, but the status."""
+
+    async def script(wire: Wire) -> None:
+        await wire.accept()
+        while True:
+            topic, packet_id, _ = await wire.published()
+            if topic.startswith("lineside/v1/status"):
+                wire.puback(packet_id)
+                continue
+            heard.append(topic)
+            wire.puback(packet_id, refuses(topic))
+
+    return script
+
+
+async def test_an_answer_that_is_refused_for_now_is_tried_again_over_the_same_connection(monkeypatch):
+    monkeypatch.setattr("lineside.transport.mqtt.refusals.FIRST_S", 0.1)
+    heard: list[str] = []
+    corrected: list[bool] = []
+    inbox = EchoInbox()
+    script = refusing(lambda topic: 0x87 if topic == "bad" and not corrected else 0, heard)
+    async with fake_broker(script) as port, linked(config(port), inbox) as parts:
+        for row in range(1, 41):
+            inbox.put(OutgoingAnswer(row, "bad", b"x", b"", True, None))
+        inbox.put(OutgoingAnswer(41, "good", b"x", b"", True, None))
+        await inbox.until(lambda: inbox.done == [41])
+        await until(lambda: len(set(inbox.refusals)) == 40)
+        await anyio.sleep(0.3)
+        # A window of them was on its way; the others wait for one that is tried now and then.
+        assert len(heard) <= connection_module.WINDOW + 10
+        corrected.append(True)
+        await inbox.until(lambda: len(inbox.done) == 41)
+        assert inbox.calls == 1
+        assert parts.admin.counters["mqtt_connections"] == 1
+    assert not inbox.unpublished
+
+
+@pytest.mark.parametrize(("reason", "times"), [(0x97, 3), (0x99, 1)])
+async def test_what_the_broker_may_take_later_is_tried_again_and_what_it_never_takes_is_not(
+    monkeypatch, reason: int, times: int
+):
+    monkeypatch.setattr("lineside.transport.mqtt.refusals.FIRST_S", 0.05)
+    heard: list[str] = []
+    inbox = EchoInbox()
+    async with fake_broker(refusing(lambda _: reason, heard)) as port, linked(config(port), inbox):
+        inbox.put(OutgoingAnswer(1, "a", b"x", b"", True, None))
+        with anyio.move_on_after(1):
+            while len(heard) < times:
+                await anyio.sleep(0.02)
+            await anyio.sleep(0.3)
+    assert (len(heard) >= times) if times > 1 else (len(heard) == 1)
 
 
 async def test_stop_waits_for_what_is_on_its_way():

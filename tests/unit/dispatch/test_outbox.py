@@ -139,3 +139,14 @@ async def test_a_journal_that_cannot_write_just_then_is_asked_again(journal, out
     store(journal, "a")
     assert await read(outbox.answers(), 1) == ["a"]
     assert outgoing == unpublished == []
+
+
+async def test_what_is_refused_goes_out_again_where_it_still_waits(journal, outbox):
+    answers = outbox.answers()
+    first, second = store(journal, "first"), store(journal, "second")
+    for answer in (first, second):
+        outbox.put(answer)
+    await read(answers, 2)
+    journal.published(first.row).result(5)
+    outbox.again([first.row, second.row])
+    assert await read(answers, 1) == ["second"]

@@ -373,6 +373,26 @@ def test_without_a_synchronised_clock_a_nearly_full_journal_still_makes_room(pat
     journal.close()
 
 
+@pytest.mark.parametrize("refused", [True, False])
+def test_what_the_broker_refuses_makes_room_like_what_it_took_and_is_counted(path, caplog, refused):
+    journal = Journal(path, Limits(keep_answers=100_000, max_bytes=1 << 22))
+    untaken = []
+    journal.on_untaken = untaken.append
+    stored = 0
+    while not journal.nearly_full or stored % 100:
+        accepted = journal.accept(new(str(stored), answer=b"x" * 20_000)).result(5)
+        if refused:
+            journal.refused(accepted.deliveries[0].row).result(5)
+        stored += 1
+        if stored == 180:
+            break
+    (left,) = rows(path, "SELECT count(*) FROM report")[0]
+    journal.close()
+    assert sum(untaken) == stored - left
+    assert (left < stored, journal.nearly_full) == (refused, not refused)
+    assert ("never took" in caplog.text) == refused
+
+
 def test_what_was_dated_before_the_clock_was_right_is_no_older_than_what_followed(path, clock):
     """A board that boots in 1970 answers, and hears the time a minute later."""
     clock["jump_days"], clock["synchronised"] = -20_000, False
@@ -654,7 +674,7 @@ def to_first_schema(connection):
     for column in ("set_aside", "alarm", "asked", "head", "count", "cancelled", "burst", "synchronised"):
         connection.execute(f"ALTER TABLE report DROP COLUMN {column}")
     connection.execute("ALTER TABLE call DROP COLUMN synchronised")
-    for column in ("form", "received_s", "synchronised"):
+    for column in ("form", "received_s", "synchronised", "refused"):
         connection.execute(f"ALTER TABLE delivery DROP COLUMN {column}")
     connection.execute("PRAGMA user_version = 1")
 
@@ -669,7 +689,7 @@ def test_a_journal_of_the_first_schema_goes_on_where_it_was(path):
     (waiting,) = unpublished(journal)
     journal.close()
     assert (waiting.payload, waiting.form) == (b"stored", "full")
-    assert rows(path, "PRAGMA user_version") == [(7,)]
+    assert rows(path, "PRAGMA user_version") == [(8,)]
 
 
 def test_an_older_schema_becomes_the_same_as_a_new_one(path):

@@ -13,6 +13,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from lineside.closing import Closing
 from lineside.ports import Admin, Inbox, OutgoingAnswer
 from lineside.transport.mqtt.connection import Connection
+from lineside.transport.mqtt.refusals import Refusals
 from lineside.transport.mqtt.session import explain, json_properties
 
 logger = logging.getLogger("lineside.transport.mqtt")
@@ -21,6 +22,8 @@ logger = logging.getLogger("lineside.transport.mqtt")
 HEADER_BYTES = 64
 MAX_EXPIRY_S = 0xFFFF_FFFF
 RETAINED = ("alarm", "cleared")
+# Of the message itself: it is tried again over the next connection only.
+NEVER_TAKEN = (0x90, 0x99)
 
 
 class Publisher:
@@ -34,13 +37,18 @@ class Publisher:
         """Publish until cancelled. What the broker did not answer by then comes again with the next call."""
         await connection.ready.wait()
         window = anyio.Semaphore(connection.window)
-        async with Closing(self._inbox.answers()) as answers:
+        async with Refusals(self._inbox.again) as refusals, Closing(self._inbox.answers()) as answers:
             async for answer in answers:
+                if refusals.hold(answer.topic, answer.row):
+                    self._inbox.refused(answer.row)
+                    continue
                 await window.acquire()
-                if not self._publish(connection, answer, window):
+                if not self._publish(connection, answer, window, refusals):
                     window.release()
 
-    def _publish(self, connection: Connection, answer: OutgoingAnswer, window: anyio.Semaphore) -> bool:
+    def _publish(
+        self, connection: Connection, answer: OutgoingAnswer, window: anyio.Semaphore, refusals: Refusals
+    ) -> bool:
         """Whether the broker is going to answer."""
         if answer.remaining_ms is not None and answer.remaining_ms <= 0:
             self._admin.count("mqtt_answers_expired")
@@ -53,7 +61,7 @@ class Publisher:
 
         def on_taken(reason: ReasonCode) -> None:
             window.release()
-            self._taken(answer, reason)
+            self._taken(answer, reason, refusals)
 
         try:
             retain = answer.form in RETAINED
@@ -63,15 +71,19 @@ class Publisher:
             return False
         return True
 
-    def _taken(self, answer: OutgoingAnswer, reason: ReasonCode) -> None:
+    def _taken(self, answer: OutgoingAnswer, reason: ReasonCode, refusals: Refusals) -> None:
         if reason.is_failure:
+            if reason.value not in NEVER_TAKEN:
+                refusals.refused(answer.topic, answer.row)
             self._failed(answer, explain(reason))
             return
+        refusals.taken(answer.topic)
         self._admin.count("mqtt_answers_published")
         self._inbox.published(answer.row)
 
     def _failed(self, answer: OutgoingAnswer, why: str) -> None:
-        """It stays unpublished, and is tried again at the next connection."""
+        """It stays unpublished, and is tried again at the next connection at the latest."""
+        self._inbox.refused(answer.row)
         self._admin.count("mqtt_answers_refused")
         logger.error("an answer cannot be published: %s", why, extra={"topic": answer.topic[:256]})
 
