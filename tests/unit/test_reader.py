@@ -2,6 +2,7 @@
 
 import time
 
+import anyio
 import pytest
 from tests.unit.serving.test_scoring import expected
 from tests.unit.serving.test_service import bundle, engine_of, running
@@ -51,6 +52,30 @@ async def test_an_engine_fault_is_told_by_its_reason(bundle):
         with pytest.raises(RejectedError, match="made to fail") as caught:
             await EngineReader(service, "m").read(PROMPTS, " belt", a_call())
     assert caught.value.reason is Reason.ENGINE_FAULT
+
+
+async def test_a_scoring_that_gives_its_place_up_says_when_to_come_back(bundle):
+    engine, caught = engine_of(bundle, slots=1), []
+
+    async def read(service, priority):
+        call = Call(Principal("tests", "test"), time.monotonic_ns() + 20 * 10**9, priority)
+        try:
+            await EngineReader(service, "m").read(PROMPTS[:1], " belt", call)
+        except RejectedError as refusal:
+            caught.append(refusal)
+
+    engine.gate.clear()
+    async with running(bundle, engine, max_waiting=1) as service, anyio.create_task_group() as group:
+        for number, priority in enumerate((Priority.LOW, Priority.LOW, Priority.HIGH), 1):
+            group.start_soon(read, service, priority)
+            with anyio.fail_after(5):
+                while service.live < number:
+                    await anyio.sleep(0.001)
+            await anyio.sleep(0.02)  # the first has to be in a step before the others come
+        engine.gate.set()
+    (refusal,) = caught
+    assert refusal.reason is Reason.OVERLOAD
+    assert refusal.retry_after_ms >= 1
 
 
 async def test_what_does_not_fit_the_bundle_is_refused(bundle):

@@ -225,6 +225,14 @@ async def test_bytes_that_are_no_message_do_not_end_a_stream():
         call.cancel()
 
 
+async def test_who_gave_its_place_up_hears_when_to_come_back():
+    async with serving() as served:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub(served).ModelInfer(infer_request(b"!abort:overload"))
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert dict(caught.value.trailing_metadata())["lineside-retry-after-ms"] == "250"
+
+
 async def test_before_there_is_a_model_nothing_is_ready():
     def unload(parts: CountingAdmin) -> None:
         parts.loaded, parts.state = (), "starting"
