@@ -49,6 +49,9 @@ class Generation:
     _sampler: Sampler = field(init=False)
     _stops: StopStrings = field(init=False)
     _text: TextStream = field(init=False)
+    # Of tokens whose text is not final yet: part of a character, or of what may become a stop string.
+    _held: list[int] = field(default_factory=list)
+    _held_probability: float = 1.0
     _cut: bool = False
     _thought: Thought | None = None
 
@@ -162,14 +165,21 @@ class Generation:
 
     def _emit(self, tokens: list[int], probability: float) -> bool:
         """Deliver text that became final; true when a stop string ended it."""
+        self._held += tokens
+        self._held_probability *= probability
         text, stopped = self._stops.push(self._text.push(tokens))
         if text:
-            self.deliver(TokenEvent(text, tuple(tokens), probability))
+            self._deliver(text)
         return stopped
+
+    def _deliver(self, text: str) -> None:
+        """With it every token since the last text, and how likely all of them were."""
+        self.deliver(TokenEvent(text, tuple(self._held), self._held_probability))
+        self._held, self._held_probability = [], 1.0
 
     def _finish(self, finish: FinishReason, now_ns: int) -> list[int]:
         if held := self._stops.flush():
-            self.deliver(TokenEvent(held, ()))
+            self._deliver(held)
         self.deliver(self._end(finish, now_ns))
         return []
 

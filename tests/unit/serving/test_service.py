@@ -112,6 +112,18 @@ async def test_the_end_token_stops_and_is_not_shown(bundle):
     assert sum(len(event.tokens) for event in tokens) == 2
 
 
+async def test_every_token_comes_with_the_text_that_it_is_a_part_of(bundle):
+    """A character of several tokens, and what might have become a stop string."""
+    text = Tokenizer(bundle).encode("电 STORY")
+    engine = engine_of(bundle, choose=lambda tokens: text[len(tokens) - 5])
+    async with running(bundle, engine) as service:
+        *tokens, end = await collect(service, job("hello", stop=("STOP",), max_tokens=len(text)))
+    assert "".join(event.text for event in tokens) == "电 STORY"
+    assert [token for event in tokens for token in event.tokens] == text
+    assert tokens[0].tokens == tuple(text[:3])
+    assert end.usage.completion_tokens == len(text)
+
+
 async def test_the_sequence_cap_ends_a_generation(bundle):
     engine = engine_of(bundle, choose=lambda _: 65)
     async with running(bundle, engine) as service:
