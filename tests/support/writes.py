@@ -127,9 +127,10 @@ class Disk:
     A name goes for good when the directory is synced, which SQLite does with the first sync of a new log.
     """
 
-    def __init__(self) -> None:
-        self._synced: dict[str, bytearray] = {}
-        self._waiting: dict[str, list[Step]] = {}
+    def __init__(self, there: Path) -> None:
+        """As a directory is, all of it synced."""
+        self._synced = {one.name: bytearray(one.read_bytes()) for one in there.iterdir()}
+        self._waiting: dict[str, list[Step]] = {name: [] for name in self._synced}
         self._deleted: set[str] = set()
 
     def take(self, step: Step) -> None:

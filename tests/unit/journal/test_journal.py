@@ -5,6 +5,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from tests.support.older_journal import to_first_schema
 
 from lineside.errors import LinesideError, Reason, RejectedError
 from lineside.journal import Journal
@@ -201,8 +202,7 @@ def test_an_answer_that_an_older_version_stored_loses_no_time_to_a_calendar_that
     journal._rows._boot_id = "an earlier boot"
     journal.accept(new("k", answer=b"a", remaining_ms=60_000)).result(5)
     journal.close()
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        to_first_schema(connection)
+    to_first_schema(path)
     clock["days"], clock["up_s"] = 1, 10 - DAY_S
     journal = Journal(path, LIMITS)
     (answer,) = unpublished(journal)
@@ -665,26 +665,11 @@ def test_what_has_cleared_is_not_retained_after_that(path):
     assert ("cleared", "alarm/L1/F") in waiting
 
 
-def to_first_schema(connection):
-    """What each later schema added is taken away."""
-    for table in ("alarm", "burst"):
-        connection.execute(f"DROP TABLE {table}")
-    for index in ("report_head", "report_alarm", "report_burst"):
-        connection.execute(f"DROP INDEX {index}")
-    for column in ("set_aside", "alarm", "asked", "head", "count", "cancelled", "burst", "synchronised"):
-        connection.execute(f"ALTER TABLE report DROP COLUMN {column}")
-    connection.execute("ALTER TABLE call DROP COLUMN synchronised")
-    for column in ("form", "received_s", "synchronised", "refused"):
-        connection.execute(f"ALTER TABLE delivery DROP COLUMN {column}")
-    connection.execute("PRAGMA user_version = 1")
-
-
 def test_a_journal_of_the_first_schema_goes_on_where_it_was(path):
     journal = Journal(path, LIMITS)
     journal.accept(new("old", answer=b"stored")).result(5)
     journal.close()
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        to_first_schema(connection)
+    to_first_schema(path)
     journal = Journal(path, LIMITS)
     (waiting,) = unpublished(journal)
     journal.close()
@@ -697,8 +682,7 @@ def test_an_older_schema_becomes_the_same_as_a_new_one(path):
     Journal(path, LIMITS).close()
     made = rows(path, "SELECT name, type FROM sqlite_master ORDER BY name")
     columns = rows(path, "SELECT m.name, p.name, p.type FROM sqlite_master m, pragma_table_info(m.name) p")
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        to_first_schema(connection)
+    to_first_schema(path)
     Journal(path, LIMITS).close()
     assert rows(path, "SELECT name, type FROM sqlite_master ORDER BY name") == made
     query = "SELECT m.name, p.name, p.type FROM sqlite_master m, pragma_table_info(m.name) p"
