@@ -8,7 +8,7 @@ import pytest
 from tests.support.older_journal import to_first_schema
 
 from lineside.errors import LinesideError, Reason, RejectedError
-from lineside.journal import Journal
+from lineside.journal import COMMIT_BATCH, Journal
 from lineside.journal_file import PRUNE_ROWS, Limits
 from lineside.journal_rows import NewReport
 from lineside.ports import Copy, IncomingReport
@@ -259,7 +259,11 @@ def test_a_refused_report_is_stored_with_its_answer_and_without_its_payload(jour
 
 
 def test_many_threads_share_commits_and_lose_nothing(journal):
-    futures = []
+    statements, futures = [], []
+    journal._connection.set_trace_callback(statements.append)
+    begun, held = threading.Event(), threading.Event()
+    journal._submit(lambda _: (begun.set(), held.wait(10)))
+    assert begun.wait(10), "a commit is under way while they come"
 
     def write(thread):
         futures.extend(journal.accept(new(f"{thread}-{number}")) for number in range(200))
@@ -269,7 +273,9 @@ def test_many_threads_share_commits_and_lose_nothing(journal):
         thread.start()
     for thread in threads:
         thread.join()
+    held.set()
     assert len({future.result(10).report for future in futures}) == 800
+    assert statements.count("COMMIT") == 1 + -(-800 // COMMIT_BATCH)
 
 
 def test_an_answered_report_gives_its_payloads_room_back(journal, path):
