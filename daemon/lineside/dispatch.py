@@ -25,7 +25,7 @@ from lineside.feedback.desk import refusal_receipt
 from lineside.feedback.verdict import Receipt, encode_receipt
 from lineside.journal import Journal
 from lineside.journal_alarms import Alarm
-from lineside.journal_rows import Accepted, NewReport
+from lineside.journal_rows import Accepted, NewReport, OpenReport
 from lineside.outbox import Outbox
 from lineside.ports import Acknowledge, Auditor, Copies, Copy, FeedbackTaker, IncomingReport, OutgoingAnswer
 from lineside.reading import alarm_of, answer_to, key_of, parse_incoming, refusal_of
@@ -263,6 +263,14 @@ class Desk:
             self.count("reports_grouped")
         for delivery in accepted.deliveries:
             self._publish(delivery)
+        self._open_again(accepted.reopened)
+
+    def _open_again(self, reports: Iterable[OpenReport]) -> None:
+        """The first out of their group got no diagnosis: they do."""
+        for report in reports:
+            self.count("reports_next_out")
+            self._enqueue(Ticket(report.urgency, report.report), self._tickets)
+            self._make_room()
 
     def _enqueue(self, ticket: Ticket, tickets: Tickets) -> None:
         tickets.push(ticket)
@@ -339,9 +347,12 @@ class Desk:
             set_aside=diagnosis.reason == Reason.POISON.value,
             stands=answers_repeats(diagnosis),
             ask_again=refusal is not None,
+            diagnosed=diagnosis.status != "error",
         )
-        for answer in await asyncio.wrap_future(answered):
+        done = await asyncio.wrap_future(answered)
+        for answer in done.deliveries:
             self._publish(answer)
+        self._open_again(done.reopened)
         self.trouble = ""
         self.count(f"diagnoses_{diagnosis.status}")
 

@@ -22,8 +22,9 @@ from lineside.errors import Reason, RejectedError
 from lineside.journal_alarms import Life
 from lineside.journal_bursts import group_of
 from lineside.journal_clock import this_boot
+from lineside.journal_deliveries import unpublished
 from lineside.journal_file import Dated, Limits, nearly_full, open_file, prune, take
-from lineside.journal_rows import OPEN_COLUMNS, Accepted, NewReport, OpenReport, Rows
+from lineside.journal_rows import OPEN_COLUMNS, Accepted, Answered, NewReport, OpenReport, Rows
 from lineside.ports import OutgoingAnswer
 from lineside.telemetry.clock import synchronised
 
@@ -69,7 +70,7 @@ class Journal:
 
         return self._submit(store)
 
-    def answer(
+    def answer(  # noqa: PLR0913 all are of one answer
         self,
         report: int,
         payload: bytes,
@@ -77,16 +78,23 @@ class Journal:
         set_aside: bool = False,
         stands: bool = True,
         ask_again: bool = False,
-    ) -> Future[list[OutgoingAnswer]]:
+        diagnosed: bool = True,
+    ) -> Future[Answered]:
         """Store an answer; the future gives what is to be published, one for each repeat of the report.
 
         `set_aside`: the report itself is kept, to be looked into. `stands`: its alarm's later reports get it.
-        `ask_again`: the same report again is a new one.
+        `ask_again`: the same report again is a new one. `diagnosed`: nothing else of its group need be.
         """
 
-        def store(connection: sqlite3.Connection) -> list[OutgoingAnswer]:
+        def store(connection: sqlite3.Connection) -> Answered:
             return self._rows.answer(
-                connection, report, payload, set_aside=set_aside, stands=stands, ask_again=ask_again
+                connection,
+                report,
+                payload,
+                set_aside=set_aside,
+                stands=stands,
+                ask_again=ask_again,
+                diagnosed=diagnosed,
             )
 
         return self._submit(store)
@@ -109,7 +117,7 @@ class Journal:
 
     def unpublished(self) -> Future[list[int]]:
         """Deliveries of what is answered that the broker has not taken yet, oldest first."""
-        return self._submit(self._rows.unpublished)
+        return self._submit(unpublished)
 
     def outgoing(self, deliveries: Iterable[int]) -> Future[list[OutgoingAnswer]]:
         """Those of them that it has not taken yet, whole; a few at once."""

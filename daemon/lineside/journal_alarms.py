@@ -84,13 +84,19 @@ def stand(connection: sqlite3.Connection, device: str, alarm: Alarm, report: int
     connection.execute("INSERT OR REPLACE INTO alarm VALUES (?, ?, ?, ?, 1, ?, ?)", row)
 
 
-def clear(connection: sqlite3.Connection, device: str, key: str) -> None:
-    """The alarm has gone: what waits for its turn is not diagnosed, and its answer is nobody else's."""
-    connection.execute(
-        "UPDATE report SET cancelled = 1 WHERE device = ? AND alarm = ? AND answer IS NULL",
-        (device, key),
-    )
+def clear(connection: sqlite3.Connection, device: str, key: str) -> list[int]:
+    """The alarm has gone: what waits for its turn is not diagnosed, and its answer is nobody else's.
+
+    Returns the reports that wait. One that is only listed in a group is not the next to be diagnosed.
+    """
+    open_ones = "device = ? AND alarm = ? AND answer IS NULL"
+    listed = "device = ? AND alarm = ? AND burst IN (SELECT id FROM report WHERE answer IS NULL)"
+    query = f"SELECT id FROM report WHERE {open_ones} AND head IS NULL AND attempts = 0"  # noqa: S608
+    waiting = [report for (report,) in connection.execute(query, (device, key))]
+    for cancelled in (open_ones, listed):
+        connection.execute(f"UPDATE report SET cancelled = 1 WHERE {cancelled}", (device, key))  # noqa: S608
     connection.execute("DELETE FROM alarm WHERE device = ? AND alarm = ?", (device, key))
+    return waiting
 
 
 def let_go(connection: sqlite3.Connection, report: int) -> None:

@@ -17,6 +17,8 @@ MAX_LISTED = 32
 # Of an alarm's name where others are listed.
 MAX_NAME = 64
 
+# Of a group: what has its answer, and is kept in case that it is the next to be diagnosed.
+_LISTED = "answer IS NOT NULL AND payload != x'' AND NOT set_aside"
 _REST = "FROM report WHERE burst = ? AND (device, alarm) != (?, ?)"
 
 
@@ -56,6 +58,28 @@ def begin(connection: sqlite3.Connection, alarm: Alarm, urgency: int, report: in
 def let_go(connection: sqlite3.Connection, first: int) -> None:
     """The report was not diagnosed: the next one of its line begins a group."""
     connection.execute("DELETE FROM burst WHERE report = ?", (first,))
+
+
+def hand_on(connection: sqlite3.Connection, first: int) -> int | None:
+    """The first out is not diagnosed: the next that was listed with it is open again, and is the first out of
+    the rest. None where none is left.
+    """
+    listed = f"SELECT id FROM report WHERE burst = ? AND {_LISTED} AND NOT cancelled ORDER BY id LIMIT 1"  # noqa: S608
+    row = connection.execute(listed, (first,)).fetchone()
+    if row is None:
+        settle(connection, first)
+        let_go(connection, first)
+        return None
+    (report,) = row
+    connection.execute("UPDATE report SET answer = NULL, burst = NULL WHERE id = ?", (report,))
+    connection.execute("UPDATE report SET burst = ? WHERE burst = ?", (report, first))
+    connection.execute("UPDATE burst SET report = ? WHERE report = ?", (report, first))
+    return int(report)
+
+
+def settle(connection: sqlite3.Connection, first: int) -> None:
+    """The first out is diagnosed: what was listed with it is done."""
+    connection.execute(f"UPDATE report SET payload = x'' WHERE burst = ? AND {_LISTED}", (first,))  # noqa: S608
 
 
 def group_of(connection: sqlite3.Connection, first: int) -> Group:

@@ -9,6 +9,8 @@ from pathlib import Path
 from lineside.telemetry.clock import synchronised
 
 NS_PER_S = 1_000_000_000
+# When a row was written, as Now.since_s takes it.
+STAMP = "boot_id, received_boot_ns, received_s, synchronised"
 
 
 @dataclass(frozen=True, slots=True)

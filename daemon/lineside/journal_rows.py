@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,15 +12,13 @@ from lineside import journal_bursts as bursts
 from lineside.diagnosis.diagnosis import Group
 from lineside.journal_alarms import Alarm, Life, Standing
 from lineside.journal_bursts import Burst
-from lineside.journal_clock import NS_PER_S, Now, now
+from lineside.journal_clock import NS_PER_S, STAMP, Now, now
+from lineside.journal_deliveries import deliver, deliver_again, insert, outgoing
 from lineside.ports import Copy, IncomingReport, OutgoingAnswer
 
-MS_PER_S = 1000
 REPEAT_WINDOW_S = 600
 # Of a broker that was not told that we have it: it tells us again as soon as it can, after however long.
 REDELIVERY_WINDOW_S = 604_800
-# When a row was written, as Now.since_s takes it.
-STAMP = "boot_id, received_boot_ns, received_s, synchronised"
 OPEN_COLUMNS = f"id, device, urgency, timeout_ms, attempts, cancelled, {STAMP}"
 
 
@@ -48,7 +47,8 @@ class Accepted:
     """The commit's outcome: work to do when `fresh`, or what to publish when an answer is there already.
 
     `reused`: its id came with another content before, within the window. `repeated`: its alarm stands.
-    `grouped`: it is only listed with the first out. `refused`: there is no room for it.
+    `grouped`: it is only listed with the first out. `refused`: there is no room for it. `reopened`: as in
+    Answered.
     """
 
     report: int
@@ -58,6 +58,7 @@ class Accepted:
     repeated: bool = False
     grouped: bool = False
     refused: bool = False
+    reopened: tuple[OpenReport, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,14 @@ class OpenReport:
     group: Group | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What is to be published. `reopened`: work to do, listed only with a report that got no diagnosis."""
+
+    deliveries: tuple[OutgoingAnswer, ...]
+    reopened: tuple[OpenReport, ...] = ()
+
+
 class Rows:
     """Reads and writes them over the connection that it is given, of one boot of the machine."""
 
@@ -95,8 +104,9 @@ class Rows:
         known = self._known(connection, new, instant, window_s)
         # What the broker sends again was heard when it came first: what came after it stands.
         heard = known is not None and new.incoming.redelivered
+        reopened: tuple[OpenReport, ...] = ()
         if new.alarm is not None and new.alarm.event == "cleared" and not heard:
-            alarms.clear(connection, new.incoming.device, new.alarm.key)
+            reopened = self._hand_on(connection, alarms.clear(connection, new.incoming.device, new.alarm.key))
         standing = None if known else self._standing(connection, new, instant)
         burst = None if known or standing else self._burst(connection, new, instant)
         if new.refusal is not None and not (known or standing or (burst and burst.listed)):
@@ -104,12 +114,13 @@ class Rows:
         reused = known is None and _is_reused(connection, new, instant, window_s)
         report, answer = known or self._add_report(connection, new, standing or burst, instant)
         copies = () if heard else new.copies
-        deliveries = self._add_deliveries(connection, report, new.incoming, copies, instant)
+        deliveries = deliver(connection, report, new.incoming, copies, instant)
         repeated = standing is not None
         grouped = burst is not None and burst.listed is not None
         if answer is None:
             return Accepted(report, fresh=not (known or repeated), reused=reused, repeated=repeated)
-        return Accepted(report, False, self._found(connection, deliveries), reused, repeated, grouped)
+        found = self._found(connection, deliveries)
+        return Accepted(report, False, found, reused, repeated, grouped, reopened=reopened)
 
     def _refuse(
         self, connection: sqlite3.Connection, new: NewReport, refusal: bytes, instant: Now
@@ -118,8 +129,11 @@ class Rows:
         refused = replace(new, answer=refusal, alarm=None)
         report, _ = self._add_report(connection, refused, None, instant)
         _forget(connection, report)
-        deliveries = self._add_deliveries(connection, report, new.incoming, new.copies, instant)
+        deliveries = deliver(connection, report, new.incoming, new.copies, instant)
         return Accepted(report, False, self._found(connection, deliveries), refused=True)
+
+    def _found(self, connection: sqlite3.Connection, deliveries: list[int]) -> tuple[OutgoingAnswer, ...]:
+        return tuple(self.deliveries(connection, "d.id = ?", delivery)[0] for delivery in deliveries)
 
     def _known(
         self, connection: sqlite3.Connection, new: NewReport, instant: Now, window_s: float
@@ -177,7 +191,8 @@ class Rows:
             boot_id=self._boot_id,
             received_boot_ns=instant.boot_ns,
             device=new.incoming.device,
-            payload=b"" if answer is not None else new.incoming.payload,
+            # What is only listed may be the next to be diagnosed.
+            payload=b"" if answer is not None and not (burst and burst.listed) else new.incoming.payload,
             urgency=new.urgency,
             timeout_ms=new.timeout_ms,
             answer=answer,
@@ -202,89 +217,36 @@ class Rows:
         set_aside: bool,
         stands: bool,
         ask_again: bool,
-    ) -> list[OutgoingAnswer]:
-        """Store a report's answer, which its alarm's other reports get, too; what is to be published."""
+        diagnosed: bool,
+    ) -> Answered:
+        """Store a report's answer, which its alarm's other reports get, too."""
         kept = "set_aside = 1" if set_aside else "payload = x''"
         connection.execute(f"UPDATE report SET answer = ?, {kept} WHERE id = ?", (payload, report))  # noqa: S608
         alarms.answer_repeats(connection, report, payload, self._life.again)
         if ask_again:
             _forget(connection, report)
+        reopened: tuple[OpenReport, ...] = ()
+        if diagnosed:
+            bursts.settle(connection, report)
+        else:
+            reopened = self._hand_on(connection, (report,))
         if not stands:
             alarms.let_go(connection, report)
             bursts.let_go(connection, report)
-        return self.deliveries(connection, "d.published = 0 AND (r.id = ? OR r.head = ?)", report, report)
-
-    def _add_deliveries(
-        self,
-        connection: sqlite3.Connection,
-        report: int,
-        incoming: IncomingReport,
-        copies: tuple[Copy, ...],
-        instant: Now,
-    ) -> list[int]:
-        """The full answer's, then its copies'; a delivery that still waits is not added again."""
-        full = Copy("full", incoming.reply_topic, incoming.remaining_ms)
-        added = [self._add_delivery(connection, report, incoming, full, instant)]
-        for copy in copies:
-            if copy.form == "cleared":
-                # What has not been retained yet must not be after this.
-                given_up = (
-                    "UPDATE delivery SET published = 1 WHERE published = 0 AND form = 'alarm' AND topic = ?"
-                )
-                connection.execute(given_up, (copy.topic,))
-            added.append(self._add_delivery(connection, report, incoming, copy, instant))
-        return added
-
-    def _add_delivery(
-        self,
-        connection: sqlite3.Connection,
-        report: int,
-        incoming: IncomingReport,
-        copy: Copy,
-        instant: Now,
-    ) -> int:
-        # Who hears a copy has not asked: the correlation is the asker's.
-        correlation = incoming.correlation if copy.form == "full" else b""
-        known = connection.execute(
-            "SELECT id FROM delivery WHERE report = ? AND topic = ? AND correlation = ? AND form = ?"
-            " AND published = 0",
-            (report, copy.topic, correlation, copy.form),
-        ).fetchone()
-        if known is not None:
-            return int(known[0])
-        return insert(
-            connection,
-            "delivery",
-            report=report,
-            topic=copy.topic,
-            correlation=correlation,
-            mqtt5=incoming.mqtt5,
-            expiry_ms=copy.expiry_ms,
-            received_s=instant.wall_s,
-            synchronised=instant.synchronised,
-            boot_id=self._boot_id,
-            received_boot_ns=instant.boot_ns,
-            form=copy.form,
-        )
-
-    def _found(self, connection: sqlite3.Connection, deliveries: list[int]) -> tuple[OutgoingAnswer, ...]:
-        return tuple(self.deliveries(connection, "d.id = ?", delivery)[0] for delivery in deliveries)
+        where = "d.published = 0 AND (r.id = ? OR r.head = ?)"
+        return Answered(tuple(self.deliveries(connection, where, report, report)), reopened)
 
     def deliveries(self, connection: sqlite3.Connection, where: str, *values: int) -> list[OutgoingAnswer]:
-        """What is to be published; `where` is the caller's own SQL on delivery d and report r."""
-        stamp = ", ".join(f"d.{column}" for column in STAMP.split(", "))
-        query = f"""SELECT d.id, d.topic, r.answer, d.correlation, d.mqtt5, d.expiry_ms, d.form, r.device,
-            {stamp} FROM delivery d JOIN report r ON r.id = d.report WHERE {where} ORDER BY d.id"""  # noqa: S608
-        instant = now(self._boot_id)
-        return [_outgoing(row, instant) for row in connection.execute(query, values)]
+        """See journal_deliveries.outgoing."""
+        return outgoing(connection, now(self._boot_id), where, *values)
 
-    def unpublished(self, connection: sqlite3.Connection) -> list[int]:
-        """Deliveries of what is answered that are still to be published, oldest first."""
-        query = (
-            "SELECT d.id FROM delivery d JOIN report r ON r.id = d.report"
-            " WHERE d.published = 0 AND r.answer IS NOT NULL ORDER BY d.id"
-        )
-        return [row for (row,) in connection.execute(query)]
+    def _hand_on(self, connection: sqlite3.Connection, firsts: Iterable[int]) -> tuple[OpenReport, ...]:
+        """Of the groups that begin with these, which get no diagnosis, the next ones: they are open again."""
+        query = f"SELECT {OPEN_COLUMNS}, x'' FROM report WHERE id = ?"  # noqa: S608
+        nexts = [found for first in firsts if (found := bursts.hand_on(connection, first)) is not None]
+        for report in nexts:
+            deliver_again(connection, report)
+        return tuple(self.open_report(connection.execute(query, (report,)).fetchone()) for report in nexts)
 
     def open_report(self, row: tuple[Any, ...]) -> OpenReport:
         """A row of OPEN_COLUMNS and the payload."""
@@ -293,17 +255,6 @@ class Rows:
         return OpenReport(
             report, bytes(payload), device, urgency, timeout_ms, waited_ns, attempts, bool(cancelled)
         )
-
-
-def _outgoing(row: tuple[Any, ...], instant: Now) -> OutgoingAnswer:
-    delivery, topic, answer, correlation, mqtt5, expiry_ms, form, device, *stamp = row
-    took_ms = int(instant.since_s(*stamp) * MS_PER_S)
-    if expiry_ms is not None:
-        expiry_ms -= took_ms
-    payload = bytes(answer or b"")
-    return OutgoingAnswer(
-        delivery, topic, payload, bytes(correlation), bool(mqtt5), expiry_ms, form, device, took_ms
-    )
 
 
 def _forget(connection: sqlite3.Connection, report: int) -> None:
@@ -321,14 +272,3 @@ def _is_reused(connection: sqlite3.Connection, new: NewReport, instant: Now, win
     values = (new.name, f"{new.name}~", new.key, new.key)
     row = connection.execute(query, values).fetchone()
     return row is not None and instant.since_s(*row) < window_s
-
-
-def insert(connection: sqlite3.Connection, table: str, **columns: Any) -> int:
-    """Insert a row; its id. Table and columns are names from this file."""
-    names, marks = ", ".join(columns), ", ".join("?" * len(columns))
-    cursor = connection.execute(
-        f"INSERT INTO {table} ({names}) VALUES ({marks})",  # noqa: S608
-        tuple(columns.values()),
-    )
-    assert cursor.lastrowid is not None
-    return cursor.lastrowid

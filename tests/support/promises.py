@@ -99,7 +99,7 @@ def _reports(journal: Journal, promise: Promise) -> None:
         journal.begin(identity).result(10)
         if number % 3 == 2:
             continue
-        (delivery,) = journal.answer(identity, answer_to(number)).result(10)
+        (delivery,) = journal.answer(identity, answer_to(number)).result(10).deliveries
         promise("answer", number)
         if number % 2:
             journal.published(delivery.row).result(10)
@@ -129,7 +129,7 @@ def _forms(journal: Journal, promise: Promise) -> None:
     """Two forms of an answer, of which the broker takes one."""
     identity = journal.accept(of_alarm("f1", "F2", Copy("brief", "brief/L1"))).result(10).report
     promise("form", 0)
-    _, brief = journal.answer(identity, b"answer").result(10)
+    _, brief = journal.answer(identity, b"answer").result(10).deliveries
     journal.published(brief.row).result(10)
     promise("form", 1)
 

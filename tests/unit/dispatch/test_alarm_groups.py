@@ -141,3 +141,146 @@ async def test_a_clear_is_of_no_group(path):
         answers = await bench.wait(2)
     assert [one.status for one in answers] == ["ok", "ok"]
     assert answers[1].group is None
+
+
+async def queued(bench):
+    """Whatever comes now waits for its turn."""
+    bench.diagnoser.gate = anyio.Event()
+    bench.accept(of("elsewhere/M1", "busy", id="busy"))
+    await anyio.sleep(0.05)
+
+
+def cleared(device, code):
+    return of(device, alarm={"code": code, "state": "cleared"}, id=f"{code} cleared")
+
+
+def listed_as(answers):
+    """Who was named as first out to whom."""
+    return {one.id: one.group.first.alarm for one in answers if one.reason == "grouped"}
+
+
+async def test_where_the_first_out_clears_before_its_turn_the_next_that_was_listed_is_diagnosed(path):
+    bench = Bench(path, Diagnoser(), group_ms=60_000)
+    async with working(bench):
+        await queued(bench)
+        for number in (1, 2, 3):
+            bench.accept(of(f"L1/M{number}", f"F{number}", id=f"F{number}"))
+        bench.accept(cleared("L1/M1", "F1"))
+        await bench.wait(3)
+        bench.accept(of("L1/M4", "F4", id="F4"))
+        await bench.wait(4)
+        bench.diagnoser.gate.set()
+        answers = await bench.wait(7)
+        await anyio.sleep(0.05)
+        assert bench.desk.pending == 0
+    assert listed_as(answers) == {"F2": "F1", "F3": "F1", "F4": "F2"}
+    last = {one.id: one for one in answers}
+    assert {name: last[name].reason for name in ("F1", "F2", "F3")} == {
+        "F1": "cancelled",
+        "F2": "",
+        "F3": "grouped",
+    }
+    assert [one.alarm for one in last["F2"].group.rest] == ["F3", "F4"]
+    assert [code for code, _ in bench.diagnoser.asked] == ["busy", "F2"]
+    assert bench.counters.count("reports_next_out") == 1
+
+
+async def test_where_the_first_out_expires_or_the_next_does_the_one_after_is_diagnosed(path):
+    bench = Bench(path, Diagnoser(), group_ms=60_000)
+    async with working(bench):
+        await queued(bench)
+        for number, remaining_ms in ((1, 10), (2, 10), (3, None)):
+            bench.accept(of(f"L1/M{number}", f"F{number}", id=f"F{number}", remaining_ms=remaining_ms))
+        await bench.wait(2)
+        await anyio.sleep(0.05)
+        bench.diagnoser.gate.set()
+        answers = {one.id: one.reason for one in await bench.wait(6)}
+    assert answers == {"busy": "", "F1": "expired", "F2": "expired", "F3": ""}
+
+
+async def test_where_the_first_out_gives_way_the_next_takes_its_chance(path):
+    bench = Bench(path, Diagnoser(), group_ms=60_000, max_pending=2)
+    async with working(bench):
+        await queued(bench)
+        bench.accept(of("L1/M1", "F1", id="F1", sev=100))
+        bench.accept(of("L1/M2", "F2", id="F2", sev=100))
+        await bench.wait(1)
+        bench.accept(of("L2/M1", "worse", id="worse", sev=950))
+        await bench.wait(3)
+        bench.diagnoser.gate.set()
+        answers = await bench.wait(5)
+        await anyio.sleep(0.05)
+        assert bench.desk.pending == 0
+    assert {one.id: one.reason for one in answers} == {
+        "busy": "",
+        "worse": "",
+        "F1": "overload",
+        "F2": "overload",
+    }
+
+
+async def test_what_has_cleared_itself_is_not_the_next(path):
+    bench = Bench(path, Diagnoser(), group_ms=60_000)
+    async with working(bench):
+        await queued(bench)
+        for number in (1, 2, 3):
+            bench.accept(of(f"L1/M{number}", f"F{number}", id=f"F{number}"))
+        bench.accept(cleared("L1/M2", "F2"))
+        bench.accept(cleared("L1/M1", "F1"))
+        await bench.wait(4)
+        bench.diagnoser.gate.set()
+        await bench.wait(7)
+    assert [code for code, _ in bench.diagnoser.asked] == ["busy", "F3"]
+
+
+async def test_what_is_being_diagnosed_as_it_clears_is_still_the_first_out(path):
+    bench = Bench(path, Diagnoser(), group_ms=60_000)
+    bench.diagnoser.gate = anyio.Event()
+    async with working(bench):
+        bench.accept(of("L1/M1", "F1", id="F1"))
+        await anyio.sleep(0.05)
+        bench.accept(of("L1/M2", "F2", id="F2"))
+        bench.accept(cleared("L1/M1", "F1"))
+        bench.accept(of("L1/M3", "F3", id="F3"))
+        await bench.wait(3)
+        bench.diagnoser.gate.set()
+        answers = await bench.wait(4)
+        await anyio.sleep(0.05)
+    assert listed_as(answers) == {"F2": "F1", "F3": "F1"}
+    assert [code for code, _ in bench.diagnoser.asked] == ["F1"]
+
+
+async def test_the_next_is_still_diagnosed_where_the_daemon_ends_meanwhile(path):
+    async with working(Bench(path, Diagnoser(), group_ms=60_000)) as bench:
+        await queued(bench)
+        bench.accept(dataclasses.replace(of("L1/M1", "F1", id="F1"), wanted=("brief",)))
+        bench.accept(dataclasses.replace(of("L1/M2", "F2", id="F2"), wanted=("brief",)))
+        bench.accept(cleared("L1/M1", "F1"))
+        await bench.wait(2)
+    diagnoser = Diagnoser()
+    async with working(Bench(path, diagnoser, group_ms=60_000)) as bench:
+        answers = await bench.wait(6)
+        await anyio.sleep(0.05)
+    assert {code for code, _ in diagnoser.asked} == {"busy", "F2"}
+    # What it was told at first has not been published: it never is.
+    assert [(one.id, one.reason) for one in answers if one.id == "F2"] == [("F2", "")]
+    assert sum(one.form == "brief" for one in bench.answers) == 2
+
+
+async def test_of_what_is_listed_the_content_is_kept_until_the_first_out_is_diagnosed(path):
+    bench = Bench(path, Diagnoser(), group_ms=60_000)
+    async with working(bench):
+        await queued(bench)
+        for number in (1, 2):
+            bench.accept(of(f"L1/M{number}", f"F{number}", id=f"F{number}"))
+        await bench.wait(1)
+
+        def kept():
+            return bench.journal._submit(
+                lambda c: c.execute("SELECT count(*) FROM report WHERE payload != x''").fetchone()
+            ).result(5)
+
+        assert kept() == (3,)
+        bench.diagnoser.gate.set()
+        await bench.wait(3)
+        assert kept() == (0,)

@@ -553,6 +553,12 @@ async def test_a_message_that_is_stored_late_has_so_much_less_left(path, monkeyp
     assert 55_000 < bench.answers[0].remaining_ms <= 59_550
 
 
+async def test_answers_that_are_forgotten_untaken_are_counted(path):
+    async with working(Bench(path, Diagnoser())) as bench:
+        bench.journal.on_untaken(3)
+    assert bench.counters.count("answers_never_taken") == 3
+
+
 ALL = ("brief", "text", "alarm")
 
 

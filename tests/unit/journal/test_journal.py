@@ -77,7 +77,7 @@ def test_it_syncs_at_every_commit_and_is_alone(journal, path):
 
 def test_an_answer_goes_to_where_the_report_said(journal):
     report = journal.accept(new(topic="a/b", correlation=b"xy")).result(5).report
-    (answer,) = journal.answer(report, b"the answer").result(5)
+    (answer,) = journal.answer(report, b"the answer").result(5).deliveries
     assert (answer.topic, answer.payload, answer.correlation) == ("a/b", b"the answer", b"xy")
 
 
@@ -85,7 +85,7 @@ def test_a_repeat_of_an_open_report_is_no_new_work_and_gets_the_answer_too(journ
     first = journal.accept(new(correlation=b"1")).result(5)
     second = journal.accept(new(correlation=b"2")).result(5)
     assert (first.fresh, second.fresh, second.deliveries) == (True, False, ())
-    answers = journal.answer(first.report, b"a").result(5)
+    answers = journal.answer(first.report, b"a").result(5).deliveries
     assert [answer.correlation for answer in answers] == [b"1", b"2"]
 
 
@@ -101,7 +101,7 @@ def test_a_repeat_of_an_answered_report_gets_the_stored_answer(journal):
 def test_a_redelivery_of_the_same_message_is_answered_once(journal):
     report = journal.accept(new()).result(5).report
     journal.accept(new()).result(5)
-    assert len(journal.answer(report, b"a").result(5)) == 1
+    assert len(journal.answer(report, b"a").result(5).deliveries) == 1
 
 
 def test_another_key_is_new_work(journal):
@@ -192,7 +192,7 @@ def test_who_asks_again_later_has_the_time_of_its_own_message(path, clock):
     clock["days"], clock["up_s"] = 530 / DAY_S, 10 - 530
     journal = Journal(path, LIMITS)
     (waiting,) = journal.open_reports().result(5)
-    left = [answer.remaining_ms for answer in journal.answer(waiting.report, b"a").result(5)]
+    left = [answer.remaining_ms for answer in journal.answer(waiting.report, b"a").result(5).deliveries]
     journal.close()
     assert left == [pytest.approx(60_000 - 530_000, abs=1), pytest.approx(30_000, abs=1)]
 
@@ -235,7 +235,7 @@ def test_unpublished_answers_come_back_after_a_restart_and_published_ones_do_not
     answers = []
     for key in ("a", "b"):
         report = journal.accept(new(key)).result(5).report
-        answers += journal.answer(report, key.encode()).result(5)
+        answers += journal.answer(report, key.encode()).result(5).deliveries
     journal.published(answers[0].row).result(5)
     journal.close()
     journal = Journal(path, LIMITS)
@@ -246,7 +246,7 @@ def test_unpublished_answers_come_back_after_a_restart_and_published_ones_do_not
 def test_what_is_left_of_the_expiry_shrinks(journal):
     report = journal.accept(new(remaining_ms=5000)).result(5).report
     time.sleep(0.05)
-    (answer,) = journal.answer(report, b"a").result(5)
+    (answer,) = journal.answer(report, b"a").result(5).deliveries
     assert 0 < answer.remaining_ms <= 4950
 
 
@@ -534,7 +534,7 @@ def test_a_nearly_full_journal_says_so_and_still_takes_the_answers(path):
         reports.append(accepted.report)
     assert 30 < len(reports) < 70
     for report in reports:
-        (answer,) = journal.answer(report, b"a" * 5_000).result(5)
+        (answer,) = journal.answer(report, b"a" * 5_000).result(5).deliveries
         journal.published(answer.row).result(5)
     assert not journal.nearly_full
     journal.close()
@@ -578,7 +578,7 @@ def test_what_is_committed_stays_so_where_room_cannot_be_made(clock, journal, pa
     waiting = journal.accept(new("waiting")).result(5).report
     done(journal, map(str, range(498)))
     accepted = journal.accept(new("last"))
-    (answer,) = journal.answer(waiting, b"answer").result(5)
+    (answer,) = journal.answer(waiting, b"answer").result(5).deliveries
     assert accepted.result(5).fresh, "it is committed, and so it is work to do"
     assert answer.payload == b"answer"
     assert "the journal cannot be pruned: disk is full" in caplog.messages
@@ -630,7 +630,7 @@ COPIES = (Copy("brief", "brief/L1", 5000), Copy("alarm", "alarm/L1/F", 60_000))
 
 def test_an_answer_goes_to_every_form_and_only_the_asked_for_one_has_the_correlation(journal):
     report = journal.accept(with_copies("k", COPIES)).result(5).report
-    answers = journal.answer(report, b"a").result(5)
+    answers = journal.answer(report, b"a").result(5).deliveries
     assert [(one.form, one.topic, one.correlation) for one in answers] == [
         ("full", "reply", b"c1"),
         ("brief", "brief/L1", b""),
@@ -642,7 +642,7 @@ def test_an_answer_goes_to_every_form_and_only_the_asked_for_one_has_the_correla
 
 def test_a_repeat_gets_every_form_again_once_each_has_been_published(journal):
     report = journal.accept(with_copies("k", COPIES)).result(5).report
-    first = journal.answer(report, b"a").result(5)
+    first = journal.answer(report, b"a").result(5).deliveries
     again = journal.accept(with_copies("k", COPIES)).result(5).deliveries
     assert [one.row for one in again] == [one.row for one in first]
     for one in first:
@@ -662,7 +662,7 @@ def test_what_has_cleared_is_not_retained_after_that(path):
     report = journal.accept(with_copies("active", COPIES)).result(5).report
     cleared = (Copy("cleared", "alarm/L1/F"), Copy("cleared", "alarm/L1/other"))
     journal.accept(with_copies("gone", cleared, answer=b"c")).result(5)
-    assert [one.form for one in journal.answer(report, b"a").result(5)] == ["full", "brief"]
+    assert [one.form for one in journal.answer(report, b"a").result(5).deliveries] == ["full", "brief"]
     journal.close()
     journal = Journal(path, LIMITS)
     waiting = [(one.form, one.topic) for one in unpublished(journal)]

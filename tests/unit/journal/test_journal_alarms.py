@@ -46,7 +46,7 @@ def test_an_answer_and_those_of_its_repeats_are_one_commit(journal):
     report = journal.accept(raised("a")).result(5).report
     journal.accept(raised("b")).result(5)
     assert [one.report for one in journal.open_reports().result(5)] == [report]
-    answers = journal.answer(report, b"x").result(5)
+    answers = journal.answer(report, b"x").result(5).deliveries
     assert [one.payload for one in answers] == [b"x", b"x for b, 2 times"]
 
 

@@ -28,10 +28,10 @@ def path(tmp_path):
         journal.accept(new(f"k{number}", payload=b'{"code": %d}' % number, remaining_ms=10)).result(5)
     for _ in range(3):
         journal.begin(2).result(5)
-    (told,) = journal.answer(2, b'"poison"', set_aside=True).result(5)
+    (told,) = journal.answer(2, b'"poison"', set_aside=True).result(5).deliveries
     journal.published(told.row).result(5)
     journal.answer(3, b"no JSON \xff").result(5)
-    (done,) = journal.answer(4, b'"done"').result(5)
+    (done,) = journal.answer(4, b'"done"').result(5).deliveries
     journal.published(done.row).result(5)
     journal.close()
     return path
@@ -63,7 +63,7 @@ def test_what_was_set_aside_is_answered_again_to_who_asked(path):
     begun = journal.begin(2).result(5)
     assert (begun.payload, begun.attempts, begun.remaining_ms) == (b'{"code": 2}', 1, None)
     assert begun.waited_ns < 60e9
-    assert [one.payload for one in journal.answer(2, b"anew").result(5)] == [b"anew"]
+    assert [one.payload for one in journal.answer(2, b"anew").result(5).deliveries] == [b"anew"]
     journal.close()
 
 
