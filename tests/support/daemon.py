@@ -59,6 +59,8 @@ class Daemon:
             lines += [f"{key} = {json.dumps(value)}" for key, value in entries.items()]
         self.config.write_text("\n".join(lines), "utf-8")
         self.process: subprocess.Popen[bytes] | None = None
+        # Of it alone, beside the test's own.
+        self.environment: dict[str, str] = {}
 
     def import_demo(self) -> None:
         """Give it the demo plant's manuals."""
@@ -68,7 +70,7 @@ class Daemon:
 
     def launch(self) -> None:
         """Start it, and wait for nothing."""
-        environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+        environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"} | self.environment
         with self.log.open("ab") as stream:
             self.process = subprocess.Popen(
                 [LINESIDE, "serve", "--config", self.config], stderr=stream, env=environment

@@ -6,12 +6,16 @@ import hashlib
 import json
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
 class Entry:
-    """One report or call. `answers`: a digest of each different one, with how often it came."""
+    """One report or call. `answers`: a digest of each different one, with how often it came.
+
+    `outcome`: what it got, a diagnosis, an abstention, a text, or the reason of an error.
+    """
 
     sent_s: float
     critical: bool = False
@@ -20,6 +24,7 @@ class Entry:
     answers: dict[str, int] = field(default_factory=dict)
     sheds: int = 0
     reason: str = ""
+    outcome: str = ""
 
 
 # An answer that says when to come back is no final one: the report may be sent again.
@@ -49,14 +54,20 @@ class Ledger:
     def answered(self, name: str, payload: bytes) -> None:
         """An answer has come; `payload` exactly as it did."""
         document = json.loads(payload)
-        reason = document.get("reason", "") if isinstance(document, dict) else ""
+        said = document if isinstance(document, dict) else {"status": "ok", "text": document}
+        reason = said.get("reason", "")
+        result = "text" if "text" in said else "diagnosis"
+        outcome = {"ok": result, "abstain": "abstention"}.get(said["status"], reason)
         with self._lock:
-            entry = self._entries[name]
-            if reason in COME_BACK and document.get("status") == "error":
+            entry = self._entries.get(name)
+            if entry is None:
+                return  # to a repeat of an earlier load, whose ledger is closed
+            if reason in COME_BACK and said["status"] == "error":
                 entry.sheds += 1
+                entry.outcome = entry.outcome or outcome
                 return
             if entry.answered_s is None:
-                entry.answered_s, entry.reason = time.monotonic(), reason
+                entry.answered_s, entry.reason, entry.outcome = time.monotonic(), reason, outcome
             digest = hashlib.sha256(payload).hexdigest()[:16]
             entry.answers[digest] = entry.answers.get(digest, 0) + 1
 
@@ -84,6 +95,11 @@ class Ledger:
         """All of them, at this moment."""
         with self._lock:
             return dict(self._entries)
+
+    def outcomes(self) -> Counter[str]:
+        """How many got what; who was told to come back and did, by what came of that."""
+        with self._lock:
+            return Counter(entry.outcome for entry in self._entries.values() if entry.outcome)
 
     def totals(self) -> dict[str, int]:
         """Counts of everything."""

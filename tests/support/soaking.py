@@ -1,7 +1,8 @@
 """A plant, callers and trouble around a real daemon for as long as asked; what came of it, as numbers.
 
-Up to three parts: daemon and broker are killed again and again; the daemon lives through other trouble, and
-is watched for what it does not give back; far more is asked of it than it can do. Judges nothing.
+Up to four parts: daemon and broker are killed again and again; a journal that keeps little is watched for
+what it does not forget; the daemon lives through other trouble, and is watched for what it does not give
+back; far more is asked of it than it can do. Judges nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -25,7 +26,9 @@ from tests.support.daemon import Daemon, free_port
 from tests.support.filling import fill
 from tests.support.ledger import Ledger
 from tests.support.plant import Asker, Plant
-from tests.support.reckoning import late, p95_s, slope, within_deadline
+from tests.support.reckoning import late, p95_s, within_deadline
+from tests.support.sampling import Watch
+from tests.support.soak_plan import ANSWERED, METRICS, Outcome, Plan
 from tests.support.troubles import Troubles
 
 # Reports of two loads are never the same one, nor of the same device soon after each other.
@@ -35,14 +38,9 @@ DEADLINE_MS = 10_000
 KILL_WITHIN_S, BACK_S = 2.0, 120.0
 # Until a killed broker is started again: found away once, it is no rival for the daemon's client id.
 DOWN_S = 0.6
-TROUBLE_EVERY_S = 60.0
-# Everything is caused once before anything is compared: threads and connections are made when first needed.
-WARM_EVERY_S = 10.0
 # Overload before its memory is compared, as a share of its time: queues and what waits in them fill first.
 OVERLOAD_WARM_SHARE = 0.6
-SAMPLE_S = 5.0
 REPEATS = 5
-SETTLE_S = 60.0
 # A device that heard no answer for so long asks again, where its broker forgets.
 AGAIN_S = 5.0
 LOAD, OVERLOAD = 0.7, 5.0
@@ -51,62 +49,14 @@ KILLED_RATE = 10.0
 # Of the daemon's kills: the rest are of one without a model, which is ready in a third of the time.
 KILLED_WITH_MODEL = 0.1
 TOLD_EVERY = 25
-MB = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is run; a part of 0 is left out. `forgetful_kills`: of a broker without persistence.
-
-    `warm_up_s`: load before `trouble_s`, in which the daemon's bounded caches fill; not part of any slope.
-    """
-
-    kills: int
-    broker_kills: int
-    forgetful_kills: int
-    trouble_s: float
-    overload_s: float
-    warm_up_s: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """The daemon at one moment, `at_s` after the start. `anonymous_mb`: its memory without files' pages."""
-
-    at_s: float
-    part: str
-    rss_mb: float
-    anonymous_mb: float
-    descriptors: int
-    threads: int
-    journal_mb: float
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What is written: the goals' metrics (None: not run), and all that they were made from."""
-
-    metrics: dict[str, float | None] = field(default_factory=dict)
-    samples: dict[str, object] = field(default_factory=dict)
-
-
-METRICS = (
-    "reports_lost",
-    "reports_answered_differently",
-    "reports_lost_by_broker",
-    "kills",
-    "memory_slope_mb_per_h",
-    "anonymous_memory_slope_mb_per_h",
-    "descriptors_leaked",
-    "threads_leaked",
-    "slots_leaked",
-    "critical_answered_within_deadline",
-    "overload_memory_slope_mb_per_h",
-    "overload_critical_within_deadline",
-    "overload_critical_p95_s",
-    "overload_shed_fraction",
-    "capacity_reports_per_s",
-)
+# Answers that are kept where the journal is watched, which forgets what is beyond them every 500 reports; and
+# load before that, until it has forgotten twice.
+KEPT, KEPT_RATE, KEPT_WARM_S = 500, 40.0, 60.0
+# A container's clock is nobody's to set, and by one that may be wrong nothing is forgotten.
+CLOCK_IS_RIGHT = """\
+from lineside.telemetry import clock
+clock.synchronised = lambda: True
+"""
 
 
 class Soak:
@@ -115,28 +65,35 @@ class Soak:
     def __init__(self, directory: Path, bundle: Path, plan: Plan, tell: Callable[[str], None]) -> None:
         self._plan, self._tell, self._bundle = plan, tell, bundle
         self.hurry = threading.Event()
-        self._begun_s = time.monotonic()
         metrics_port = free_port()
         self._metrics = f"http://127.0.0.1:{metrics_port}/metrics"
         self.broker = Broker(directory / "broker", free_port())
         self.forgetful = Broker(directory / "forgetful", self.broker.port, persistent=False)
-        mqtt = {"broker": "external", "port": self.broker.port, "max_pending_reports": 300}
+        mqtt = {
+            "broker": "external",
+            "port": self.broker.port,
+            "max_pending_reports": plan.max_pending_reports,
+        }
         telemetry = {"log_level": "warning", "metrics": f"127.0.0.1:{metrics_port}"}
         self.daemon = Daemon(directory / "daemon", bundle, mqtt=mqtt, telemetry=telemetry)
-        self.by_rules = Daemon(
-            directory / "rules",
-            Path("none"),
-            diagnosis={"mode": "rules"},
-            mqtt={**mqtt, "max_pending_reports": 100_000},
-            telemetry={"log_level": "warning"},
+        by_rules = {
+            "diagnosis": {"mode": "rules"},
+            "mqtt": {**mqtt, "max_pending_reports": 100_000},
+            "telemetry": {"log_level": "warning"},
+        }
+        self.by_rules = Daemon(directory / "rules", Path("none"), **by_rules)
+        hook = directory / "hook"
+        hook.mkdir()
+        (hook / "sitecustomize.py").write_text(CLOCK_IS_RIGHT)
+        self.keeps_little = Daemon(
+            directory / "little", Path("none"), **by_rules, journal={"keep_answers": KEPT}
         )
+        self.keeps_little.environment["PYTHONPATH"] = str(hook)
         self.troubles = Troubles(self.daemon, self.broker)
         self.ledgers: dict[str, Ledger] = {}
         self.asked_again: Counter[str] = Counter()
-        self.samples: list[Sample] = []
-        self.at_rest: list[Sample] = []
+        self._watch = Watch(lambda: self.daemon, plan.sample_s)
         self.metrics: dict[str, float | None] = dict.fromkeys(METRICS)
-        self._part = ""
         self._firsts = itertools.count(APART, APART)
 
     def run(self) -> Outcome:
@@ -145,17 +102,16 @@ class Soak:
             stack.callback(self.broker.end)
             stack.callback(self.forgetful.end)
             self.broker.start()
-            for daemon in (self.daemon, self.by_rules):
+            for daemon in (self.daemon, self.by_rules, self.keeps_little):
                 stack.callback(daemon.end)
-                daemon.import_demo()
+            self.daemon.import_demo()
             self.daemon.start()
-            stop = threading.Event()
-            watch = threading.Thread(target=self._watch, args=(stop,), daemon=True)
-            watch.start()
-            stack.callback(watch.join)
-            stack.callback(stop.set)
+            stack.enter_context(self._watch.running())
             if self._plan.kills or self._plan.broker_kills or self._plan.forgetful_kills:
                 self._kills()
+            if self._plan.journal_s:
+                with self._instead(self.keeps_little):
+                    self._journal()
             if self._plan.trouble_s or self._plan.overload_s:
                 self._under_load()
             return self._outcome()
@@ -174,14 +130,18 @@ class Soak:
         if totals:
             self.metrics["reports_lost"] = sum(one["lost"] for one in totals.values())
             self.metrics["reports_answered_differently"] = len(differing)
+            answered = sum((ledger.outcomes() for ledger in self.ledgers.values()), Counter[str]())
+            self.metrics |= {f"answered_{one}": answered.pop(one, 0) for one in ANSWERED}
+            self.metrics["answered_otherwise"] = answered.total()
         samples = {
             "parts": totals,
+            "answered": {part: ledger.outcomes() for part, ledger in self.ledgers.items()},
             "troubles": dict(self.troubles.counts),
             "asked_again": dict(self.asked_again),
             "answered_differently": differing,
             "late": [one for ledger in self.ledgers.values() for one in late(ledger.entries(), DEADLINE_MS)],
-            "at_rest": [asdict(sample) for sample in self.at_rest],
-            "daemon": [asdict(sample) for sample in self.samples],
+            "at_rest": [asdict(sample) for sample in self._watch.at_rest],
+            "daemon": [asdict(sample) for sample in self._watch.samples],
         }
         return Outcome(self.metrics, samples)
 
@@ -189,7 +149,7 @@ class Soak:
         if with_model := math.ceil(self._plan.kills * KILLED_WITH_MODEL):
             with self._load("daemon killed", KILLED_RATE) as plant:
                 self._again_and_again(with_model, plant, self.troubles.kill_daemon)
-        with self._without_model():
+        with self._instead(self.by_rules):
             if by_rules := self._plan.kills - with_model:
                 with self._load("daemon by rules killed", KILLED_RATE, generate=False) as plant:
                     self._again_and_again(by_rules, plant, self.troubles.kill_daemon)
@@ -206,14 +166,15 @@ class Soak:
             self._again_and_again(times, plant, lambda: self.troubles.kill_broker(DOWN_S), again_s)
 
     @contextlib.contextmanager
-    def _without_model(self) -> Iterator[None]:
-        """A daemon that answers by the rules stands in for the other."""
+    def _instead(self, other: Daemon) -> Iterator[None]:
+        """Another daemon, which answers by the rules, stands in for the first."""
         model = self.daemon
         model.stop()
-        self.daemon = self.troubles.daemon = self.by_rules
-        self.by_rules.start()
+        other.import_demo()
+        self.daemon = self.troubles.daemon = other
+        other.start()
         yield
-        self.by_rules.stop()
+        other.stop()
         self.daemon = self.troubles.daemon = model
         model.start()
 
@@ -232,7 +193,7 @@ class Soak:
         self, times: int, plant: Plant, kill: Callable[[], None], again_s: float | None = None
     ) -> None:
         """At random moments after answers are heard again. `again_s`: who heard none so long asks again."""
-        ledger = self.ledgers[self._part]
+        ledger = self.ledgers[self._watch.part]
         for number in range(1, times + 1):
             if self.hurry.wait(random.uniform(0.0, KILL_WITHIN_S)):
                 return
@@ -240,29 +201,42 @@ class Soak:
             kill()
             end_s = time.monotonic() + BACK_S
             while ledger.heard == heard:
-                assert time.monotonic() < end_s, f"{self._part}: no answer any more"
+                assert time.monotonic() < end_s, f"{self._watch.part}: no answer any more"
                 time.sleep(0.02)
             self._repeat(plant)
             if again_s is not None:
                 plant.ask_again(again_s)
             if number % TOLD_EVERY == 0:
-                self._tell(f"{self._part}: {number} times")
+                self._tell(f"{self._watch.part}: {number} times")
+
+    def _journal(self) -> None:
+        with self._load("journal warm-up", KEPT_RATE, generate=False):
+            self.hurry.wait(KEPT_WARM_S)
+        self._watch.looks_inside = True
+        with self._load("journal", KEPT_RATE, generate=False):
+            self.hurry.wait(self._plan.journal_s)
+        self._watch.looks_inside = False
+        self.metrics |= {
+            "journal_slope_mb_per_h": self._watch.slope("journal", "journal_used_mb"),
+            "journal_slope_rows_per_h": self._watch.slope("journal", "journal_rows"),
+        }
 
     def _trouble(self, rate: float) -> None:
         self.daemon.stop()
         self.daemon.start()
         fill(self.daemon.address, self._bundle)
-        every = self.troubles.all()
+        every = [getattr(self.troubles, name) for name in self._plan.troubles] or self.troubles.all()
         with self._load("warm-up", rate, brokers_promise=False) as plant:
-            self._until(WARM_EVERY_S * (len(every) + 1), WARM_EVERY_S, plant, iter(every))
+            warm_every_s = self._plan.warm_every_s
+            self._until(warm_every_s * (len(every) + 1), warm_every_s, plant, iter(every))
             self.hurry.wait(self._plan.warm_up_s)
-        before = self._at_rest()
+        before = self._watch.rest()
         with self._load("trouble", rate, brokers_promise=False) as plant:
-            self._until(self._plan.trouble_s, TROUBLE_EVERY_S, plant, itertools.cycle(every))
-        after = self._at_rest()
+            self._until(self._plan.trouble_s, self._plan.trouble_every_s, plant, itertools.cycle(every))
+        after = self._watch.rest()
         self.metrics |= {
-            "memory_slope_mb_per_h": self._slope("trouble", "rss_mb"),
-            "anonymous_memory_slope_mb_per_h": self._slope("trouble", "anonymous_mb"),
+            "memory_slope_mb_per_h": self._watch.slope("trouble", "rss_mb"),
+            "anonymous_memory_slope_mb_per_h": self._watch.slope("trouble", "anonymous_mb"),
             "descriptors_leaked": after.descriptors - before.descriptors,
             "threads_leaked": after.threads - before.threads,
             "slots_leaked": self._value("lineside_num_requests_running"),
@@ -278,7 +252,7 @@ class Soak:
             self.hurry.wait(self._plan.overload_s)
         totals, entries = self.ledgers["overload"].totals(), self.ledgers["overload"].entries().values()
         self.metrics |= {
-            "overload_memory_slope_mb_per_h": self._slope("overload", "rss_mb"),
+            "overload_memory_slope_mb_per_h": self._watch.slope("overload", "rss_mb"),
             "overload_critical_within_deadline": within_deadline(entries, DEADLINE_MS),
             "overload_critical_p95_s": p95_s(entries),
             "overload_shed_fraction": totals["shed"] / max(totals["sent"], 1),
@@ -304,7 +278,7 @@ class Soak:
 
         Where the broker does not keep what it promised, devices that heard nothing ask again at the end.
         """
-        self._part = part
+        self._watch.part = part
         self._tell(f"{part}: {rate:.1f} requests a second")
         ledger = self.ledgers[part] = Ledger()
         first = next(self._firsts)
@@ -319,10 +293,10 @@ class Soak:
             plant.quiet()
             for asker in askers:
                 asker.stop()
-            plant.settle(idle_s=SETTLE_S)
+            plant.settle(idle_s=self._plan.settle_s)
             if not brokers_promise:
                 self.asked_again[part] = len(ledger.waiting())
-                plant.settle(idle_s=SETTLE_S, again_s=AGAIN_S)
+                plant.settle(idle_s=self._plan.settle_s, again_s=AGAIN_S)
         finally:
             for one in (*askers, plant):
                 one.stop()
@@ -344,40 +318,8 @@ class Soak:
         for name in plant.recent(REPEATS):
             plant.again(name)
 
-    def _watch(self, stop: threading.Event) -> None:
-        while not stop.wait(SAMPLE_S):
-            with contextlib.suppress(OSError, KeyError):  # killed a moment ago: gone, or without memory
-                self.samples.append(self._sample())
-
-    def _at_rest(self) -> Sample:
-        """What is held while nothing is asked."""
-        time.sleep(SAMPLE_S)
-        self.at_rest.append(self._sample())
-        return self.at_rest[-1]
-
-    def _sample(self) -> Sample:
-        process = Path("/proc") / str(self.daemon.process.pid)
-        said = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
-        state = self.daemon.directory / "state"
-        return Sample(
-            at_s=round(time.monotonic() - self._begun_s, 1),
-            part=self._part,
-            rss_mb=_mb(said["VmRSS"]),
-            anonymous_mb=_mb(said["RssAnon"]),
-            descriptors=len(list((process / "fd").iterdir())),
-            threads=int(said["Threads"]),
-            journal_mb=round(sum(file.stat().st_size for file in state.glob("journal.db*")) / MB, 2),
-        )
-
-    def _slope(self, part: str, of: str) -> float:
-        return slope([(one.at_s / 3600, getattr(one, of)) for one in self.samples if one.part == part])
-
     def _value(self, name: str) -> float:
         """Of a metric without labels."""
         with urllib.request.urlopen(self._metrics, timeout=10) as answer:
             families = text_string_to_metric_families(answer.read().decode())
         return next(s.value for family in families for s in family.samples if s.name == name)
-
-
-def _mb(kilobytes: str) -> float:
-    return round(int(kilobytes.split(maxsplit=1)[0]) / 1024, 1)
