@@ -11,6 +11,10 @@ from tests.integration.conftest import tiny_fp32_bundle  # noqa: F401 - a fixtur
 from tests.support.broker import Broker
 from tests.support.daemon import Daemon
 from tests.support.ports import free_port
+from tests.unit.models.tiny_checkpoints import Tiny, write_gguf
+
+from lineside_models.build import BuildOptions, build_bundle
+from lineside_models.checkpoint import open_checkpoint
 
 DISK_BYTES = 24 << 20
 
@@ -50,6 +54,16 @@ def plant(tmp_path):
     yield make
     for daemon in made:
         daemon.end()
+
+
+@pytest.fixture(scope="session")
+def reader(tmp_path_factory):
+    """The bundle of a small random model that takes a report's whole prompt."""
+    directory = tmp_path_factory.mktemp("reader")
+    checkpoint = open_checkpoint(write_gguf(directory / "tiny.gguf", Tiny("qwen2", positions=4096)))
+    options = BuildOptions(name="tiny", languages=("en",), licence="MIT", weights="fp32", max_seq_len=4096)
+    build_bundle(checkpoint, directory / "bundle", options, lambda _: None)
+    return directory / "bundle"
 
 
 @pytest.fixture

@@ -11,12 +11,10 @@ import pytest
 from tests.faults.conftest import report, until
 from tests.integration.transport.mqtt_parts import device
 from tests.support.daemon import lineside
-from tests.unit.models.tiny_checkpoints import TOKENS, Tiny, write_gguf
+from tests.unit.models.tiny_checkpoints import TOKENS
 
 from lineside.transport.grpc import client
 from lineside.v1 import generation_pb2, generation_pb2_grpc
-from lineside_models.build import BuildOptions, build_bundle
-from lineside_models.checkpoint import open_checkpoint
 
 # While a switch is there, ONNX Runtime fails as it does without memory, or the scheduler has a bug.
 FAILS = """\
@@ -99,15 +97,6 @@ def forward(self, batch):
 
 OnnxRuntimeEngine.forward = forward
 """
-
-
-@pytest.fixture
-def reader(tmp_path):
-    """A small random model that takes a report's whole prompt."""
-    checkpoint = open_checkpoint(write_gguf(tmp_path / "tiny.gguf", Tiny("qwen2", positions=4096)))
-    options = BuildOptions(name="tiny", languages=("en",), licence="MIT", weights="fp32", max_seq_len=4096)
-    build_bundle(checkpoint, tmp_path / "bundle", options, lambda _: None)
-    return tmp_path / "bundle"
 
 
 def test_a_report_that_kills_the_daemon_three_times_is_set_aside_and_the_others_go_on(

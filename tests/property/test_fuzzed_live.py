@@ -6,7 +6,7 @@ import pytest
 from tests.support.fuzzing_live import Live
 
 SEED = 20_261_127
-SECONDS = 3.5
+SECONDS = 3.0
 
 
 @pytest.fixture(scope="module")
