@@ -40,13 +40,15 @@ def test_an_answer_to_a_repeat_of_an_earlier_load_is_none_of_this_one(ledger):
 
 
 def test_what_a_journal_holds_is_counted_over_all_tables_and_without_free_pages(tmp_path):
-    connection = sqlite3.connect(tmp_path / "journal.db", isolation_level=None)
+    connection = sqlite3.connect(tmp_path / "journal.db")
     connection.execute("PRAGMA journal_mode = WAL")
     for name in ("report", "delivery"):
         connection.execute(f"CREATE TABLE {name} (content BLOB)")
         connection.executemany(f"INSERT INTO {name} VALUES (?)", [(bytes(4000),)] * 500)
+    connection.commit()
     rows, full_mb = holds(tmp_path / "journal.db")
     connection.execute("DELETE FROM report")
+    connection.commit()
     left, used_mb = holds(tmp_path / "journal.db")
     assert (rows, left) == (1000, 500)
     assert used_mb < full_mb * 0.6
