@@ -129,9 +129,12 @@ class App:
         await pipeline.warm_up()
         diagnoser = self._make_diagnoser(pipeline)
         self._desk = self._make_desk(diagnoser)
+        await self._desk.record_restored()
         self._link = None
         if mqtt is not None:
-            self._link = MqttLink(mqtt, self._desk, self._status, self._gateways, self._power_desk)
+            self._link = MqttLink(
+                mqtt, self._desk, self._status, self._gateways, self._power_desk, self._audit
+            )
         self._status.sources = self._sources()
         self._grpc = await self._start_grpc(diagnoser)
         self._metrics = await self._start_metrics()

@@ -26,7 +26,7 @@ from lineside.feedback.verdict import Receipt, encode_receipt
 from lineside.journal import Journal
 from lineside.journal_alarms import Alarm
 from lineside.journal_rows import Accepted, NewReport, OpenReport
-from lineside.outbox import Outbox
+from lineside.outbox import PAGE, Outbox
 from lineside.ports import Acknowledge, Auditor, Copies, Copy, FeedbackTaker, IncomingReport, OutgoingAnswer
 from lineside.reading import alarm_of, answer_to, key_of, parse_incoming, refusal_of
 from lineside.serving.request import Priority
@@ -146,6 +146,16 @@ class Desk:
     def answers(self) -> AsyncIterator[OutgoingAnswer]:
         """See ports.Inbox."""
         return self._outbox.answers()
+
+    async def record_restored(self) -> None:
+        """Before anything is published: what was stored as the daemon was killed may have no record."""
+        if self.audit is None or not self.journal.killed:
+            return
+        rows = await asyncio.wrap_future(self.journal.unpublished())
+        for start in range(0, len(rows), PAGE):
+            for answer in await asyncio.wrap_future(self.journal.outgoing(rows[start : start + PAGE])):
+                if answer.form == "full":
+                    record_answered(self.audit, answer)
 
     async def run(self) -> None:
         """Resume what is unanswered, then answer as reports come, until cancelled.

@@ -23,7 +23,7 @@ from lineside.journal_alarms import Life
 from lineside.journal_bursts import group_of
 from lineside.journal_clock import this_boot
 from lineside.journal_deliveries import unpublished
-from lineside.journal_file import Dated, Limits, nearly_full, open_file, prune, take
+from lineside.journal_file import Dated, Limits, nearly_full, open_file, prune, take, was_killed
 from lineside.journal_rows import OPEN_COLUMNS, Accepted, Answered, NewReport, OpenReport, Rows
 from lineside.ports import OutgoingAnswer
 from lineside.telemetry.clock import synchronised
@@ -40,7 +40,8 @@ _Operation = Callable[[sqlite3.Connection], Any]
 class Journal:
     """Opened once; every method may be called from any thread. `nearly_full`: take no further reports.
 
-    `on_untaken` is told how many answers are forgotten that the broker never took; it must not wait.
+    `killed`: whoever had it last did not close it. `on_untaken` is told how many answers are forgotten that
+    the broker never took; it must not wait.
     """
 
     def __init__(self, path: Path, limits: Limits, life: Life | None = None) -> None:
@@ -48,6 +49,7 @@ class Journal:
         self.on_untaken: Callable[[int], None] = lambda _: None
         self._rows = Rows(this_boot(), life or Life())
         self._taken = take(path)
+        self.killed = was_killed(path)
         try:
             self._connection = open_file(path, limits)
         except BaseException:

@@ -63,12 +63,17 @@ def take(path: Path) -> int:
     return handle
 
 
+def was_killed(path: Path) -> bool:
+    """Whether whoever had the journal last did not close it: SQLite takes its log away then."""
+    return path.with_name(f"{path.name}-wal").exists()
+
+
 def open_file(path: Path, limits: Limits) -> sqlite3.Connection:
     """Open or create the file, and check it. The caller has taken it."""
     hint = "move the file away (it is kept, not used) and start again; or lineside restore a backup"
     try:
-        # SQLite takes the log away where the last one closes in order; after a kill indexes are checked, too.
-        killed = path.with_name(f"{path.name}-wal").exists()
+        # After a kill indexes are checked, too.
+        killed = was_killed(path)
         # Reports are the plant's own affair.
         path.touch(mode=0o600)
         open_plain(path).close()

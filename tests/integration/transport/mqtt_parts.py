@@ -24,7 +24,7 @@ from tests.integration.transport.transport_parts import CountingAdmin
 from tests.support.ports import free_port
 
 from lineside.config import MqttConfig
-from lineside.ports import Acknowledge, IncomingReport, OutgoingAnswer, PowerSetter
+from lineside.ports import Acknowledge, Auditor, IncomingReport, OutgoingAnswer, PowerSetter
 from lineside.transport.mqtt.link import MqttLink
 from lineside.transport.mqtt.probe import answers_mqtt
 
@@ -261,9 +261,10 @@ async def linked(
     inbox: EchoInbox | None = None,
     wait: bool = True,
     power: PowerSetter | None = None,
+    audit: Auditor | None = None,
 ) -> AsyncIterator[Linked]:
     inbox, admin = inbox or EchoInbox(), CountingAdmin()
-    link = MqttLink(config, inbox, admin, power=power)
+    link = MqttLink(config, inbox, admin, power=power, audit=audit)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(link.run)
         try:

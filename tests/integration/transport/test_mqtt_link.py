@@ -14,6 +14,7 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import anyio
 import anyio.to_thread
@@ -37,7 +38,7 @@ from tests.integration.transport.transport_parts import CountingAdmin
 
 from lineside.config import MqttConfig
 from lineside.errors import LinesideError
-from lineside.ports import OutgoingAnswer
+from lineside.ports import AuditRecord, OutgoingAnswer
 from lineside.transport.mqtt import connection as connection_module
 from lineside.transport.mqtt.link import MqttLink
 from lineside.transport.mqtt.session import BeatingClient, session_id
@@ -254,9 +255,14 @@ async def test_an_exception_in_the_inbox_does_not_end_the_thread(
             client.publish("lineside/v1/fault/a", b"good")
             assert client.wait().payload == b"good"
 
-    async with linked(config(plain.port), Fragile()):
+    records: list[AuditRecord] = []
+    audit = SimpleNamespace(payloads=False, record=records.append)
+    async with linked(config(plain.port), Fragile(), audit=audit):
         await in_thread(ask)
     assert "a message could not be taken" in caplog.text
+    assert [(one.who, one.what, one.outcome, one.reason) for one in records] == [
+        ("mqtt:a", "fault", "error", "internal")
+    ]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -22,7 +22,7 @@ async def audited(tmp_path, auditor, reports, answers):
         for number, report in enumerate(reports):
             bench.accept(report)
             await bench.wait_for(answers if number == len(reports) - 1 else number + 1)
-    return auditor.records
+    return auditor.records if auditor else []
 
 
 async def test_each_report_leaves_one_record_whatever_becomes_of_it(tmp_path):
@@ -58,3 +58,18 @@ async def test_payloads_are_recorded_as_they_came_where_they_are_asked_for(tmp_p
     received, answered = await audited(tmp_path, Auditor(payloads=True), [incoming(id="1")], 1)
     assert (received.outcome, answered.outcome) == ("received", "ok")
     assert received.payload == incoming(id="1").payload.decode()
+
+
+@pytest.mark.parametrize("killed", [True, False])
+async def test_an_answer_that_was_stored_as_the_daemon_was_killed_is_recorded_at_the_next_start(
+    tmp_path, killed
+):
+    await audited(tmp_path, None, [incoming(id="1"), incoming(id="2")], 2)
+    bench = Bench(tmp_path / "journal.db", Diagnoser())
+    assert not bench.journal.killed
+    bench.journal.killed = killed
+    bench.desk.audit = auditor = Auditor()
+    await bench.desk.record_restored()
+    async with working(bench):
+        await bench.wait_for(2)
+    assert [one.id for one in auditor.records] == (["1", "2"] if killed else [])

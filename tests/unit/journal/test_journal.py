@@ -223,6 +223,20 @@ def test_open_reports_come_back_after_a_restart_the_most_urgent_first(path):
     assert all(report.waited_ns > 0 for report in reports)
 
 
+def test_a_journal_tells_whether_it_was_closed(path, tmp_path):
+    journal = Journal(path, LIMITS)
+    journal.accept(new()).result(5)
+    copy = tmp_path / "as after a kill" / path.name
+    copy.parent.mkdir()
+    for file in path.parent.glob(f"{path.name}*"):
+        copy.with_name(file.name).write_bytes(file.read_bytes())
+    journal.close()
+    for opened, killed in ((path, False), (copy, True)):
+        again = Journal(opened, LIMITS)
+        again.close()
+        assert again.killed is killed
+
+
 def test_an_answered_report_is_not_open(journal):
     report = journal.accept(new()).result(5).report
     journal.answer(report, b"a").result(5)

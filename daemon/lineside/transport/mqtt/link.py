@@ -11,7 +11,7 @@ from paho.mqtt.client import MQTTMessage
 from lineside.config import MqttConfig, is_loopback
 from lineside.errors import LinesideError
 from lineside.gateways.gateways import Gateways
-from lineside.ports import Acknowledge, Admin, Inbox, PowerSetter
+from lineside.ports import Acknowledge, Admin, Auditor, AuditRecord, Inbox, PowerSetter
 from lineside.transport.mqtt.backoff import Backoff
 from lineside.transport.mqtt.connection import Connection
 from lineside.transport.mqtt.hello import takes_any_password
@@ -22,7 +22,7 @@ from lineside.transport.mqtt.publisher import Publisher
 from lineside.transport.mqtt.rivals import WAIT_S as RIVALS_WAIT_S
 from lineside.transport.mqtt.rivals import Rivals
 from lineside.transport.mqtt.session import IN_USE, make_client
-from lineside.transport.mqtt.topics import check_filters
+from lineside.transport.mqtt.topics import check_filters, decode_device, device_levels, is_feedback, is_ours
 
 logger = logging.getLogger("lineside.transport.mqtt")
 
@@ -35,23 +35,25 @@ RETRY_S, LOCAL_RETRY_S = 15.0, 2.0
 class MqttLink:
     """Reports in, answers out, status beside them. Lives on when the broker does not."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 as many as are wired
         self,
         config: MqttConfig,
         inbox: Inbox,
         admin: Admin,
         gateways: Gateways | None = None,
         power: PowerSetter | None = None,
+        audit: Auditor | None = None,
     ) -> None:
         self._config = config
         self._admin = admin
+        self._audit = audit
         self._version = admin.status().version
         gateways = gateways or Gateways()
         filters = check_filters(config.reply_topics)
         self._intake = Intake(inbox, admin, filters, gateways, config.forms, retained=config.retained)
         self._power = None
         if config.power and power is not None:
-            self._power = PowerTopic(config.client_id, power, admin, self._intake.reply_topic)
+            self._power = PowerTopic(config.client_id, power, admin, self._intake.reply_topic, audit)
         # What is listened to over the present connection.
         self._listening: PowerTopic | None = None
         self._mapped = gateways.filters
@@ -160,7 +162,20 @@ class MqttLink:
                     tasks.start_soon(self._listening.run, connection)
 
     def _take(self, message: MQTTMessage, acknowledge: Acknowledge) -> None:
-        if self._listening is not None and message.topic == self._listening.topic:
-            self._listening.take(message, acknowledge)
-        else:
-            self._intake.take(message, acknowledge)
+        try:
+            if self._listening is not None and message.topic == self._listening.topic:
+                self._listening.take(message, acknowledge)
+            else:
+                self._intake.take(message, acknowledge)
+        except Exception:
+            self._record_given_up(message.topic)
+            raise
+
+    def _record_given_up(self, topic: str) -> None:
+        """The connection gives it up, whose sender hears nothing."""
+        self._admin.count("mqtt_given_up")
+        if self._audit is not None:
+            who = decode_device(device_levels(topic)) if is_ours(topic) else topic
+            what = "feedback" if is_feedback(topic) else "fault"
+            record = AuditRecord(who=f"mqtt:{who[:512]}", what=what, outcome="error", reason="internal")
+            self._audit.record(record)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
 from lineside.errors import REASONS, Reason, RejectedError
-from lineside.ports import Acknowledge, Admin, PowerSetter
+from lineside.ports import Acknowledge, Admin, Auditor, AuditRecord, PowerSetter
 from lineside.power.settings import Wish
 from lineside.security.roles import operator_by_access_list
 from lineside.transport.mqtt.connection import Connection
@@ -47,13 +48,19 @@ class PowerTopic:
     """One daemon's. `take` runs on paho's thread, the rest on the event loop."""
 
     def __init__(
-        self, client_id: str, power: PowerSetter, admin: Admin, reply_topic: Callable[[str, str], str]
+        self,
+        client_id: str,
+        power: PowerSetter,
+        admin: Admin,
+        reply_topic: Callable[[str, str], str],
+        audit: Auditor | None = None,
     ) -> None:
         self.topic = power_set_topic(client_id)
         self._state_topic = power_topic(client_id)
         self._receipt_topic = power_receipt_topic(client_id)
         self._power = power
         self._admin = admin
+        self._audit = audit
         self._reply_topic = reply_topic
         self._loop = asyncio.get_running_loop()
         # Bounded by what the broker may send before it hears that we have answered.
@@ -70,8 +77,10 @@ class PowerTopic:
         wish = getattr(message.properties, "ResponseTopic", "")
         topic = self._reply_topic(wish, self._receipt_topic)
         correlation = getattr(message.properties, "CorrelationData", b"")
+        began_s = time.monotonic()
 
         def answer(document: dict[str, object]) -> None:
+            self._record(document, round((time.monotonic() - began_s) * 1000))
             receipt = _Receipt(topic, msgspec.json.encode(document), correlation, acknowledge)
             with contextlib.suppress(RuntimeError):  # the loop is closed: the broker keeps the setting
                 self._loop.call_soon_threadsafe(self._receipts.put_nowait, receipt)
@@ -84,6 +93,19 @@ class PowerTopic:
             return
         setting = self._power.set(values, operator_by_access_list("mqtt", self.topic))
         setting.add_done_callback(lambda done: answer(outcome(request_id, done)))
+
+    def _record(self, receipt: dict[str, object], took_ms: int) -> None:
+        if self._audit is None:
+            return
+        record = AuditRecord(
+            who=operator_by_access_list("mqtt", self.topic).name,
+            what="power",
+            outcome=str(receipt["status"]),
+            took_ms=took_ms,
+            id=str(receipt["id"]),
+            reason=str(receipt.get("reason", "")),
+        )
+        self._audit.record(record)
 
     async def run(self, connection: Connection) -> None:
         """Answer and tell the state over one connection, until cancelled."""
