@@ -127,6 +127,7 @@ def summarise(found: dict[str, list[float]], record: Record) -> None:
     record.metrics |= {
         "fraction_of_bound_at_8": median_ratio(full, bounds),
         "bound_tokens_per_s": statistics.median(bounds),
+        "bound_over_llama_cpp": median_ratio(bounds, found["llama.cpp"]),
         "throughput_ratio_to_llama_cpp_8_sequences": median_ratio(full, found["llama.cpp"]),
     }
     medians = {name: statistics.median(values) for name, values in found.items()}

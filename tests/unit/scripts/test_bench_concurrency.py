@@ -33,6 +33,7 @@ def test_ratios_are_of_eight_clients_round_by_round():
     concurrency.summarise(found, record)
     assert record.metrics["fraction_of_bound_at_8"] == pytest.approx(0.85)
     assert record.metrics["bound_tokens_per_s"] == pytest.approx(15.0)
+    assert record.metrics["bound_over_llama_cpp"] == pytest.approx((10 / 6 + 20 / 8) / 2)
     assert record.metrics["throughput_ratio_to_llama_cpp_8_sequences"] == pytest.approx(1.75)
     assert record.metrics["tokens_per_s_32_clients"] == 32.0
     assert record.samples["tokens_per_s"] == found
