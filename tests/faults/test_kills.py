@@ -11,7 +11,7 @@ from tests.support.daemon import Daemon, free_port
 from tests.support.ledger import Ledger
 from tests.support.plant import Asker, Plant
 
-KILLS = 3
+KILLS = 6
 BROKER_KILLS = 3
 RATE = 40.0
 # Without one more answer.

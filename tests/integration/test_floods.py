@@ -11,14 +11,15 @@ from tests.support.daemon import Daemon
 
 ALARMS = 200
 PACE_S = 1.2 / ALARMS
+# Longer than the flood, on a machine that is busy with other tests, too.
+GROUP_S = 10
 # Of several lines: each line's alarms, of which every fourth was there before.
 LINES, EACH, AGAIN_EVERY = 5, 40, 4
 
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory):
-    # Longer than the flood, on a machine that is busy with other tests, too.
-    mqtt = {"group_ms": 10_000, "forms": ["alarm"]}
+    mqtt = {"group_ms": GROUP_S * 1000, "forms": ["alarm"]}
     daemon = Daemon(tmp_path_factory.mktemp("flood"), Path("none"), diagnosis={"mode": "rules"}, mqtt=mqtt)
     daemon.import_demo()
     daemon.start()
@@ -58,7 +59,7 @@ def test_two_hundred_alarms_in_two_seconds_are_one_diagnosis(daemon):
     with device(daemon.mqtt_port, "lineside/v1/diagnosis/L1/+") as client:
         took_s, heard = flood(client, [report(name) for name in names])
         answers = by_device(heard)
-        assert took_s < 2
+        assert took_s < GROUP_S, "the machine stood still: it is no flood"
         first = answers.pop("M000")
         assert (first["status"], first["meaning"][:21]) == ("ok", "Motor overtemperature")
         assert Counter(one["reason"] for one in answers.values()) == {"grouped": ALARMS - 1}
