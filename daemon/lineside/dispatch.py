@@ -16,19 +16,17 @@ import anyio.abc
 
 from lineside.answering import Answering
 from lineside.auditing import record_answered, record_received
-from lineside.diagnosis.answers import noted_diagnosis
 from lineside.diagnosis.diagnosis import encode_diagnosis
-from lineside.diagnosis.report import Report, alarm_key, event_of, priority_of
 from lineside.diagnosis.standing import answers_repeats
 from lineside.errors import REASONS, Reason, RejectedError
 from lineside.feedback.desk import refusal_receipt
 from lineside.feedback.verdict import Receipt, encode_receipt
 from lineside.journal import Journal
-from lineside.journal_alarms import Alarm
 from lineside.journal_rows import Accepted, NewReport, OpenReport
 from lineside.outbox import PAGE, Outbox
-from lineside.ports import Acknowledge, Auditor, Copies, Copy, FeedbackTaker, IncomingReport, OutgoingAnswer
-from lineside.reading import alarm_of, answer_to, key_of, parse_incoming, refusal_of
+from lineside.ports import Acknowledge, Auditor, Copies, FeedbackTaker, IncomingReport, OutgoingAnswer
+from lineside.preparing import note_refusal, prepare
+from lineside.reading import key_of, refusal_of
 from lineside.serving.request import Priority
 from lineside.tickets import Ticket, Tickets
 
@@ -175,45 +173,7 @@ class Desk:
             group.start_soon(self._turn_away, name="desk-shed")
 
     def _prepare(self, incoming: IncomingReport) -> NewReport:
-        """Look into a report once, before it is stored; one that is refused is stored with its answer."""
-        report: Report | None = None
-        answer: bytes | None = None
-        full: bytes | None = None
-        alarm: Alarm | None = None
-        unlike = ""
-        try:
-            report = parse_incoming(incoming, self.answering.zone)
-            if (event := event_of(report)) != "raised":
-                self.count(f"reports_{event}")
-                answer = encode_diagnosis(noted_diagnosis(report))
-            elif no_room := self._no_room(priority_of(report)):
-                full = encode_diagnosis(answer_to(no_room, incoming, report))
-            alarm = alarm_of(report)
-        except Exception as error:  # noqa: BLE001  (whatever it is, the sender hears of it)
-            refusal = refusal_of(error)
-            self._note_refusal(incoming, refusal.reason, refusal.field)
-            answer = encode_diagnosis(answer_to(refusal, incoming, report))
-            # Whoever is told to ask again must not be given this answer again.
-            unlike = uuid.uuid4().hex if REASONS[refusal.reason].retry else ""
-        timeout_ms = report.deadline_ms if report else None
-        urgency = priority_of(report) if report else Priority.NORMAL
-        key, copies = key_of(incoming, report), self._copies(incoming, report)
-        # What is only to be asked again is not known by its id.
-        name = "" if unlike else key.name
-        whole = key.whole + unlike
-        return NewReport(incoming, whole, int(urgency), timeout_ms, answer, copies, name, alarm, full)
-
-    def _note_refusal(self, incoming: IncomingReport, reason: Reason, field: str = "") -> None:
-        fields = {"device": incoming.device, "reason": reason.value, "field": field}
-        log.log(REASONS[reason].log_level, "report refused", extra=fields)
-        self.count(f"reports_refused_{reason.value}")
-
-    def _copies(self, incoming: IncomingReport, report: Report | None) -> tuple[Copy, ...]:
-        if self.copies is None:
-            return ()
-        if report is None:
-            return self.copies(incoming, "", "raised")
-        return self.copies(incoming, alarm_key(report), event_of(report))
+        return prepare(incoming, self.answering.zone, self.copies, self._no_room, self.count)
 
     def _no_room(self, priority: Priority) -> RejectedError | None:
         """The refusal of a new report where there is no room, and nothing less urgent to make some."""
@@ -241,7 +201,7 @@ class Desk:
         self.trouble = ""
         arrival.on_stored()
         if future.result().refused:
-            self._note_refusal(new.incoming, Reason.OVERLOAD)
+            note_refusal(new.incoming, self.count, Reason.OVERLOAD)
         if future.result().reused:
             self.count("reports_id_reused")
             log.info(
