@@ -19,16 +19,25 @@ def file(tmp_path):
     return path
 
 
-def in_memory(address: int, what: str = "Rss") -> int:
-    """Bytes of the mapping that it is in."""
-    found = False
+def in_memory(array: np.ndarray) -> int:
+    """Bytes of it, by the page: neighbours may be in the same mapping."""
+    first, pages = array.ctypes.data // mmap.PAGESIZE, array.nbytes // mmap.PAGESIZE
+    with Path("/proc/self/pagemap").open("rb") as pagemap:
+        pagemap.seek(first * 8)
+        entries = np.frombuffer(pagemap.read(pages * 8), np.uint64)
+    return int((entries >> np.uint64(63)).sum()) * mmap.PAGESIZE
+
+
+def huge_bytes(array: np.ndarray) -> int:
+    """Of the mappings that it lies in."""
+    begin, end, found, total = array.ctypes.data, array.ctypes.data + array.nbytes, False, 0
     for line in Path("/proc/self/smaps").read_text().splitlines():
         if "-" in (addresses := line.split()[0]):
-            begin, end = (int(one, 16) for one in addresses.split("-"))
-            found = begin <= address < end
-        elif found and line.startswith(f"{what}:"):
-            return int(line.split()[1]) << 10
-    raise AssertionError("it is not mapped")
+            one, other = (int(address, 16) for address in addresses.split("-"))
+            found = one < end and begin < other
+        elif found and line.startswith("AnonHugePages:"):
+            total += int(line.split()[1]) << 10
+    return total
 
 
 def mapped(path: Path, access: int) -> np.ndarray:
@@ -40,9 +49,9 @@ def mapped(path: Path, access: int) -> np.ndarray:
 def test_what_was_read_of_a_file_is_let_go_and_read_again(file, access):
     values = mapped(file, access)
     assert values.sum(dtype=np.int64) == SIZE * ord("w")
-    assert in_memory(values.ctypes.data) == SIZE
+    assert in_memory(values) == SIZE
     let_go(file)
-    assert in_memory(values.ctypes.data) == 0
+    assert in_memory(values) == 0
     assert values.sum(dtype=np.int64) == SIZE * ord("w")
 
 
@@ -59,15 +68,15 @@ def test_other_files_stay(file, tmp_path):
     values = mapped(other, mmap.ACCESS_READ)
     assert values.sum(dtype=np.int64)
     let_go(file)
-    assert in_memory(values.ctypes.data) == SIZE
+    assert in_memory(values) == SIZE
 
 
 def test_cleared_pages_are_zeros_that_take_no_memory():
     pages = Pages((SIZE // 4,), np.float32)
     pages.array[:] = 1
-    written = in_memory(pages.array.ctypes.data)  # a neighbour may be in the same mapping
+    assert in_memory(pages.array) == SIZE
     pages.clear()
-    assert in_memory(pages.array.ctypes.data) == written - SIZE
+    assert in_memory(pages.array) == 0
     assert not pages.array.any()
 
 
@@ -81,11 +90,11 @@ def test_what_is_filled_becomes_huge_pages_and_nothing_else_grows():
     filled, sparse = Pages((SIZE,), np.float32), Pages((SIZE,), np.float32)
     filled.array[:] = 3
     sparse.array[:: mmap.PAGESIZE] = 4  # every fourth page
-    before = in_memory(sparse.array.ctypes.data)
+    before = in_memory(sparse.array)
     assert join() >= 3 * SIZE
-    assert in_memory(filled.array.ctypes.data, "AnonHugePages") >= 3 * SIZE
+    assert huge_bytes(filled.array) >= 3 * SIZE
     assert (filled.array == 3).all()
-    assert in_memory(sparse.array.ctypes.data) == before
+    assert in_memory(sparse.array) == before
     assert sparse.array.sum() == 4 * SIZE // mmap.PAGESIZE
 
 
