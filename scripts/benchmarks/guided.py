@@ -112,7 +112,7 @@ def _round(
     with (
         searcher_of_demo() as searcher,
         peers.ours(bundle.path, options.threads, 1) as ours,
-        peers.llama(python, file, options.threads, length=length) as llama,
+        peers.llama(python, file, options.threads, length=2 * length) as llama,
     ):
         writers = {
             OURS: WorkerWriter(ours, bundle, tokenizer),

@@ -20,6 +20,8 @@ from protocol import serve
 
 BATCH = 512
 TYPES = {"q4_0": 2, "q4_1": 3, "q8_0": 7}
+# Of a guided answer: the tokens that it picks are shorter than those that its length was reckoned from.
+LONGER = 2
 CANDIDATE = np.dtype([("id", "i4"), ("logit", "f4"), ("p", "f4")])
 _QUIET = lib.llama_log_callback(lambda *_: None)
 
@@ -90,7 +92,8 @@ class Llama:
     def guided(self, prompt: str, json_schema: str, tokens: int) -> dict[str, Any]:
         """The answer that a schema allows: greedy; all tokens are tried only where the likeliest fails.
 
-        What the cache holds of the prompt from the last call is used again.
+        It may take LONGER, so that it is whole. What the cache holds of the prompt from the last call is used
+        again.
         """
         begun_s = time.perf_counter()
         grammar = lib.llama_sampler_init_grammar(self.vocab, grammar_of(json_schema), b"root")
@@ -100,7 +103,7 @@ class Llama:
         self.extend(ids[kept:], kept)
         first_s, text, steps = 0.0, b"", 0
         place = len(ids)
-        for _ in range(tokens):
+        for _ in range(LONGER * tokens):
             token = self.allowed(grammar)
             first_s = first_s or time.perf_counter() - begun_s
             lib.llama_sampler_accept(grammar, token)
