@@ -143,11 +143,18 @@ async def test_a_clear_is_of_no_group(path):
     assert answers[1].group is None
 
 
+async def begun(bench):
+    """Returns once the first report is being looked into."""
+    with anyio.fail_after(10):
+        while not bench.diagnoser.asked:
+            await anyio.sleep(0.01)
+
+
 async def queued(bench):
     """Whatever comes now waits for its turn."""
     bench.diagnoser.gate = anyio.Event()
     bench.accept(of("elsewhere/M1", "busy", id="busy"))
-    await anyio.sleep(0.05)
+    await begun(bench)
 
 
 def cleared(device, code):
@@ -238,7 +245,7 @@ async def test_what_is_being_diagnosed_as_it_clears_is_still_the_first_out(path)
     bench.diagnoser.gate = anyio.Event()
     async with working(bench):
         bench.accept(of("L1/M1", "F1", id="F1"))
-        await anyio.sleep(0.05)
+        await begun(bench)
         bench.accept(of("L1/M2", "F2", id="F2"))
         bench.accept(cleared("L1/M1", "F1"))
         bench.accept(of("L1/M3", "F3", id="F3"))
