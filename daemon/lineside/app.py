@@ -39,6 +39,7 @@ from lineside.power.settings import Settings
 from lineside.power.start import start_governor
 from lineside.power_desk import PowerDesk
 from lineside.reader import EngineReader
+from lineside.reading_ahead import ReadingAhead
 from lineside.running_model import RunningModel
 from lineside.searching import open_search
 from lineside.security.files import CertificateFiles
@@ -155,6 +156,8 @@ class App:
                 group.start_soon(self._link.run, name="mqtt")
             if self._metrics is not None:
                 group.start_soon(self._metrics.run, name="metrics")
+            if self._ahead is not None:
+                group.start_soon(self._ahead.run, name="reading ahead")
             self._status.state = "ready"
             if self._grpc is not None:
                 await self._grpc.set_serving(True)
@@ -251,11 +254,14 @@ class App:
 
     def _make_pipeline(self) -> Pipeline:
         config, model = self._config, self._model
-        writer = reader = None
+        writer = reader = self._ahead = None
         if model is not None:
             writer = writer_of(model.service, model.loaded.bundle.manifest, config.diagnosis.thinking_tokens)
             if config.diagnosis.rereading == "auto":
                 reader = EngineReader(model.service, writer.model_name)
+            if places := model.engine.capabilities.lasting_slots:
+                locale = config.plant.locale
+                self._ahead = ReadingAhead(self._store, writer, locale, places, self._status.count)
         return Pipeline(
             self._search.searcher,
             writer,
@@ -264,6 +270,7 @@ class App:
             mode=config.diagnosis.by,
             history=History(self._verdicts),
             energy=self._governor.energy,
+            on_asked=self._ahead.asked if self._ahead else None,
         )
 
     def _make_diagnoser(self, pipeline: Pipeline) -> Diagnoser:

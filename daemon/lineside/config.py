@@ -35,12 +35,14 @@ class BundleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[engine]. `threads` 0: one for each processor core that the daemon may use.
 
-    `kv_budget_mb`: MiB for all caches; no more of `kept_prefixes` and `slots` than fit. 0: as these say.
+    `kept_entries`: of the manuals, that are read before they are asked for, where a model makes diagnoses.
+    `kv_budget_mb`: MiB for all caches; no more of all these and `slots` than fit. 0: as these say.
     """
 
     name: Literal["auto", "tensorrt", "onnxruntime-cuda", "onnxruntime", "rules"] = "auto"
     slots: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4
     kept_prefixes: Annotated[int, msgspec.Meta(ge=0, le=64)] = 2
+    kept_entries: Annotated[int, msgspec.Meta(ge=0, le=1024)] = 16
     kv_budget_mb: Annotated[int, msgspec.Meta(ge=0, le=1_048_576)] = 0
     threads: Annotated[int, msgspec.Meta(ge=0, le=256)] = 0
     max_chunk_tokens: Annotated[int, msgspec.Meta(ge=8, le=4096)] = 128

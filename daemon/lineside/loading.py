@@ -8,7 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
 
-from lineside.config import Config
+import msgspec
+
+from lineside.config import Config, EngineConfig
 from lineside.diagnosis.knowledge.calibration_file import read_calibration
 from lineside.diagnosis.knowledge.fusion import Calibration
 from lineside.embedder import OnnxEmbedder
@@ -38,7 +40,7 @@ class Loading:
 
     def __init__(self, config: Config) -> None:
         self._begun_s = time.monotonic()
-        self._engine = config.engine
+        self._engine = _engine_of(config)
         self._trouble: BundleError | None = None
         try:
             self._bundle = bundle = Bundle(config.bundle_path, read_manifest(config.bundle_path))
@@ -49,7 +51,7 @@ class Loading:
         self._pool = ThreadPoolExecutor(max_workers=3, thread_name_prefix="loading")
         # The tokenizer's library keeps Python to itself while it reads its file: what hardly needs Python,
         # and takes longest, has to have begun by then.
-        self._choice = self._pool.submit(choose, bundle, config.engine)
+        self._choice = self._pool.submit(choose, bundle, self._engine)
         self._verified = self._pool.submit(verify, bundle)
         self._text = self._pool.submit(_load_text, bundle)
         self._taken = False
@@ -89,6 +91,13 @@ def wants_model(config: Config) -> bool:
     return RULES not in (config.diagnosis.mode, config.engine.name)
 
 
+def _engine_of(config: Config) -> EngineConfig:
+    """[engine], without what would be kept of manuals for a model that is never asked about them."""
+    if config.diagnosis.by == "model":
+        return config.engine
+    return msgspec.structs.replace(config.engine, kept_entries=0)
+
+
 def load(config: Config) -> Loaded:
     """All at once, for whoever has nothing to do meanwhile."""
     with Loading(config) as loading:
@@ -110,7 +119,8 @@ def _tell(bundle: Bundle, choice: Choice, seconds: float) -> None:
         "reason": choice.reason,
         "device": capabilities.device,
         "slots": capabilities.slots,
-        "kept_prefixes": capabilities.kept_slots,
+        "kept_prefixes": capabilities.kept_slots - capabilities.lasting_slots,
+        "kept_entries": capabilities.lasting_slots,
         "cache_mb": capabilities.cache_bytes >> 20,
         "step_ms": round(capabilities.costs.step(1) / 1e6, 2),
         "seconds": round(seconds, 2),

@@ -55,6 +55,15 @@ class EngineWriter:
         async for _ in self.service.generate(job):
             pass
 
+    async def beginning(self, one: Sequence[ChatMessage], other: Sequence[ChatMessage]) -> list[int]:
+        """The tokens that prompts of both begin with."""
+        call = Call(PRINCIPAL, 0)
+        jobs = [
+            GenerateJob(call, messages=tuple(messages), thinking_tokens=self.thinking_tokens)
+            for messages in (one, other)
+        ]
+        return await self.service.beginning(*jobs)
+
     async def write(
         self, messages: Sequence[ChatMessage], json_schema: str, call: Call, max_tokens: int
     ) -> AsyncIterator[Event]:

@@ -426,3 +426,33 @@ def test_sigint_stops_like_sigterm(spare):
     spare.start()
     spare.process.send_signal(signal.SIGINT)
     assert spare.process.wait(30) == 0
+
+
+def test_manuals_are_read_ahead_where_a_model_makes_diagnoses_and_reports_find_them_read(
+    tmp_path, smollm2_bundle
+):
+    daemon = Daemon(tmp_path / "ahead", smollm2_bundle, engine={"kept_entries": 2})
+    daemon.import_demo()
+    daemon.start()
+    try:
+        end_s = time.monotonic() + 60
+        while daemon.status().counters.get("entries_read_ahead", 0) < 2:
+            assert time.monotonic() < end_s, "nothing is read ahead"
+            time.sleep(0.1)
+        assert daemon.ask(OVERTEMPERATURE)["mode"] == "model"
+    finally:
+        daemon.end()
+
+
+def test_where_rules_make_them_nothing_is(tmp_path, smollm2_bundle):
+    daemon = Daemon(
+        tmp_path / "rules", smollm2_bundle, engine={"kept_entries": 2}, diagnosis={"mode": "auto"}
+    )
+    daemon.import_demo()
+    daemon.start()
+    time.sleep(2.5)
+    counters = daemon.status().counters
+    assert daemon.stop() == 0
+    assert "entries_read_ahead" not in counters
+    (told,) = re.findall(r"engine ready.*", daemon.log.read_text())
+    assert '"kept_entries": 0' in told or "kept_entries=0" in told, told

@@ -45,7 +45,8 @@ class Daemon:
         values: dict[str, dict[str, object]] = {
             "bundle": {"path": str(bundle)},
             "diagnosis": {"mode": "model"},
-            "engine": {"threads": 2},
+            # What is read ahead would take the cores from other tests.
+            "engine": {"threads": 2, "kept_entries": 0},
             "grpc": {"port": self.grpc_port},
             # Tests report many alarms of one line at once, each to be diagnosed.
             "mqtt": {"port": self.mqtt_port, "group_ms": 0},

@@ -31,6 +31,7 @@ class CountingEngine:
         costs: Costs | None = None,
         choose: Callable[[Sequence[int]], int] | None = None,
         kept_slots: int = 0,
+        lasting_slots: int = 0,
     ) -> None:
         self.capabilities = Capabilities(
             name="counting",
@@ -43,6 +44,7 @@ class CountingEngine:
             cache_bytes=0,
             costs=costs or Costs(tuple(1000 + 100 * n for n in range(slots)), 1000, 100),
             kept_slots=kept_slots,
+            lasting_slots=lasting_slots,
         )
         self.batches: list[list[Extension]] = []
         self.fail_next = 0

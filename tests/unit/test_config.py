@@ -37,6 +37,8 @@ def test_values_are_read(tmp_path):
         ("[grpc]\nport = '50051'", r"\$.grpc.port"),
         ("[engine]\nslots = 0", r"\$.engine.slots"),
         ("[engine]\nkept_prefixes = 65", r"\$.engine.kept_prefixes"),
+        ("[engine]\nkept_entries = 1025", r"\$.engine.kept_entries"),
+        ("[engine]\nkept_entries = -1", r"\$.engine.kept_entries"),
         ("[mqtt]\nbroker = 'both'", r"\$.mqtt.broker"),
         ("[mqtt]\npower = true", "needs interface, .* every user of this machine"),
         ("[mqtt]\npower = true\nbroker = 'external'", "needs user and password_file, or cert_file"),

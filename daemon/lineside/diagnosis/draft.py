@@ -19,8 +19,9 @@ log = logging.getLogger(__name__)
 
 NS_PER_MS = 1_000_000
 MAX_TEXT = 8192
-# Confidence is about which entry it is; in what order its causes stand says nothing of that.
-_AFTER_CHOICE = '"causes"'
+# Confidence is about which entry it is, which is told first; in what order its causes stand says nothing of
+# that.
+_AFTER_CHOICE = '",'
 
 
 @dataclass(slots=True)

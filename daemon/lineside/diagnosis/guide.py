@@ -3,6 +3,7 @@
 Knows nothing of prompts or engines. The model decides little, and nothing that can be invented: which entry,
 which order, and how severe where nobody says. Lists are offered as whole orders, so that a small model can
 neither repeat an item nor forget one; and what follows from a decision is forced, which costs it no step.
+What was decided without it comes last, where it need not even be read.
 """
 
 from __future__ import annotations
@@ -77,14 +78,12 @@ class Guide:
         )
 
     def _shape(self, option: Option, allowed: tuple[SeverityName, ...]) -> dict[str, Any]:
-        properties: dict[str, Any] = {
-            "entry": {"const": option.ref},
+        entry = {"entry": {"const": option.ref}}
+        rest = {"checks": _orders(option.action_ids), "severity": {"enum": list(allowed)}}
+        if option.decided:
             # What the report's own evidence has decided is not the model's to turn round.
-            "causes": {"const": _first(option.cause_ids)} if option.decided else _orders(option.cause_ids),
-            "checks": _orders(option.action_ids),
-            "severity": {"enum": list(allowed)},
-        }
-        return _object(properties)
+            return _object({**entry, **rest, "causes": {"const": _first(option.cause_ids)}})
+        return _object({**entry, "causes": _orders(option.cause_ids), **rest})
 
     def _sample(self, option: Option) -> str:
         causes, checks = option.cause_ids[:RANKED], option.action_ids[:RANKED]

@@ -16,7 +16,10 @@ from lineside.diagnosis.work import (
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """A retrieved entry, and the reference by which the answer cites it, in its language where it can be."""
+    """A retrieved entry, and the reference by which the answer cites it, in its language where it can be.
+
+    `ranks`: where evidence has put the causes in another order, the place of each in the manual's, from 0 on.
+    """
 
     ref: str
     entry: Entry
@@ -29,6 +32,7 @@ class Option:
     meaning: str = ""
     # The report's own evidence has put the causes in order.
     decided: bool = False
+    ranks: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, number: int, candidate: Candidate, language: Language) -> Option:
@@ -55,13 +59,33 @@ class Option:
 
     @property
     def cause_ids(self) -> tuple[str, ...]:
-        """Names of the causes, such as K1.c1."""
-        return tuple(f"{self.ref}.c{number}" for number in range(1, len(self.causes) + 1))
+        """Names of the causes, such as K1.c1: numbered as in the manual, whatever their order here."""
+        return tuple(f"{self.ref}.c{rank + 1}" for rank in self._ranks)
+
+    @property
+    def listed_causes(self) -> tuple[tuple[str, str], ...]:
+        """Each cause behind its name, in the manual's order."""
+        named = zip(self._ranks, self.cause_ids, self.causes, strict=True)
+        return tuple((name, cause) for _, name, cause in sorted(named))
+
+    @property
+    def leaves_choice(self) -> bool:
+        """Whether a model could say anything of it, were it the only one."""
+        return bool(self.causes) or len(self.actions) > 1
+
+    @property
+    def settled(self) -> bool:
+        """Nothing about the causes is left to choose."""
+        return self.decided or len(self.causes) < 2
 
     @property
     def action_ids(self) -> tuple[str, ...]:
         """Names of the actions, such as K1.a1."""
         return tuple(f"{self.ref}.a{number}" for number in range(1, len(self.actions) + 1))
+
+    @property
+    def _ranks(self) -> tuple[int, ...]:
+        return self.ranks or tuple(range(len(self.causes)))
 
 
 def options_of(retrieval: Retrieval, language: Language) -> tuple[Option, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Literal
 
 import anyio
@@ -17,7 +17,7 @@ from lineside.diagnosis.answers import Clock, Frame, diagnosis_of, error_diagnos
 from lineside.diagnosis.diagnosis import Diagnosis
 from lineside.diagnosis.draft import NS_PER_MS, Assignment, Draft, confidence, write
 from lineside.diagnosis.guide import Guide, allowed_severities
-from lineside.diagnosis.knowledge.entry import Language
+from lineside.diagnosis.knowledge.entry import Entry, Language
 from lineside.diagnosis.knowledge.retrieval import Query, Retrieval
 from lineside.diagnosis.knowledge.search import Searcher
 from lineside.diagnosis.options import Option
@@ -79,7 +79,8 @@ class _Task:
 class Pipeline:
     """Implements ports.Diagnoser. `writer` may be set and taken away at any time; None: rules alone.
 
-    `reader` looks over what was found in another language than the report's, whatever the mode.
+    `reader` looks over what was found in another language than the report's, whatever the mode. `on_asked`
+    hears of the first entry that the model is asked about.
     """
 
     def __init__(  # noqa: PLR0913 all but the first two have defaults and names
@@ -93,6 +94,7 @@ class Pipeline:
         history: History | None = None,
         clock: Clock | None = None,
         energy: EnergyShares | None = None,
+        on_asked: Callable[[Entry, Language], None] | None = None,
     ) -> None:
         self.searcher = searcher
         self.writer = writer
@@ -102,6 +104,7 @@ class Pipeline:
         self._history = history
         self._clock = clock or Clock()
         self._energy = energy or EnergyShares(EnergyMeter())
+        self._on_asked = on_asked or (lambda entry, language: None)
 
     async def warm_up(self) -> None:
         """Have the instructions read that prompts in the plant's language begin with."""
@@ -154,6 +157,7 @@ class Pipeline:
         if isinstance(assignment, str):
             yield self._by_rules(task, assignment)
             return
+        self._on_asked(task.options[0].entry, task.language)
         draft = Draft()
         async with contextlib.aclosing(self._written(task, assignment, draft)) as texts:
             async for text in texts:
@@ -184,7 +188,7 @@ class Pipeline:
             return phrase("no_language", task.language, language=task.language)
         if self._left_ms(task) < MIN_MODEL_MS + RESERVE_MS:
             return phrase("no_time", task.language)
-        if len(task.options) == 1 and not task.options[0].causes and len(task.options[0].actions) < 2:
+        if len(task.options) == 1 and not task.options[0].leaves_choice:
             return phrase("no_choice", task.language)
         try:
             return await anyio.to_thread.run_sync(_assign, task, writer)
@@ -284,7 +288,7 @@ def _assign(task: _Task, writer: Writer) -> Assignment:
     findings = findings_of(task.report, task.options, task.language)
     guide = _guide(task, task.options)
     max_tokens = writer.count_tokens(guide.longest()) + SPARE_TOKENS
-    data = Data(task.report, task.options, findings)
+    data = Data(task.report, task.options, findings, guide.open)
     prompt = fit(data, task.language, writer.prompt_budget(max_tokens), writer.count_tokens)
     return Assignment(writer, _guide(task, prompt.options), prompt, max_tokens)
 

@@ -11,11 +11,14 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+import msgspec
+
 from lineside.diagnosis.diagnosis import Evidence
 from lineside.diagnosis.evidence import is_good, quantity, time_to_limit
 from lineside.diagnosis.knowledge.entry import Language
 from lineside.diagnosis.options import Option
-from lineside.diagnosis.report import Report, Value, Window
+from lineside.diagnosis.order import SOURCE as ORDER
+from lineside.diagnosis.report import Device, Report, Value, Window
 from lineside.diagnosis.work import addresses_reader
 from lineside.errors import Reason, RejectedError
 from lineside.ports import ChatMessage
@@ -43,6 +46,7 @@ _LABELS: dict[Language, dict[str, str]] = {
         "end": "=== END OF DATA ===",
         "cause": "cause",
         "check": "check",
+        "first": "first cause",
         "device": "device",
         "alarm": "alarm",
         "value": "reading",
@@ -55,6 +59,7 @@ _LABELS: dict[Language, dict[str, str]] = {
         "end": "=== 数据结束 ===",
         "cause": "原因",
         "check": "检查",
+        "first": "首要原因",
         "device": "设备",
         "alarm": "报警",
         "value": "读数",
@@ -94,11 +99,15 @@ _STEPS = (
 
 
 class Data(NamedTuple):
-    """What goes into the user's turn: the report, the entries it may be about, and what code found in it."""
+    """What goes into the user's turn: the report, the entries it may be about, and what code found in it.
+
+    `open`: the model may say that it is about none of them.
+    """
 
     report: Report
     options: tuple[Option, ...]
     findings: tuple[Evidence, ...]
+    open: bool = True
 
 
 class Prompt(NamedTuple):
@@ -117,19 +126,48 @@ def opening(language: Language) -> tuple[ChatMessage, ...]:
     )
 
 
+def beginnings(option: Option, language: Language) -> tuple[tuple[ChatMessage, ...], tuple[ChatMessage, ...]]:
+    """Turns that begin as prompts do whose first entry it is: before a report, and before another entry."""
+    labels = _LABELS[language]
+    entry = "\n".join((labels["manual"], *_entry_lines(option, labels, _STEPS[0].chars)))
+    before_report, before_entry = (
+        (ChatMessage("system", _SYSTEM[language]), ChatMessage("user", f"{entry}\n{following}"))
+        for following in (labels["report"], "[K2]")
+    )
+    return before_report, before_entry
+
+
 def fit(data: Data, language: Language, budget_tokens: int, count_tokens: Callable[[str], int]) -> Prompt:
     """The fullest prompt within the budget. Raises RejectedError(TOO_LONG) if not even the least fits."""
     system = _SYSTEM[language]
     left = budget_tokens - count_tokens(system)
+    data = _of_use(data)
     for sizes in _STEPS:
         findings = tuple(found for found in data.findings if found.kind == "sensor" or sizes.logs)
-        kept = Data(data.report, data.options[: sizes.entries], findings)
+        kept = data._replace(options=data.options[: sizes.entries], findings=findings)
         user = "\n".join(_lines(kept, language, sizes))
         tokens = count_tokens(user)
         if tokens <= left:
             messages = (ChatMessage("system", system), ChatMessage("user", user))
             return Prompt(messages, kept.options, budget_tokens - left + tokens)
     raise RejectedError(Reason.TOO_LONG, f"no prompt fits {budget_tokens} tokens")
+
+
+def _of_use(data: Data) -> Data:
+    """Without what would only speak for a choice that code has made: every token takes its time to be read.
+
+    Where neither entry nor causes are left to choose between, readings beyond their limits remain, and while
+    the entry may still be none at all, what the log and the device say of that.
+    """
+    if len(data.options) > 1 or not data.options[0].settled:
+        return data
+    beyond = {found.src for found in data.findings if found.kind == "sensor"}
+    values = tuple(value for value in data.report.values if value.n in beyond)
+    logs = tuple(found for found in data.findings if found.kind == "log" and found.src != ORDER)
+    report = msgspec.structs.replace(data.report, values=values, win=())
+    if data.open:
+        return data._replace(report=report, findings=logs)
+    return data._replace(report=msgspec.structs.replace(report, dev=Device(id=report.dev.id)), findings=())
 
 
 def as_data(text: str, chars: int) -> str:
@@ -167,7 +205,8 @@ def _entry_lines(option: Option, labels: dict[str, str], chars: int) -> Iterator
     title = as_data(option.text.title, chars)
     meaning = as_data(option.text.meaning, chars)
     yield f"[{option.ref}] {as_data(option.entry.code, 64)} {title}{': ' if meaning else ''}{meaning}"
-    for name, text in zip(option.cause_ids, option.causes, strict=True):
+    # In the manual's order, whatever the report speaks for: what is cached of an entry is so for all reports.
+    for name, text in option.listed_causes:
         yield f"{name} {labels['cause']}: {as_data(text, chars)}"
     for name, text in zip(option.action_ids, option.actions, strict=True):
         yield f"{name} {labels['check']}: {as_data(text, chars)}"
@@ -179,6 +218,8 @@ def _report_lines(data: Data, labels: dict[str, str], sizes: Sizes) -> Iterator[
     facts = [_said(fact) for fact in (device.id, device.type, device.vendor, device.model, device.unit)]
     yield f"{labels['device']}: {as_data(' '.join(fact for fact in facts if fact), chars)}"
     yield f"{labels['alarm']}: {as_data(f'{alarm.code} {_said(alarm.text)}'.strip(), chars)}"
+    if len(data.options) == 1 and data.options[0].decided:
+        yield f"{labels['first']}: {data.options[0].cause_ids[0]}"
     for found in data.findings:
         label = labels["value"] if found.kind == "sensor" else labels["log"]
         yield f"{found.ref} {label}: {as_data(found.quote, chars)}"

@@ -47,8 +47,9 @@ def _sorted(option: Option, seen: _Seen) -> Option:
     weights = {cause: _weight(option, cause, seen) for cause in option.causes}
     if len(set(weights.values())) < 2:
         return option
-    causes = tuple(sorted(option.causes, key=lambda cause: weights[cause], reverse=True))
-    return dataclasses.replace(option, causes=causes, decided=True)
+    ranks = sorted(range(len(option.causes)), key=lambda rank: weights[option.causes[rank]], reverse=True)
+    causes = tuple(option.causes[rank] for rank in ranks)
+    return dataclasses.replace(option, causes=causes, decided=True, ranks=tuple(ranks))
 
 
 def _weight(option: Option, cause: str, seen: _Seen) -> tuple[int, int, int]:

@@ -24,6 +24,8 @@ from lineside.errors import LinesideError
 
 # What the process takes beside weights and cache: Python, the runtime and its scratch.
 BESIDE_BYTES = 400 << 20
+# An entry that is kept fills a third of its cache at most: the rest is for the report and the answer.
+ENTRY_SHARE = 3
 
 
 def look(machine: Machine) -> Iterator[Finding]:
@@ -66,6 +68,8 @@ def memory_needed(config: Config) -> int | None:
         return None
     each = slot_bytes(manifest, FLOAT_BYTES)
     caches = each * (config.engine.slots + config.engine.kept_prefixes)
+    if config.diagnosis.by == "model":
+        caches += config.engine.kept_entries * each // ENTRY_SHARE
     if config.engine.kv_budget_mb:
         caches = min(caches, config.engine.kv_budget_mb << 20)
     weights = sum(manifest.files[name].size for name in (WEIGHTS, EMBEDDER_WEIGHTS) if name in manifest.files)

@@ -105,7 +105,7 @@ class Capabilities:
     `mixed_chunks`: one device call can extend several sequences by several tokens each. Where it cannot,
     each longer chunk is a call of its own and a step costs `costs.step` plus `costs.chunk` for each.
     `kept_slots` more slots, numbered after the others, hold what is copied there and are never extended; 0
-    where nothing can be copied.
+    where nothing can be copied. The last `lasting_slots` of them are for what is to stay.
     """
 
     name: str
@@ -118,6 +118,7 @@ class Capabilities:
     cache_bytes: int
     costs: Costs
     kept_slots: int = 0
+    lasting_slots: int = 0
 
 
 class Engine(Protocol):

@@ -12,11 +12,15 @@ HALF_BYTES, FLOAT_BYTES = 2, 4
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Caches of sequences that run, and of beginnings that are kept, in a budget of bytes (0: any)."""
+    """Caches of sequences that run, and of beginnings that are kept, in a budget of bytes (0: any).
+
+    `lasting_slots` of the kept ones are for the manuals' entries.
+    """
 
     slots: int
     kept_slots: int
     budget_bytes: int
+    lasting_slots: int = 0
 
     def check(self, bundle: Bundle, taken_bytes: int) -> None:
         """Refuse an engine whose caches take more than that, because its plans are for more sequences."""
@@ -35,14 +39,14 @@ def slot_bytes(manifest: Manifest, item_bytes: int) -> int:
     return 2 * sizes.layers * sizes.kv_heads * sizes.head_dim * item_bytes * manifest.max_seq_len
 
 
-def room_for(manifest: Manifest, config: EngineConfig, item_bytes: int) -> Room:
-    """As configured, or what the budget has room for: what is kept goes first, then what runs at once.
+def room_for(manifest: Manifest, config: EngineConfig, item_bytes: int, kept_entries: int = 0) -> Room:
+    """As configured, or what the budget has room for: entries go first, then other beginnings, then slots.
 
     Raises BundleError where it has room for no sequence.
     """
     budget, each = config.kv_budget_mb << 20, slot_bytes(manifest, item_bytes)
     if not budget:
-        return Room(config.slots, config.kept_prefixes, 0)
+        return Room(config.slots, config.kept_prefixes + kept_entries, 0, kept_entries)
     fitting = budget // each
     if not fitting:
         needed = -(-each >> 20)
@@ -52,4 +56,6 @@ def room_for(manifest: Manifest, config: EngineConfig, item_bytes: int) -> Room:
         hint = f"set it to {needed} or more, or build the bundle with a smaller max_seq_len"
         raise BundleError("size the cache", message, hint)
     slots = min(config.slots, fitting)
-    return Room(slots, min(config.kept_prefixes, fitting - slots), budget)
+    prefixes = min(config.kept_prefixes, fitting - slots)
+    entries = min(kept_entries, fitting - slots - prefixes)
+    return Room(slots, prefixes + entries, budget, entries)

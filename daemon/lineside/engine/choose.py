@@ -139,7 +139,10 @@ def _open_onnxruntime(provider: str) -> Callable[[Bundle, EngineConfig], Engine]
     def opened(bundle: Bundle, config: EngineConfig) -> Engine:
         from lineside.engine.onnxruntime import OnnxRuntimeEngine  # noqa: PLC0415
 
-        room = room_for(bundle.manifest, config, HALF_BYTES if provider == "cuda" else FLOAT_BYTES)
+        # Host memory alone is taken as it is written: on a device every slot takes all of its own.
+        on_device = provider == "cuda"
+        item_bytes, entries = (HALF_BYTES, 0) if on_device else (FLOAT_BYTES, config.kept_entries)
+        room = room_for(bundle.manifest, config, item_bytes, entries)
         return OnnxRuntimeEngine(
             bundle,
             slots=room.slots,
@@ -147,6 +150,7 @@ def _open_onnxruntime(provider: str) -> Callable[[Bundle, EngineConfig], Engine]
             max_chunk_tokens=config.max_chunk_tokens,
             provider=provider,
             kept_slots=room.kept_slots,
+            lasting_slots=room.lasting_slots,
         )
 
     return opened

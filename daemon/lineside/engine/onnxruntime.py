@@ -47,13 +47,15 @@ class OnnxRuntimeEngine:
         max_chunk_tokens: int,
         provider: str = "cpu",
         kept_slots: int = 0,
+        lasting_slots: int = 0,
     ) -> None:
         geometry = bundle.manifest.geometry
         max_seq_len = bundle.manifest.max_seq_len
         chunk = min(max_chunk_tokens, max_seq_len)
         self._session = _open_session(bundle, threads, provider)
         self._weights = bundle.file(WEIGHTS)
-        kept_slots = kept_slots if provider == "cpu" else 0
+        if provider != "cpu":
+            kept_slots = lasting_slots = 0
         self._cache = _SlotCache(self._session, provider, slots + kept_slots)
         self._cached_len = [0] * (slots + kept_slots)
         self._ids = np.zeros(max(slots, chunk), np.int64)
@@ -75,6 +77,7 @@ class OnnxRuntimeEngine:
             cache_bytes=self._cache.nbytes,
             costs=Costs(step_ns=(1,) * slots, chunk_fixed_ns=0, chunk_token_ns=1),
             kept_slots=kept_slots,
+            lasting_slots=lasting_slots,
         )
 
     @property

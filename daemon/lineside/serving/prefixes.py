@@ -1,8 +1,9 @@
 """What each slot's cache holds, and how much of it a new sequence can begin with. Knows no clock.
 
 A cache is good for any sequence that begins alike, up to the first token that differs. A slot keeps its cache
-when its sequence ends; beside the slots that run there are some that only keep. A copy is made at once, so
-nothing refers to a slot afterwards: one that runs is never written to, any other may be at any time.
+when its sequence ends; beside the slots that run there are some that only keep, the last of them what is to
+stay, which makes place only for its like. A copy is made at once, so nothing refers to a slot afterwards: one
+that runs is never written to, any other may be at any time.
 """
 
 from __future__ import annotations
@@ -18,11 +19,15 @@ SHORTEST_COPY = 8
 
 @dataclass(slots=True)
 class _Held:
-    """The first `length` of `tokens` are cached. The list belongs to the sequence that wrote them."""
+    """The first `length` of `tokens` are cached. The list belongs to the sequence that wrote them.
+
+    `lasting`: they are to stay.
+    """
 
     tokens: list[int] = field(default_factory=list)
     length: int = 0
     used: int = 0
+    lasting: bool = False
 
 
 @dataclass(slots=True)
@@ -42,7 +47,8 @@ class Prefixes:
 
     def wrote(self, slot: int, tokens: list[int], length: int) -> None:
         """The slot's cache is now the first `length` of `tokens`, which only grow while it is."""
-        self._held[slot] = _Held(tokens, min(length, self.capabilities.max_seq_len - 1), self._uses)
+        length = min(length, self.capabilities.max_seq_len - 1)
+        self._held[slot] = _Held(tokens, length, self._uses, self._held[slot].lasting)
 
     def nearest(self, free: Sequence[int], tokens: list[int]) -> int:
         """The slot to begin in: the first, or, where caches cannot be copied, the one that holds most."""
@@ -54,10 +60,13 @@ class Prefixes:
         """How many of `tokens` some cache begins with."""
         return max(_common(held, tokens) for held in self._held)
 
-    def begin(self, slot: int, tokens: list[int], most: int) -> tuple[int, list[PrefixCopy]]:
+    def begin(
+        self, slot: int, tokens: list[int], most: int, *, lasting: bool = False
+    ) -> tuple[int, list[PrefixCopy]]:
         """A sequence begins in `slot`: how many of its tokens are cached there, at most `most`, after copies.
 
-        What the slot held goes to a slot that keeps, where that is worth more than what is there.
+        What the slot held goes to a slot that keeps, where that is worth more than what is there. `lasting`:
+        what is now read is to stay.
         """
         self._uses += 1
         own = self._held[slot]
@@ -68,7 +77,7 @@ class Prefixes:
         self._held[source].used = self._uses
         if source != slot:
             copies.append(PrefixCopy(source, slot, reused))
-        self._held[slot] = _Held(tokens, reused, self._uses)
+        self._held[slot] = _Held(tokens, reused, self._uses, lasting)
         return reused, copies
 
     def _longest(self, slot: int, reused: int, tokens: list[int], most: int) -> tuple[int, int]:
@@ -80,22 +89,39 @@ class Prefixes:
         return (source, found[source]) if pays else (slot, reused)
 
     def _keep(self, slot: int, source: int, tokens: list[int]) -> list[PrefixCopy]:
-        """Save what `slot` holds before `tokens` go there, unless it is worth the least.
-
-        It is not saved either where a copy there and one back cost more than reading it again.
-        """
-        own, costs = self._held[slot], self.capabilities.costs
-        if 2 * costs.copy(own.length) >= costs.chunk(own.length):
+        """Save what `slot` holds before `tokens` go there: if it is to stay, or worth more than what is."""
+        own = self._held[slot]
+        least = self._place_to_stay(slot, source) if own.lasting else self._place(slot, source, tokens)
+        if least is None:
             return []
-        first = self.capabilities.slots
-        kept = [keeper for keeper in range(first, len(self._held)) if keeper != source]
-        if not kept or own.length < SHORTEST_COPY or _common(own, tokens) * 2 > own.length:
-            return []
-        least = min((*kept, slot), key=self._worth)
-        if least == slot or not self._worth(slot)[0]:
-            return []
-        self._held[least] = _Held(own.tokens[: own.length], own.length, own.used)
+        self._held[least] = _Held(own.tokens[: own.length], own.length, own.used, own.lasting)
         return [PrefixCopy(slot, least, own.length)]
+
+    def _place(self, slot: int, source: int, tokens: list[int]) -> int | None:
+        """Where to keep what `slot` holds and `tokens` do not; None where it is worth less than what is kept.
+
+        Or where a copy there and one back cost more than reading it again.
+        """
+        own, costs, first = self._held[slot], self.capabilities.costs, self.capabilities.slots
+        if 2 * costs.copy(own.length) >= costs.chunk(own.length):
+            return None
+        kept = [keeper for keeper in range(first, self._first_lasting) if keeper != source]
+        if not kept or own.length < SHORTEST_COPY or _common(own, tokens) * 2 > own.length:
+            return None
+        least = min((*kept, slot), key=self._worth)
+        return None if least == slot or not self._worth(slot)[0] else least
+
+    def _place_to_stay(self, slot: int, source: int) -> int | None:
+        """Where to keep what is to stay; None where it is kept already."""
+        own, places = self._held[slot], range(self._first_lasting, len(self._held))
+        if any(_common(self._held[place], own.tokens, own.length) == own.length for place in places):
+            return None
+        others = [place for place in places if place != source]
+        return min(others, key=lambda place: self._held[place].used, default=None)
+
+    @property
+    def _first_lasting(self) -> int:
+        return len(self._held) - self.capabilities.lasting_slots
 
     def _worth(self, slot: int) -> tuple[bool, int]:
         """Smaller is given up first: what is mostly held elsewhere too, then what was used longest ago."""

@@ -48,6 +48,7 @@ class Request:
     how many tokens the answer needs before it is of use: admission predicts with it. `thinking_tokens` bounds
     what a reasoning model thinks beside its answer; `show_thinking`: the client hears that, too.
     `scored_tokens`: asked is how likely so many of the prompt's last tokens are; nothing is written.
+    `lasting`: nobody waits for an answer, the prompt is read because others will begin with it.
     """
 
     id: str
@@ -61,6 +62,7 @@ class Request:
     thinking_tokens: int = 0
     show_thinking: bool = False
     scored_tokens: int = 0
+    lasting: bool = False
 
     @property
     def goal(self) -> int:

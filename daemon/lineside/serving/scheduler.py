@@ -18,6 +18,8 @@ from lineside.serving.request import Priority
 
 # Alarms come in groups: after a critical request others are kept short for so long.
 ALERT_NS = 60_000_000_000
+# What is read ahead goes in chunks of so many tokens.
+LASTING_CHUNK = 32
 
 
 @dataclass(slots=True, eq=False)
@@ -26,7 +28,7 @@ class Sequence:
 
     `rows`: so many of the last of them want logits. `reused`: so many were cached before it began. `draft`: a
     guess at what follows, to be checked in its next step, `drafted` what is being checked. `goal`: with fewer
-    tokens than that it is of no use.
+    tokens than that it is of no use. `lasting`: nobody waits for it, and what it reads is to stay cached.
     """
 
     id: str
@@ -34,6 +36,7 @@ class Sequence:
     deadline_ns: int
     tokens: list[int]
     rows: int = 1
+    lasting: bool = False
     arrival: int = 0
     slot: int | None = None
     past_len: int = 0
@@ -216,7 +219,9 @@ class Scheduler:
         assert sequence.slot is not None
         sequence.begun = True
         most = len(sequence.tokens) - sequence.rows
-        sequence.past_len, copies = self._prefixes.begin(sequence.slot, sequence.tokens, most)
+        sequence.past_len, copies = self._prefixes.begin(
+            sequence.slot, sequence.tokens, most, lasting=sequence.lasting
+        )
         if not sequence.preempted:
             sequence.reused = sequence.past_len
         return copies
@@ -269,7 +274,8 @@ class Scheduler:
         count = sequence.pending
         if not self.capabilities.mixed_chunks and self._pace.cheaper_one_by_one(count, singles):
             return 1
-        count = min(count, budget)
+        # Whoever comes meanwhile waits for what has begun, and for this one nobody does.
+        count = min(count, budget, LASTING_CHUNK if sequence.lasting else budget)
         return count if count > 1 else 0
 
     @staticmethod

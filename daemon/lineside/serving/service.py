@@ -12,7 +12,7 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -22,13 +22,14 @@ from anyio.streams.memory import MemoryObjectSendStream
 
 from lineside.engine.base import Engine
 from lineside.errors import Reason, RejectedError
-from lineside.ports import GenerateJob, ScoreJob
+from lineside.ports import Call, GenerateJob, ScoreJob
 from lineside.power.pacer import Pacer
 from lineside.serving.admission import Admission, Live, reading_ns
 from lineside.serving.commands import Abort, Ping, Submit, Work
 from lineside.serving.delivery import Delivered, Delivery
+from lineside.serving.drafts import agreed
 from lineside.serving.grammar import Grammar, GrammarCompiler
-from lineside.serving.request import EndEvent, Event, Priority, Request, TokenEvent
+from lineside.serving.request import EndEvent, Event, Priority, Request, Sampling, TokenEvent
 from lineside.serving.scoring import Scoring
 from lineside.serving.sequence import Generation
 from lineside.serving.tallies import Load, Tallies
@@ -95,13 +96,15 @@ class GenerationService:
         with self._tallies.refusals():
             request, grammar = await self._prepare(job, expected_tokens)
 
-        def begin(deliver: Callable[[Event], None], now_ns: int) -> Generation:
-            cap = self._capabilities.max_seq_len
-            return Generation(request, self._tokenizer, grammar, cap, deliver, now_ns)
-
-        async with contextlib.aclosing(self._admitted(request, begin)) as events:
+        async with contextlib.aclosing(self._admitted(request, self._generation(request, grammar))) as events:
             async for event in events:
                 yield event
+
+    def _generation(
+        self, request: Request, grammar: Grammar | None = None
+    ) -> Callable[[Callable[[Event], None], int], Generation]:
+        cap = self._capabilities.max_seq_len
+        return lambda deliver, now_ns: Generation(request, self._tokenizer, grammar, cap, deliver, now_ns)
 
     async def _prepare(self, job: GenerateJob, expected_tokens: int) -> tuple[Request, Grammar | None]:
         """What is asked, in tokens. Raises RejectedError."""
@@ -123,6 +126,34 @@ class GenerationService:
         if job.json_schema is None:
             return request, None
         return request, await anyio.to_thread.run_sync(self._grammars.compile, job.json_schema)
+
+    async def beginning(self, one: GenerateJob, other: GenerateJob) -> list[int]:
+        """The tokens that both prompts begin with."""
+        texts = [self._prompt(job)[0] for job in (one, other)]
+        first, second = [await anyio.to_thread.run_sync(self._tokenizer.encode, text) for text in texts]
+        return first[: agreed(first, second)]
+
+    def cached(self, tokens: Iterable[int]) -> int:
+        """How many of the first of them are cached now."""
+        return self._worker.cached(tokens)
+
+    async def read_ahead(self, tokens: Sequence[int], call: Call) -> None:
+        """Read what prompts will begin with, so that it stays cached. Raises RejectedError.
+
+        Nobody waits for it: whatever else is asked goes first.
+        """
+        request = Request(
+            id=str(next(self._ids)),
+            prompt=tuple(tokens),
+            deadline_ns=call.deadline_ns,
+            principal=call.principal,
+            sampling=Sampling(max_tokens=1),
+            priority=Priority.LOW,
+            lasting=True,
+        )
+        async with contextlib.aclosing(self._admitted(request, self._generation(request))) as events:
+            async for _ in events:
+                pass
 
     async def score(self, job: ScoreJob) -> EndEvent:
         """How likely `job.text` is behind its prompt: the end's `logprobs`. Raises RejectedError at first."""
@@ -256,7 +287,8 @@ class GenerationService:
             if isinstance(event, TokenEvent):
                 waiter.live.written_tokens += len(event.tokens)
             else:
-                self._tallies.end(event)
+                if not waiter.live.request.lasting:
+                    self._tallies.end(event)
                 waiter.events.close()
                 del self._waiters[request_id]
                 if self._draining and not self._waiters:

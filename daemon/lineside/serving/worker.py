@@ -153,7 +153,15 @@ class Worker:
     def _begin(self, work: Work) -> None:
         request = work.request
         rows = request.scored_tokens or 1
-        sequence = Sequence(request.id, request.priority, request.deadline_ns, [], rows, goal=request.goal)
+        sequence = Sequence(
+            request.id,
+            request.priority,
+            request.deadline_ns,
+            [],
+            rows,
+            lasting=request.lasting,
+            goal=request.goal,
+        )
         if isinstance(work, Generation):
             sequence.drafter = Drafter(self._chances)
         self._works[request.id] = work

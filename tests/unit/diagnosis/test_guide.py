@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import llguidance
 import pytest
@@ -70,6 +71,17 @@ def test_a_good_answer_is_accepted_and_read():
 )
 def test_what_was_not_offered_cannot_be_written(bad):
     assert not accepts(guide((2, 2)), output(**bad))
+
+
+def test_what_evidence_has_decided_is_written_last():
+    """Behind the last choice nothing has to be read."""
+    options = [replace(option, decided=True, ranks=(1, 0)) for option in guide((2, 2)).options]
+    decided = Guide(tuple(options), (("medium", "high"),), open=False)
+    fields = {"causes": None, "checks": ["K1.a2", "K1.a1"]}
+    text = output(**fields).removesuffix("}") + ',"causes":["K1.c2","K1.c1"]}'
+    assert accepts(decided, text)
+    assert not accepts(decided, output(checks=["K1.a2", "K1.a1"]))
+    assert decided.read(text).causes == (0, 1), "the order that stands"
 
 
 def test_neither_can_white_space_or_another_order_of_fields():

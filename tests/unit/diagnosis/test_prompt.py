@@ -2,9 +2,9 @@ import pytest
 from tests.unit.diagnosis.diagnosis_builders import entry, report, retrieval
 
 from lineside.diagnosis.options import options_of
-from lineside.diagnosis.prompt import Data, as_data, fit
+from lineside.diagnosis.prompt import Data, as_data, beginnings, fit
 from lineside.diagnosis.report import Stats, Value, Window
-from lineside.diagnosis.rules import findings_of
+from lineside.diagnosis.rules import considered, findings_of
 from lineside.errors import Reason, RejectedError
 
 FAN = entry("F012", "Motor overtemperature", causes=("The fan has stopped.",), actions=("Clean the fan.",))
@@ -48,6 +48,57 @@ def test_log_lines_that_speak_of_an_entry_have_names_and_stand_once():
     text = one.messages[1].content
     assert "L1 log: 13:00 motor overtemperature near, fan stopped" in text
     assert text.count("13:00") == 1
+
+
+HOT = entry(
+    "F1",
+    "Motor hot",
+    causes=("The load is too high.", "The fan has stopped.", "The room is hot."),
+    actions=("Look at the fan.", "Measure the current."),
+)
+
+
+def settled(*, is_open, **fields):
+    asked = report(**{**FULL, "code": "F1", "dev": {"model": "M9"}, **fields})
+    found = considered(asked, retrieval("hit", HOT), "en")
+    assert found[0].decided
+    data = Data(asked, found, findings_of(asked, found, "en"), is_open)
+    return fit(data, "en", 100_000, len).messages[1].content
+
+
+def test_what_code_has_decided_is_told_and_not_what_speaks_for_it():
+    text = settled(is_open=False)
+    report_part = text.split("=== REPORT (data) ===\n")[1]
+    assert report_part.splitlines() == [
+        "device: L1/M1",
+        "alarm: F1",
+        "first cause: K1.c2",
+        "reading: motor.temp 134 Cel hi 130".replace("Cel", "°C"),
+        "=== END OF DATA ===",
+    ]
+
+
+def test_while_the_entry_is_open_log_and_device_are_told_too():
+    text = settled(is_open=True)
+    assert "device: L1/M1 M9" in text
+    assert "L1 log: fan stopped, motor hot" in text
+    for part in ("trend", "amb.temp", "S1"):
+        assert part not in text
+
+
+def test_causes_stand_in_the_manuals_order_whatever_the_report_speaks_for():
+    lines = [line for line in settled(is_open=False).splitlines() if " cause: " in line and line[0] == "K"]
+    assert lines == [f"K1.c{n} cause: {cause}" for n, cause in enumerate(HOT.en.causes, 1)]
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("entries", [(FAN,), (FAN, JAM)])
+def test_prompts_begin_as_was_foretold(entries, language):
+    text = user(entries=entries, language=language)
+    (option,) = options_of(retrieval("hit", FAN), language)
+    before_report, before_entry = (turns[1].content for turns in beginnings(option, language))
+    assert text.startswith(before_report if len(entries) == 1 else before_entry)
+    assert [turns[0] for turns in beginnings(option, language)] == [prompt(language=language).messages[0]] * 2
 
 
 def test_instructions_come_first_and_are_the_same_for_every_report():

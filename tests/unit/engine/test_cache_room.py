@@ -36,6 +36,15 @@ def test_what_is_kept_goes_first_then_what_runs(bundle, budget_mb, fits):
     assert room(bundle, budget_mb) == fits
 
 
+@pytest.mark.parametrize(
+    ("budget_mb", "fits"), [(0, (4, 5, 3)), (18, (4, 5, 3)), (14, (4, 3, 1)), (12, (4, 2, 0)), (7, (3, 0, 0))]
+)
+def test_manuals_entries_are_given_up_first(bundle, budget_mb, fits):
+    config = EngineConfig(slots=4, kept_prefixes=2, kv_budget_mb=budget_mb)
+    found = room_for(bundle.manifest, config, HALF_BYTES, kept_entries=3)
+    assert (found.slots, found.kept_slots, found.lasting_slots) == fits
+
+
 def test_no_room_for_one_sequence_is_refused_with_what_it_takes(bundle):
     with pytest.raises(BundleError, match=r"kv_budget_mb = 1 has room for no sequence.*takes 2") as caught:
         room(bundle, 1)

@@ -11,13 +11,14 @@ HEAD = list(range(100, 120))
 OTHER = list(range(200, 230))
 
 
-def capabilities(slots=2, kept=1, max_seq_len=64):
-    return Capabilities("t", "t", slots, max_seq_len, 64, 500, False, 0, Costs((100,) * slots, 100, 1), kept)
+def capabilities(slots=2, kept=1, max_seq_len=64, lasting=0):
+    costs = Costs((100,) * slots, 100, 1)
+    return Capabilities("t", "t", slots, max_seq_len, 64, 500, False, 0, costs, kept, lasting)
 
 
-def held(prefixes, slot, tokens):
+def held(prefixes, slot, tokens, *, lasting=False):
     """A sequence of these tokens began in the slot, ran and ended."""
-    reused, copies = prefixes.begin(slot, list(tokens), len(tokens) - 1)
+    reused, copies = prefixes.begin(slot, list(tokens), len(tokens) - 1, lasting=lasting)
     prefixes.wrote(slot, list(tokens), len(tokens))
     return reused, copies
 
@@ -144,3 +145,45 @@ def test_after_a_fault_nothing_is_reused():
     held(prefixes, 0, HEAD)
     prefixes.forget()
     assert held(prefixes, 0, HEAD) == (0, [])
+
+
+def text(start):
+    return list(range(start, start + 20))
+
+
+def test_what_is_to_stay_outlives_whatever_else_comes():
+    prefixes = Prefixes(capabilities(slots=1, kept=3, lasting=2))
+    for start in (0, 50):
+        held(prefixes, 0, text(start), lasting=True)
+    for start in range(100, 400, 50):
+        held(prefixes, 0, text(start))
+    assert [prefixes.most(text(start)) for start in (0, 50, 300)] == [20, 20, 20]
+    assert prefixes.most(text(100)) == 0
+
+
+def test_what_is_to_stay_makes_place_for_its_like_the_one_used_longest_ago():
+    prefixes = Prefixes(capabilities(slots=1, kept=2, lasting=2))
+    for start in (0, 50):
+        held(prefixes, 0, text(start), lasting=True)
+    held(prefixes, 0, OTHER)
+    assert held(prefixes, 0, text(0))[0] == 19  # used
+    held(prefixes, 0, text(100), lasting=True)
+    held(prefixes, 0, OTHER)
+    assert [prefixes.most(text(start)) for start in (0, 50, 100)] == [20, 0, 20]
+
+
+def test_it_is_kept_once_and_whatever_its_copies_cost():
+    static = capabilities(slots=1, kept=2, lasting=2)
+    prefixes = Prefixes(replace(static, costs=replace(static.costs, copy_fixed_ns=1000)))
+    held(prefixes, 0, HEAD, lasting=True)
+    assert held(prefixes, 0, OTHER)[1] == [PrefixCopy(0, 1, 20)]
+    held(prefixes, 0, HEAD, lasting=True)
+    assert held(prefixes, 0, OTHER)[1] == []
+
+
+def test_a_report_that_goes_on_in_its_slot_leaves_it_kept():
+    prefixes = Prefixes(capabilities(slots=1, kept=1, lasting=1))
+    held(prefixes, 0, HEAD, lasting=True)
+    assert held(prefixes, 0, [*HEAD, *range(3)]) == (20, [PrefixCopy(0, 1, 20)])
+    held(prefixes, 0, OTHER)
+    assert prefixes.most(HEAD) == 20

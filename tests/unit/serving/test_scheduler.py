@@ -5,7 +5,7 @@ import pytest
 from lineside.engine.base import Capabilities, Costs
 from lineside.serving.drafts import Chances, Drafter
 from lineside.serving.request import Priority
-from lineside.serving.scheduler import ALERT_NS, Scheduler, Sequence
+from lineside.serving.scheduler import ALERT_NS, LASTING_CHUNK, Scheduler, Sequence
 
 
 def capabilities(slots=2, chunk=8, *, costs=None, mixed=False):
@@ -368,3 +368,13 @@ def test_chunks_that_took_longer_than_predicted_become_shorter():
 def test_the_more_prompts_wait_the_more_of_one_is_read_in_a_step():
     (one,), (eight,) = beside_a_running_one(1), beside_a_running_one(8)
     assert SMOLLM2.chunk(eight) >= 1.9 * SMOLLM2.chunk(one)
+
+
+def test_what_is_read_ahead_goes_in_short_chunks():
+    """Whoever comes waits for the one that has begun."""
+    scheduler = Scheduler(capabilities(chunk=64))
+    ahead = sequence("ahead", 60)
+    ahead.lasting = True
+    scheduler.add(ahead)
+    (extension,) = scheduler.plan().batch
+    assert len(extension.tokens) == LASTING_CHUNK

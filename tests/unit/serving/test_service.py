@@ -581,3 +581,18 @@ async def test_overhead_is_what_the_thread_does_between_steps_and_not_what_it_wa
         monkeypatch.setattr(Sampler, "token", slow_token)
         await collect(service, job(max_tokens=20))
     assert tallies.overhead_ns - before_ns > 19 * 0.02 * 1e9
+
+
+async def test_what_is_read_ahead_is_cached_and_counts_as_no_request(bundle):
+    tallies = Tallies()
+    engine = engine_of(bundle, slots=1, kept_slots=1, lasting_slots=1)
+    async with running(bundle, engine, tallies=tallies) as service:
+        tokens = await service.beginning(job("a manual's entry: one"), job("a manual's entry: two"))
+        assert Tokenizer(bundle).encode("a manual's entry: ") == tokens
+        await service.read_ahead(tokens, job().call)
+        assert service.cached(tokens) >= len(tokens) - 1
+        assert not tallies.ended
+        *_, end = await collect(service, job("something else altogether", max_tokens=2))
+        assert end.usage.reused_tokens == 0
+        *_, end = await collect(service, job("a manual's entry: three", max_tokens=2))
+        assert end.usage.reused_tokens == len(tokens)
