@@ -41,6 +41,7 @@ class Llama:
         self.memory = lib.llama_get_memory(self.context)
         self.batch = lib.llama_batch_init(BATCH, 0, 1)
         self.cached: list[int] = []
+        self.kept: list[tuple[list[int], Any]] = []  # tokens, and the cache's state of them
         self.candidates = np.zeros(self.size, CANDIDATE)
 
     def run(self, ids: list[int], tokens: int) -> dict[str, Any]:
@@ -92,14 +93,13 @@ class Llama:
     def guided(self, prompt: str, json_schema: str, tokens: int) -> dict[str, Any]:
         """The answer that a schema allows: greedy; all tokens are tried only where the likeliest fails.
 
-        It may take LONGER, so that it is whole. What the cache holds of the prompt from the last call is used
-        again.
+        It may take LONGER, so that it is whole. What the cache holds of the prompt from the last call, or was
+        read ahead of it, is used again.
         """
         begun_s = time.perf_counter()
         grammar = lib.llama_sampler_init_grammar(self.vocab, grammar_of(json_schema), b"root")
         ids = self.tokenize(prompt)
-        kept = common(self.cached, ids[:-1])
-        lib.llama_memory_seq_rm(self.memory, 0, kept, -1)
+        kept = self.reuse(ids[:-1])
         self.extend(ids[kept:], kept)
         first_s, text, steps = 0.0, b"", 0
         place = len(ids)
@@ -119,6 +119,29 @@ class Llama:
         self.cached = ids
         answer = {"answer_s": time.perf_counter() - begun_s, "first_s": first_s, "steps": steps}
         return {**answer, "cached": kept, "prompt_tokens": len(ids), "text": text.decode(errors="replace")}
+
+    def ahead(self, one: str, other: str) -> dict[str, Any]:
+        """Read what both prompts begin with, and keep the cache's state of it."""
+        first, second = self.tokenize(one), self.tokenize(other)
+        ids = first[: common(first, second)]
+        kept = self.reuse(ids[:-1])
+        self.extend(ids[kept:], kept)
+        self.cached = ids
+        state = (ctypes.c_uint8 * lib.llama_state_seq_get_size(self.context, 0))()
+        lib.llama_state_seq_get_data(self.context, state, len(state), 0)
+        self.kept.append((ids, state))
+        return {"tokens": len(ids)}
+
+    def reuse(self, ids: list[int]) -> int:
+        """Leave in the cache what it holds of the beginning of `ids`, or a state that was kept does."""
+        held = common(self.cached, ids)
+        best = max(self.kept, key=lambda one: common(one[0], ids), default=None)
+        if best is not None and common(best[0], ids) > held:
+            held = common(best[0], ids)
+            lib.llama_memory_clear(self.memory, True)
+            lib.llama_state_seq_set_data(self.context, best[1], len(best[1]), 0)
+        lib.llama_memory_seq_rm(self.memory, 0, held, -1)
+        return held
 
     def allowed(self, grammar: Any) -> int:
         """The likeliest token that the grammar takes."""
@@ -238,8 +261,8 @@ def main() -> None:
         return
     path, *sizes = sys.argv[1:5]
     llama = Llama(path, *map(int, sizes))
-    handlers = {"run": llama.run, "batched": llama.batched, "loss": llama.loss, "guided": llama.guided}
-    serve(handlers, version=lib.__version__)
+    names = ("run", "batched", "loss", "guided", "ahead")
+    serve({name: getattr(llama, name) for name in names}, version=lib.__version__)
 
 
 if __name__ == "__main__":

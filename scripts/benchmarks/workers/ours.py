@@ -22,7 +22,7 @@ import onnxruntime
 from tokenizers import Tokenizer
 
 from benchmarks.workers.protocol import serve
-from lineside.config import BundleConfig, Config, EngineConfig
+from lineside.config import BundleConfig, Config, DiagnosisConfig, EngineConfig
 from lineside.engine.base import Engine, Extension
 from lineside.engine.bundle import TOKENIZER
 from lineside.engine.pages import join
@@ -33,6 +33,8 @@ from lineside.serving.service import GenerationService
 from lineside_models.ort_runner import OrtRunner
 
 HOUR_NS = 3_600_000_000_000
+# As many as a benchmark may ask for; they take memory once they are written.
+KEPT_ENTRIES = 64
 
 
 class Ours:
@@ -67,6 +69,10 @@ class Ours:
             "prompt_tokens": usage.prompt_tokens,
             "text": text,
         }
+
+    def ahead(self, one: str, other: str) -> dict[str, Any]:
+        """Read what both prompts begin with, and keep it."""
+        return {"tokens": self._ask(self._read_ahead, self._job(one, 1), self._job(other, 1))}
 
     def steps(self, sequences: int, length: int, steps: int) -> dict[str, Any]:
         """The bare engine: a prompt in each of some slots, then steps of one token each, picked greedily."""
@@ -106,10 +112,18 @@ class Ours:
         return GenerateJob(call, prompt, sampling=Sampling(max_tokens=tokens), json_schema=json_schema)
 
     async def _generated(self, job: GenerateJob) -> tuple[str, EndEvent]:
+        return await whole(self._serving().generate(job))
+
+    async def _read_ahead(self, one: GenerateJob, other: GenerateJob) -> int:
+        tokens = await self._serving().beginning(one, other)
+        await self._serving().read_ahead(tokens, one.call)
+        return len(tokens)
+
+    def _serving(self) -> GenerationService:
         if self._service is None:
             text = (self.loaded.tokenizer, self.loaded.grammars)
             self._service = GenerationService(self.engine, *text, max_waiting=8, on_failure=print)
-        return await whole(self._service.generate(job))
+        return self._service
 
     async def _drained(self) -> None:
         if self._service is not None:
@@ -132,12 +146,13 @@ async def whole(events: AsyncIterator[Any]) -> tuple[str, EndEvent]:
 
 async def work(bundle: str, threads: int, slots: int) -> None:
     """Load, then answer commands on a thread beside the event loop."""
-    config = Config(bundle=BundleConfig(bundle), engine=EngineConfig("onnxruntime", slots, threads))
+    engine = EngineConfig("onnxruntime", slots, threads, kept_entries=KEPT_ENTRIES)
+    config = Config(bundle=BundleConfig(bundle), engine=engine, diagnosis=DiagnosisConfig("model"))
     loaded = await anyio.to_thread.run_sync(load, config)
     assert loaded.choice.engine is not None
     await anyio.to_thread.run_sync(join)  # as the daemon does once it serves
     ours = Ours(loaded, loaded.choice.engine, anyio.from_thread.run)
-    names = ("run", "guided", "steps", "loss")
+    names = ("run", "guided", "ahead", "steps", "loss")
     handlers = {name: getattr(ours, name) for name in names}
     told = {"version": onnxruntime.__version__, "precision": loaded.bundle.manifest.precision}
     await anyio.to_thread.run_sync(functools.partial(serve, handlers, **told))
