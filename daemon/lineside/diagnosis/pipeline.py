@@ -188,7 +188,7 @@ class Pipeline:
             return phrase("no_language", task.language, language=task.language)
         if self._left_ms(task) < MIN_MODEL_MS + RESERVE_MS:
             return phrase("no_time", task.language)
-        if len(task.options) == 1 and not task.options[0].leaves_choice:
+        if _nothing_to_choose(task):
             return phrase("no_choice", task.language)
         try:
             return await anyio.to_thread.run_sync(_assign, task, writer)
@@ -281,6 +281,17 @@ class Pipeline:
 def _three_digits(value: float | None) -> float | None:
     """Power is measured no better; what is small stays more than 0."""
     return None if value is None else float(f"{value:.3g}")
+
+
+def _nothing_to_choose(task: _Task) -> bool:
+    """Whether every answer that a model could give is the same, or says no more than that the entry fits."""
+    if len(task.options) > 1:
+        return False
+    (option,) = task.options
+    doubtful = (
+        task.retrieval.candidates[0].by == "text" or len(allowed_severities(task.report, option.entry)) > 1
+    )
+    return not option.leaves_choice or (option.settled and len(option.actions) < 2 and not doubtful)
 
 
 def _assign(task: _Task, writer: Writer) -> Assignment:

@@ -459,6 +459,30 @@ async def test_nothing_to_decide_asks_no_model(plant, tmp_path):
     assert "nothing to rank" in found.message
 
 
+@pytest.mark.parametrize(
+    ("fields", "asked", "calls"),
+    [
+        ({"severity": "high"}, report("1"), 0),
+        ({}, report("1"), 1),  # how severe it is
+        ({"severity": "high"}, report(text="Belt drive overloaded"), 1),  # whether it is that at all
+        ({"severity": "high", "actions": ("Call us.", "Look.")}, report("1"), 1),
+        ({"severity": "high", "causes": ("A jam.", "A frozen belt.")}, report("1"), 1),
+    ],
+)
+async def test_a_model_is_asked_where_one_thing_is_left_to_choose(tmp_path, fields, asked, calls):
+    from lineside.diagnosis.knowledge.entry import Entry, Text
+    from lineside.diagnosis.knowledge.writing import write_all
+
+    parts = {"causes": ("A jam.",), "actions": ("Call us.",)} | fields
+    severity = parts.pop("severity", None)
+    entry = Entry(source="s", code="1", severity=severity, en=Text(title="Belt drive overloaded", **parts))
+    write_all(tmp_path / "k.db", [entry])
+    writer = ScriptedWriter()
+    found = (await run(Pipeline(Searcher(Store(tmp_path / "k.db")), writer), asked))[-1]
+    assert found.status == "ok"
+    assert len(writer.calls) == calls
+
+
 async def test_reports_are_answered_side_by_side(plant):
     pipeline = Pipeline(plant, ScriptedWriter())
     found = []
