@@ -1,41 +1,47 @@
 """What scheduler, sampler and transport add to a step, in turns with the bare engine; the daemon's memory.
 
-A step of the daemon is the engine's part of it, which is slower where others use its cores, and what the
-engine's thread does between two of them: both as the daemon counts them. Its event loop sends every token
-meanwhile. The clients, who on a line are other machines, read nothing until the end.
+Two parts, both as the daemon counts them, and added. Its engine is slower than the bare one where the event
+loop, which sends every token meanwhile, uses its cores: that is seen in decoding steps, which are what the
+bare one runs. And the engine's thread works between steps: that is set against what the engine takes in the
+same steps, of all kinds, for one that checks a draft is longer, and has more to be picked and sent behind it.
+
+On a line clients are other machines. Here they are a process that is stopped while it is being measured: a
+client's gRPC goes on working although nobody reads.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-
-import grpc
+from collections.abc import Callable
 
 from benchmarks import peers
 from benchmarks.daemon import Running, running
 from benchmarks.models import Model, texts_of
 from benchmarks.options import Options
-from benchmarks.record import Record, in_turns, median_ratio
-from benchmarks.streams import at_once, opened
+from benchmarks.record import Record, in_turns
+from benchmarks.streams import at_once
 from benchmarks.workers.protocol import rss_mb
 from lineside.engine.bundle import Bundle
 
-PROMPT, TOKENS, SLOTS = 64, 96, 8
-# What the others write more than the one that begins last, so that it ends first.
-SLACK = 64
+PROMPT, STEPS, SLOTS = 64, 96, 8
+# Several times what is written while it is being measured: a draft brings up to eight in a step.
+TOKENS = 384
 BATCHES = (1, 8)
 QUIET = 0.8
-DECODE_S, DECODE_COUNT, CHUNK_COUNT = (
+COUNTERS = (
     "lineside_step_seconds_sum{kind=decode}",
     "lineside_step_seconds_count{kind=decode}",
-    "lineside_step_seconds_count{kind=chunk}",
+    "lineside_step_seconds_sum{kind=chunk}",
+    "lineside_step_overhead_seconds_total",
 )
-BETWEEN_S = "lineside_step_overhead_seconds_total"
+PAGE_S = 0.3  # a page of metrics is kept for a quarter of a second
+RUNNING = "lineside_num_requests_running"
 ROUNDS = 5  # at least: neighbours on a machine change steps by more than what is measured
+FEWEST = 10  # decoding steps whose mean says something: where drafts are checked there are few
 LONG_PROMPT, LONG_ANSWER = 512, 128
+
+Sample = tuple[float | None, float]
 
 
 def measure_overhead(options: Options, model: Model, bundle: Bundle, record: Record) -> None:
@@ -45,19 +51,20 @@ def measure_overhead(options: Options, model: Model, bundle: Bundle, record: Rec
     engine = {"threads": options.threads, "slots": SLOTS}
     with (
         running({**settings, "engine": engine}) as daemon,
+        peers.clients(daemon.address) as clients,
         peers.ours(bundle.path, options.threads, SLOTS) as bare,
     ):
 
         def bare_step(batch: int) -> float:
-            told = bare.ask("steps", sequences=batch, length=PROMPT, steps=TOKENS)
+            told = bare.ask("steps", sequences=batch, length=PROMPT, steps=STEPS)
             return statistics.fmean(told["steps_s"])
 
         for batch in BATCHES:
-            quiet_s = QUIET * TOKENS * bare_step(batch)
-            asks: dict[str, Callable[[int], tuple[float, float]]] = {
+            quiet_s = QUIET * STEPS * bare_step(batch)
+            asks: dict[str, Callable[[int], Sample]] = {
                 "engine": lambda _, batch=batch: (bare_step(batch), 0.0),  # type: ignore[misc]
                 "daemon": lambda number, batch=batch, quiet_s=quiet_s: step_of(  # type: ignore[misc]
-                    daemon, texts_of(bundle, PROMPT, batch, 211 * number), quiet_s
+                    daemon, clients, texts_of(bundle, PROMPT, batch, 211 * number), quiet_s
                 ),
             }
             found = in_turns(options.rounds or max(model.rounds, ROUNDS), asks)
@@ -69,16 +76,16 @@ def measure_overhead(options: Options, model: Model, bundle: Bundle, record: Rec
         measure_memory(daemon, model, bundle, record)
 
 
-def summarise(name: str, found: dict[str, list[tuple[float, float]]], record: Record) -> None:
-    """Metrics of the steps of one batch: the engine's alone, and the daemon's two parts beside it."""
-    bare = [engine for engine, _ in found["engine"]]
-    inside, between = zip(*found["daemon"], strict=True)
-    whole = [sum(both) for both in found["daemon"]]
+def summarise(name: str, found: dict[str, list[Sample]], record: Record) -> None:
+    """Metrics of the steps of one batch: the bare engine's, and the two parts of the daemon's overhead."""
+    rounds = list(zip(found["engine"], found["daemon"], strict=True))
+    slowdown = statistics.median(inside / bare - 1 for (bare, _), (inside, _) in rounds if bare and inside)
+    between = statistics.median(share for _, share in found["daemon"])
     record.metrics |= {
-        name.format("step_ms"): statistics.median(bare) * 1e3,
-        name.format("step_overhead_fraction"): median_ratio(whole, bare) - 1,
-        name.format("step_slowdown_fraction"): median_ratio(inside, bare) - 1,
-        name.format("step_between_fraction"): median_ratio(between, bare),
+        name.format("step_ms"): statistics.median(bare for bare, _ in found["engine"] if bare) * 1e3,
+        name.format("step_overhead_fraction"): slowdown + between,
+        name.format("step_slowdown_fraction"): slowdown,
+        name.format("step_between_fraction"): between,
     }
 
 
@@ -91,39 +98,22 @@ def measure_memory(daemon: Running, model: Model, bundle: Bundle, record: Record
     record.metrics[f"{model.key}_daemon_rss_8_clients_mb"] = rss_mb(daemon.pid)
 
 
-def step_of(daemon: Running, prompts: list[str], quiet_s: float) -> tuple[float, float]:
-    """Seconds of the engine's part of a step, and from one to the next, while all prompts are being answered:
+def step_of(daemon: Running, clients: peers.Worker, prompts: list[str], quiet_s: float) -> Sample:
+    """What the daemon counts in `quiet_s` while all prompts are being answered and the clients stand still:
 
-    from before the last one begins to its end.
-
-    `quiet_s`: for so long its client reads nothing, and uses no core.
+    the mean seconds of the engine in decoding steps, None where next to none was one; between all steps over
+    the engine's in them. Raises SystemExit where an answer ended meanwhile.
     """
-    *others, last = prompts
-    with beside(daemon.address, others), grpc.insecure_channel(daemon.address) as channel:
-        before = daemon.metrics()
-        stream = opened(channel, last, TOKENS)
-        next(stream)
-        time.sleep(quiet_s)
-        for _ in stream:
-            pass
-        after = daemon.metrics()
-    told = {name: after[name] - before[name] for name in (DECODE_S, DECODE_COUNT, CHUNK_COUNT, BETWEEN_S)}
-    between_s = told[BETWEEN_S] / (told[DECODE_COUNT] + told[CHUNK_COUNT])
-    return told[DECODE_S] / told[DECODE_COUNT], between_s
-
-
-@contextmanager
-def beside(address: str, prompts: list[str]) -> Iterator[None]:
-    """Streams that have begun, and go on until the block ends; each on a connection of its own."""
-    with ExitStack() as stack:
-        streams = []
-        for prompt in prompts:
-            channel = stack.enter_context(
-                grpc.insecure_channel(address, (("grpc.use_local_subchannel_pool", 1),))
-            )
-            streams.append(opened(channel, prompt, TOKENS + SLACK))
-        for stream in streams:
-            next(stream)
-        yield
-        for stream in streams:
-            stream.cancel()
+    time.sleep(PAGE_S)
+    clients.ask("begin", prompts=prompts, tokens=TOKENS)
+    try:
+        with clients.stopped():
+            before = daemon.metrics()
+            time.sleep(quiet_s)
+            after = daemon.metrics()
+    finally:
+        clients.ask("end")
+    if after[RUNNING] < len(prompts):
+        raise SystemExit("bench: an answer ended before its steps were measured")
+    decode_s, decoded, chunk_s, between_s = (after[name] - before[name] for name in COUNTERS)
+    return decode_s / decoded if decoded >= FEWEST else None, between_s / (decode_s + chunk_s)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -73,6 +75,15 @@ class Worker:
         self._process.stdin.flush()
         return self._read()
 
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """For as long as the block runs the process stands still, and uses no core."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
     def _read(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
@@ -85,6 +96,11 @@ class Worker:
 def ours(bundle: Path, threads: int, slots: int) -> Worker:
     """Lineside itself."""
     return Worker([sys.executable, "-m", "benchmarks.workers.ours", bundle, str(threads), str(slots)])
+
+
+def clients(address: str) -> Worker:
+    """Clients of the daemon that listens there."""
+    return Worker([sys.executable, "-m", "benchmarks.workers.clients", address])
 
 
 def llama(python: Path, model: Path, threads: int, *, length: int, sequences: int = 1) -> Worker:

@@ -1,11 +1,13 @@
+import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 sys.path.append(str(Path(__file__).parents[3] / "scripts"))
-from benchmarks import engine, overhead
+from benchmarks import engine, overhead, peers
 from benchmarks.models import SMOLLM2
 from benchmarks.record import Record
 
@@ -52,31 +54,77 @@ def test_a_faster_peer_of_worse_quality_is_left_out_and_every_perplexity_is_told
 
 def test_a_step_s_overhead_is_what_the_engine_is_slower_and_what_lies_between():
     record = Record("engine")
-    found = {"engine": [(0.010, 0.0)] * 3, "daemon": [(0.011, 0.0005), (0.0105, 0.0004), (0.020, 0.0006)]}
+    found = {
+        "engine": [(0.010, 0.0)] * 4,
+        "daemon": [(0.011, 0.05), (0.0105, 0.03), (0.020, 0.06), (None, 0.05)],
+    }
     overhead.summarise("smollm2_{}_batch_8", found, record)
     assert record.metrics["smollm2_step_ms_batch_8"] == pytest.approx(10.0)
-    assert record.metrics["smollm2_step_overhead_fraction_batch_8"] == pytest.approx(0.15)
     assert record.metrics["smollm2_step_slowdown_fraction_batch_8"] == pytest.approx(0.10)
     assert record.metrics["smollm2_step_between_fraction_batch_8"] == pytest.approx(0.05)
+    assert record.metrics["smollm2_step_overhead_fraction_batch_8"] == pytest.approx(0.15)
 
 
-def test_a_step_is_reckoned_from_the_daemon_s_own_counters(monkeypatch):
-    """Ten decoding steps in .2 s, two chunks beside them; .024 s between the twelve."""
-    pages = iter(
-        [
-            dict.fromkeys(
-                (overhead.DECODE_S, overhead.DECODE_COUNT, overhead.CHUNK_COUNT, overhead.BETWEEN_S), 1.0
-            ),
-            {
-                overhead.DECODE_S: 1.2,
-                overhead.DECODE_COUNT: 11.0,
-                overhead.CHUNK_COUNT: 3.0,
-                overhead.BETWEEN_S: 1.024,
-            },
-        ]
-    )
-    daemon = SimpleNamespace(address="127.0.0.1:1", metrics=lambda: next(pages))
-    monkeypatch.setattr(overhead, "opened", lambda *_: iter([1, 2, 3]))
-    engine_s, between_s = overhead.step_of(daemon, ["alone"], 0.0)
-    assert engine_s == pytest.approx(0.02)
-    assert between_s == pytest.approx(0.002)
+class Clients:
+    """Remembers what it was told, and whether it stood still for it."""
+
+    def __init__(self):
+        self.heard = []
+
+    def ask(self, op, **_):
+        self.heard.append(op)
+
+    @contextmanager
+    def stopped(self):
+        self.heard.append("stop")
+        yield
+        self.heard.append("go on")
+
+
+def measured_step(monkeypatch, counted, running):
+    """Of a daemon whose counters grow by so much, with so many of two answers left; the clients."""
+    pages = iter([dict.fromkeys(overhead.COUNTERS, 1.0), {overhead.RUNNING: running}])
+    after = {name: 1.0 + more for name, more in zip(overhead.COUNTERS, counted, strict=True)}
+    clients = Clients()
+
+    def metrics():
+        clients.heard.append("page")
+        return next(pages) | (after if clients.heard.count("page") > 1 else {})
+
+    monkeypatch.setattr(overhead.time, "sleep", lambda _: None)
+    daemon = SimpleNamespace(metrics=metrics)
+    return overhead.step_of(daemon, clients, ["one", "two"], 0.0), clients.heard
+
+
+def test_a_step_is_reckoned_from_the_daemon_s_own_counters_while_clients_stand_still(monkeypatch):
+    """Ten decoding steps in .2 s, chunks beside them in .3; .01 s between all of them."""
+    (step_s, between), heard = measured_step(monkeypatch, [0.2, 10.0, 0.3, 0.01], 2.0)
+    assert step_s == pytest.approx(0.02)
+    assert between == pytest.approx(0.02)
+    assert heard == ["begin", "stop", "page", "page", "go on", "end"]
+
+
+def test_a_mean_of_a_few_decoding_steps_says_nothing(monkeypatch):
+    (step_s, between), _ = measured_step(monkeypatch, [0.1, 9.0, 0.3, 0.01], 2.0)
+    assert step_s is None
+    assert between == pytest.approx(0.025)
+
+
+def test_answers_that_ended_meanwhile_are_no_batch(monkeypatch):
+    with pytest.raises(SystemExit, match="ended"):
+        measured_step(monkeypatch, [0.2, 10.0, 0.3, 0.01], 1.0)
+
+
+def test_a_stopped_worker_stands_still_and_then_goes_on():
+    code = "import sys; [print('{}', flush=True) for _ in range(2) if _ == 0 or sys.stdin.readline()]"
+    with peers.Worker([sys.executable, "-c", code]) as worker:
+        with worker.stopped():
+            assert state_of(worker) == "T"
+        assert worker.ask("go on") == {}
+
+
+def state_of(worker):
+    """As the kernel tells it: T is stopped."""
+    pid = worker._process.pid
+    os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
