@@ -13,6 +13,7 @@ class Plan:
     `troubles`: of Troubles, all where none is named. Before anything is compared, each is caused once, one in
     `warm_every_s`: threads and connections are made when first needed.
     `settle_s`: how long nothing may come before what is not answered counts as lost.
+    `kept_entries`: of the manuals, read ahead while there is time, which takes memory then.
     """
 
     kills: int
@@ -28,6 +29,7 @@ class Plan:
     sample_s: float = 5.0
     settle_s: float = 60.0
     max_pending_reports: int = 300
+    kept_entries: int = 0
 
 
 @dataclass(slots=True)

@@ -75,7 +75,8 @@ class Soak:
             "max_pending_reports": plan.max_pending_reports,
         }
         telemetry = {"log_level": "warning", "metrics": f"127.0.0.1:{metrics_port}"}
-        self.daemon = Daemon(directory / "daemon", bundle, mqtt=mqtt, telemetry=telemetry)
+        engine = {"kept_entries": plan.kept_entries}
+        self.daemon = Daemon(directory / "daemon", bundle, engine=engine, mqtt=mqtt, telemetry=telemetry)
         by_rules = {
             "diagnosis": {"mode": "rules"},
             "mqtt": {**mqtt, "max_pending_reports": 100_000},
