@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lineside.engine.base import Engine
 from lineside.serving.request import Priority
 from lineside.serving.scheduler import Scheduler
-from lineside.serving.scheduler import Sequence as Running
+from lineside.serving.steps import Sequence as Running
 
 NEVER_NS = 1 << 62
 VOCAB = 97

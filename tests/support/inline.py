@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from lineside.engine.base import Engine
 from lineside.serving.commands import Submit
+from lineside.serving.delivery import Delivery
 from lineside.serving.grammar import GrammarCompiler
 from lineside.serving.request import EndEvent, Event, Principal, Request, Sampling
 from lineside.serving.sequence import Generation
@@ -42,7 +43,7 @@ def run_inline(
 ) -> list[Answer]:
     """The answers to (prompt, sampling, schema), all submitted at once."""
     tokenizer, grammars = text
-    worker = Worker(engine, lambda _: None, _fail)
+    worker = Worker(engine, Delivery(lambda _: None), _fail)
     answers = [Answer() for _ in jobs]
     for index, (prompt, sampling, schema) in enumerate(jobs):
         request = Request(

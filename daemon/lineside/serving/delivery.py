@@ -18,7 +18,7 @@ class Delivery:
     """Keeps token events back for up to EVERY_NS and a step more, and joins a request's.
 
     A request's first event and every end go at once, and all that is there with them. Belongs to one thread;
-    `post` is called on it.
+    `post` is called on it. What has no text yet is not here: who adds it asks first whether it is due.
     """
 
     def __init__(
@@ -40,11 +40,14 @@ class Delivery:
             self._begun.add(request_id)
         self._kept.append((request_id, event))
 
-    def hand_over(self, everything: bool) -> None:
-        """Post what is due; everything, before a step that takes long."""
-        now_ns = self._now_ns()
-        if self._kept and (everything or self._urgent or now_ns - self._posted_ns >= EVERY_NS):
-            kept, self._kept, self._urgent, self._posted_ns = self._kept, [], False, now_ns
+    def due(self, everything: bool) -> bool:
+        """Whether it is time to hand over; `everything`, before a step that takes long."""
+        return everything or self._urgent or self._now_ns() - self._posted_ns >= EVERY_NS
+
+    def hand_over(self) -> None:
+        """Post what is there."""
+        if self._kept:
+            kept, self._kept, self._urgent, self._posted_ns = self._kept, [], False, self._now_ns()
             self._post(_joined(kept))
 
 

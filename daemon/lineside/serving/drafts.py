@@ -119,11 +119,12 @@ def worthwhile(costs: Costs, others: int, chances: Chances, most: int) -> int:
     0 where none do.
     """
     best, best_rate = 0, LEAST_GAIN * (others + 1) / costs.step(others + 1)
-    expected, right = 1.0, 1.0
+    right, following = chances.first.mean, chances.next.mean
+    expected, others_ns = 1.0, costs.step(others)
     for count in range(1, most + 1):
-        right *= (chances.first if count == 1 else chances.next).mean
         expected += right
-        rate = (others + expected) / (costs.step(others) + costs.chunk(count + 1, count + 1))
+        right *= following
+        rate = (others + expected) / (others_ns + costs.chunk(count + 1, count + 1))
         if rate > best_rate:
             best, best_rate = count, rate
     return best

@@ -39,11 +39,12 @@ class Pace:
     def learn(self, batch: Sequence[Extension], measured_ns: int) -> None:
         """A batch has taken so long."""
         costs = self.capabilities.costs
-        chunks_ns = sum(costs.chunk(len(e.tokens), max(len(e.rows), 1)) for e in batch if len(e.tokens) > 1)
-        steps_ns = costs.step(sum(len(e.tokens) == 1 for e in batch))
-        if not chunks_ns:
+        chunks = [e for e in batch if len(e.tokens) > 1]
+        steps_ns = costs.step(len(batch) - len(chunks))
+        if not chunks:
             self.step = _towards(self.step, measured_ns / steps_ns)
             return
+        chunks_ns = sum(costs.chunk(len(e.tokens), max(len(e.rows), 1)) for e in chunks)
         self.chunk = _towards(self.chunk, (measured_ns - self.step * steps_ns) / chunks_ns)
 
     def budget(self, singles: int, unread: int, *, alert: bool = False) -> int:

@@ -7,65 +7,19 @@ one writes, those of lower priority stand still; while it reads, they take a ste
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from lineside.engine.base import Capabilities, Extension, PrefixCopy
-from lineside.serving.drafts import CERTAIN, MOST_TOKENS, Drafter, agreed, worthwhile
+from lineside.serving.drafts import CERTAIN, MOST_TOKENS, agreed, worthwhile
 from lineside.serving.pace import Pace
 from lineside.serving.prefixes import Prefixes
 from lineside.serving.request import Priority
+from lineside.serving.steps import Sequence, Step, by_urgency, extension, undisturbed, writes_alone
 
 # Alarms come in groups: after a critical request others are kept short for so long.
 ALERT_NS = 60_000_000_000
 # What is read ahead goes in chunks of so many tokens.
 LASTING_CHUNK = 32
-
-
-@dataclass(slots=True, eq=False)
-class Sequence:
-    """A request's state here. The first `past_len` of its known `tokens` are cached.
-
-    `rows`: so many of the last of them want logits. `reused`: so many were cached before it began. `draft`: a
-    guess at what follows, to be checked in its next step, `drafted` what is being checked. `goal`: with fewer
-    tokens than that it is of no use. `lasting`: nobody waits for it, and what it reads is to stay cached.
-    """
-
-    id: str
-    priority: Priority
-    deadline_ns: int
-    tokens: list[int]
-    rows: int = 1
-    lasting: bool = False
-    arrival: int = 0
-    slot: int | None = None
-    past_len: int = 0
-    begun: bool = False
-    reused: int = 0
-    goal: int = 0
-    preempted: bool = False
-    drafter: Drafter | None = None
-    draft: list[int] = field(default_factory=list)
-    drafted: list[int] = field(default_factory=list)
-
-    @property
-    def pending(self) -> int:
-        """How many tokens are known and not cached."""
-        return len(self.tokens) - self.past_len
-
-    @property
-    def urgency(self) -> tuple[int, int, int]:
-        """Smaller goes first: priority, then deadline, then age."""
-        return (self.priority, self.deadline_ns, self.arrival)
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What to do next: the copies in their order, then the batch. Who lost its slot for it, by id."""
-
-    copies: list[PrefixCopy]
-    batch: list[Extension]
-    preempted: list[str]
 
 
 @dataclass(slots=True)
@@ -78,6 +32,8 @@ class Scheduler:
     _prefixes: Prefixes = field(init=False)
     _pace: Pace = field(init=False)
     _drafts_may_pay: list[bool] = field(init=False)  # beside so many others, were every guess right
+    _order: list[Sequence] | None = None  # see _holding; None once it has changed
+    _first_deadline_ns: int = 0  # nothing has expired before it
     _arrivals: int = 0
     _together: int = 0  # sequences that the last plan let take part
     _alert_ns: int = 0  # of work, for which another critical request is still looked out for
@@ -108,6 +64,7 @@ class Scheduler:
         self._arrivals += 1
         sequence.arrival = self._arrivals
         self._sequences[sequence.id] = sequence
+        self._first_deadline_ns = min(self._first_deadline_ns, sequence.deadline_ns)
 
     def remove(self, sequence_id: str) -> None:
         """End a sequence, whatever its state; its slot is free for the next step."""
@@ -116,9 +73,14 @@ class Scheduler:
             self._free.append(sequence.slot)
             # The lowest slots first keep the running ones together, which makes for fewer device calls.
             self._free.sort()
+            self._order = None
 
     def expired(self, now_ns: int) -> list[str]:
         """Ids of sequences whose deadline has passed."""
+        if now_ns < self._first_deadline_ns:
+            return []
+        deadlines = (s.deadline_ns for s in self._sequences.values())
+        self._first_deadline_ns = min(deadlines, default=now_ns)
         return [s.id for s in self._sequences.values() if s.deadline_ns <= now_ns]
 
     def hopeless(self, now_ns: int) -> list[str]:
@@ -143,21 +105,19 @@ class Scheduler:
         No more than `max_batch` sequences take part, and beside critical ones none of a lower priority, which
         would slow every step of theirs; the others keep their slots and wait, or step beside long chunks.
         """
-        step = Step([], [], [])
-        for sequence in self._by_urgency(s for s in self._sequences.values() if s.slot is None):
-            if not self._free:
-                last = self._preempt(sequence)
-                if last is None:
-                    break
-                step.preempted.append(last.id)
-            sequence.slot = self._prefixes.nearest(self._free, sequence.tokens)
-            self._free.remove(sequence.slot)
-        running = self._by_urgency(s for s in self._sequences.values() if s.slot is not None)
-        holding, running = running, _undisturbed(running)[:max_batch]
+        step = Step()
+        if self.waiting:
+            self._give_slots(step)
+        holding = self._holding()
+        running = undisturbed(holding)[:max_batch]
         self._together = len(running)
-        critical = any(s.priority is Priority.CRITICAL for s in running)
+        critical = bool(running) and running[0].priority is Priority.CRITICAL
         if critical:
             self._alert_ns = ALERT_NS
+        if all(map(writes_alone, running)):
+            step.sequences.extend(running)
+            step.batch.extend([extension(sequence, 1) for sequence in running])
+            return step
         singles = sum(s.pending == 1 for s in running)
         unread = self.waiting + len(running) - singles
         budget = self._pace.budget(singles, unread, alert=self._alert_ns > 0 and not critical)
@@ -166,17 +126,21 @@ class Scheduler:
                 if budget <= 1:
                     continue  # what others read in this step, it may find read in the next
                 step.copies.extend(self._begin(sequence))
+                step.begun.append(sequence)
             count = 1
             if sequence.pending > 1:
                 count = self._chunk(sequence, budget, singles)
             elif sequence.draft:
                 self._use_draft(sequence, budget, max(singles - 1, 0))
             if count:
-                step.batch.append(_extension(sequence, count))
+                step.sequences.append(sequence)
+                step.batch.append(extension(sequence, count))
                 tokens = len(step.batch[-1].tokens)
                 budget -= tokens if tokens > 1 else 0
         if critical:
-            step.batch.extend(self._beside(step.batch, holding, max_batch))
+            others = self._beside(step.batch, holding, max_batch)
+            step.sequences.extend(others)
+            step.batch.extend([extension(sequence, 1) for sequence in others])
         return step
 
     def draft(self, sequence: Sequence) -> list[int]:
@@ -214,6 +178,24 @@ class Scheduler:
         """The running sequences."""
         return {s.slot: s for s in self._sequences.values() if s.slot is not None}
 
+    def _holding(self) -> list[Sequence]:
+        """Those that hold a slot, the most urgent first."""
+        if self._order is None:
+            self._order = by_urgency(s for s in self._sequences.values() if s.slot is not None)
+        return self._order
+
+    def _give_slots(self, step: Step) -> None:
+        """To those that wait, the most urgent first, as long as there are some or some can be taken."""
+        self._order = None
+        for sequence in by_urgency(s for s in self._sequences.values() if s.slot is None):
+            if not self._free:
+                last = self._preempt(sequence)
+                if last is None:
+                    break
+                step.preempted.append(last.id)
+            sequence.slot = self._prefixes.nearest(self._free, sequence.tokens)
+            self._free.remove(sequence.slot)
+
     def _begin(self, sequence: Sequence) -> list[PrefixCopy]:
         """Start from what is cached of its tokens; those whose logits are wanted have to be computed."""
         assert sequence.slot is not None
@@ -243,8 +225,8 @@ class Scheduler:
 
     def _beside(
         self, batch: list[Extension], holding: list[Sequence], max_batch: int | None
-    ) -> list[Extension]:
-        """One token of each that stands still for critical ones, in a step that is long by their reading."""
+    ) -> list[Sequence]:
+        """Those that stand still for critical ones and yet take a token in a step that is long by reading."""
         lengths = [len(extension.tokens) for extension in batch]
         chunks = [length for length in lengths if length > MOST_TOKENS + 1]
         lower = (s for s in holding if s.priority is not Priority.CRITICAL)
@@ -252,7 +234,7 @@ class Scheduler:
         others = ready[: None if max_batch is None else max(max_batch - len(batch), 0)]
         if not chunks or not others or not self._pace.lets_in(chunks, lengths.count(1), len(others)):
             return []
-        return [_extension(sequence, 1) for sequence in others]
+        return others
 
     def _is_hopeless(self, sequence: Sequence, left_ns: int) -> bool:
         picks = max(sequence.goal - len(sequence.tokens), 0)
@@ -277,20 +259,3 @@ class Scheduler:
         # Whoever comes meanwhile waits for what has begun, and for this one nobody does.
         count = min(count, budget, LASTING_CHUNK if sequence.lasting else budget)
         return count if count > 1 else 0
-
-    @staticmethod
-    def _by_urgency(sequences: Iterable[Sequence]) -> list[Sequence]:
-        return sorted(sequences, key=lambda sequence: sequence.urgency)
-
-
-def _undisturbed(running: list[Sequence]) -> list[Sequence]:
-    """The critical ones of those that run, in order of urgency; all where none is critical."""
-    return [s for s in running if s.priority is Priority.CRITICAL] or running
-
-
-def _extension(sequence: Sequence, count: int) -> Extension:
-    assert sequence.slot is not None
-    begin = sequence.past_len
-    first = max(sequence.pending - sequence.rows, 0)
-    tokens = (*sequence.tokens[begin : begin + count], *sequence.drafted)
-    return Extension(sequence.slot, begin, tokens, tuple(range(first, len(tokens))))

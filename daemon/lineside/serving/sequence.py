@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -52,6 +53,9 @@ class Generation:
     # Of tokens whose text is not final yet: part of a character, or of what may become a stop string.
     _held: list[int] = field(default_factory=list)
     _held_probability: float = 1.0
+    # Whose text is made once it is asked for: no choice hangs on it.
+    _unread: list[int] = field(default_factory=list)
+    _spoken: bool = False
     _cut: bool = False
     _thought: Thought | None = None
 
@@ -77,6 +81,8 @@ class Generation:
         The tokens to go on with, empty when the sequence has ended. Each pick is the one that would have been
         made without a draft: the text, or where tokens are drawn its distribution, is the same.
         """
+        if not drafted:
+            return self._pick(rows[0], now_ns)
         self.drafted_tokens += len(drafted)
         taken: list[int] = []
         while True:
@@ -109,13 +115,14 @@ class Generation:
             self.grammar.accept(token)
         if token in self.tokenizer.eos:
             return self._finish(FinishReason.STOP, now_ns)
-        tokens = [token, *self._forced()]
+        tokens = [token, *self._forced()] if self.grammar else [token]
         if self._emit(tokens, probability):
             return self._finish(FinishReason.STOP, now_ns)
         return tokens if self._goes_on(now_ns) else []
 
     def _think(self, thought: Thought, token: int, now_ns: int) -> list[int]:
         """Go on with a thought; once it is closed, with the answer."""
+        self.speak()
         tokens = thought.take(token, ends=token in self.tokenizer.eos)
         text = self._text.push(tokens)
         if text and self.request.show_thinking:
@@ -132,21 +139,20 @@ class Generation:
 
     def abort(self, reason: Reason, message: str, now_ns: int) -> None:
         """End without a result of its own."""
+        with contextlib.suppress(Exception):  # it ends already, and for this reason
+            self.speak()
         self.deliver(self._end(FinishReason.ABORTED, now_ns, reason, message))
 
     def _goes_on(self, now_ns: int) -> bool:
         """Whether another token may follow; ends the generation where none may."""
-        if self._cut or (self._room() <= 0 and not self._complete):
+        complete = self.grammar is not None and self.grammar.complete
+        if self._cut or (not complete and self._room() <= 0):
             self._finish(FinishReason.LENGTH, now_ns)
-        elif self._complete:
+        elif complete:
             self._finish(FinishReason.STOP, now_ns)
         else:
             return True
         return False
-
-    @property
-    def _complete(self) -> bool:
-        return self.grammar is not None and self.grammar.complete
 
     def _room(self) -> int:
         by_cap = self.max_seq_len - len(self.request.prompt) - (self._thought.spent if self._thought else 0)
@@ -164,7 +170,13 @@ class Generation:
         return kept
 
     def _emit(self, tokens: list[int], probability: float) -> bool:
-        """Deliver text that became final; true when a stop string ended it."""
+        """Deliver text that became final; true when a stop string ended it.
+
+        That of all but the first tokens is left to `speak` where neither grammar nor stop strings want it.
+        """
+        if self._spoken and self.grammar is None and not self.request.sampling.stop:
+            self._unread += tokens
+            return False
         self._held += tokens
         self._held_probability *= probability
         text, stopped = self._stops.push(self._text.push(tokens))
@@ -172,12 +184,25 @@ class Generation:
             self._deliver(text)
         return stopped
 
+    def speak(self) -> None:
+        """Deliver the text that became final with the tokens since the last call."""
+        if not self._unread:
+            return
+        unread, self._unread = self._unread, []
+        text, read = self._text.read(unread)
+        self._held += unread[:read]
+        if text:
+            self._deliver(text)
+        self._held += unread[read:]
+
     def _deliver(self, text: str) -> None:
         """With it every token since the last text, and how likely all of them were."""
+        self._spoken = True
         self.deliver(TokenEvent(text, tuple(self._held), self._held_probability))
         self._held, self._held_probability = [], 1.0
 
     def _finish(self, finish: FinishReason, now_ns: int) -> list[int]:
+        self.speak()
         if held := self._stops.flush():
             self._deliver(held)
         self.deliver(self._end(finish, now_ns))

@@ -74,7 +74,7 @@ class GenerationService:
         self._draining = False
         self._idle = anyio.Event()
         self._on_failure = on_failure
-        self._worker = Worker(engine, self._delivery.hand_over, self._worker_failed, pacer, self._tallies)
+        self._worker = Worker(engine, self._delivery, self._worker_failed, pacer, self._tallies)
         self._worker.start()
 
     @property

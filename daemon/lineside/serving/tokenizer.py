@@ -134,7 +134,15 @@ class TextStream:
 
     def push(self, ids: Sequence[int]) -> str:
         """Text that became complete."""
-        return "".join(filter(None, (self._stream.step(self._tokenizer, token) for token in ids)))
+        return self.read(ids)[0]
+
+    def read(self, ids: Sequence[int]) -> tuple[str, int]:
+        """Text that became complete, and how many of `ids` are in it: those behind are of what comes next."""
+        text, read = "", 0
+        for count, token in enumerate(ids, start=1):
+            if complete := self._stream.step(self._tokenizer, token):
+                text, read = text + complete, count
+        return text, read
 
 
 class StopStrings:

@@ -12,6 +12,7 @@ from tests.support.tiny import tiny_bundle
 
 from lineside.errors import Reason
 from lineside.serving.commands import Abort, Submit
+from lineside.serving.delivery import Delivery
 from lineside.serving.request import EndEvent, Principal, Priority, Request, Sampling
 from lineside.serving.scoring import Scoring
 from lineside.serving.sequence import Generation
@@ -36,7 +37,7 @@ def test_random_traffic(tmp_path_factory, actions, seed, stop):
     tokenizer = Tokenizer(bundle)
     engine = CountingEngine(vocab_size=VOCAB, slots=3, max_chunk_tokens=8, kept_slots=1)
     failures = []
-    worker = Worker(engine, lambda _: None, failures.append)
+    worker = Worker(engine, Delivery(lambda _: None), failures.append)
     ends: dict[str, list[EndEvent]] = {}
     done = threading.Event()
     chance = random.Random(seed)

@@ -17,7 +17,8 @@ class Loop:
         self.now_ns += after_ns
         for request_id, event in delivered:
             self.delivery.add(request_id, event)
-        self.delivery.hand_over(everything)
+        if self.delivery.due(everything):
+            self.delivery.hand_over()
         posted, self.posted[:] = list(self.posted), []
         return posted
 

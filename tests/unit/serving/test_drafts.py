@@ -3,7 +3,8 @@ import pytest
 from lineside.engine.base import Capabilities, Costs
 from lineside.serving.drafts import MOST_TOKENS, Chances, Drafter, Rate, agreed, worthwhile
 from lineside.serving.request import Priority
-from lineside.serving.scheduler import Scheduler, Sequence
+from lineside.serving.scheduler import Scheduler
+from lineside.serving.steps import Sequence
 
 SURE = Chances(Rate(99.0, 1.0), Rate(99.0, 1.0))
 HALF = Chances(Rate(1.0, 1.0), Rate(1.0, 1.0))

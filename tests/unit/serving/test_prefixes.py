@@ -5,7 +5,8 @@ from tests.unit.serving.test_scheduler import carry_out
 from lineside.engine.base import Capabilities, Costs, PrefixCopy
 from lineside.serving.prefixes import Prefixes
 from lineside.serving.request import Priority
-from lineside.serving.scheduler import Scheduler, Sequence
+from lineside.serving.scheduler import Scheduler
+from lineside.serving.steps import Sequence
 
 HEAD = list(range(100, 120))
 OTHER = list(range(200, 230))

@@ -5,7 +5,8 @@ import pytest
 from lineside.engine.base import Capabilities, Costs
 from lineside.serving.drafts import Chances, Drafter
 from lineside.serving.request import Priority
-from lineside.serving.scheduler import ALERT_NS, LASTING_CHUNK, Scheduler, Sequence
+from lineside.serving.scheduler import ALERT_NS, LASTING_CHUNK, Scheduler
+from lineside.serving.steps import Sequence
 
 
 def capabilities(slots=2, chunk=8, *, costs=None, mixed=False):
@@ -172,6 +173,29 @@ def test_expired_names_running_and_waiting_sequences():
     scheduler.plan()
     assert scheduler.expired(9) == []
     assert scheduler.expired(10) == ["a", "b"]
+    assert scheduler.expired(10) == ["a", "b"], "until they are removed"
+    scheduler.remove("a")
+    scheduler.remove("b")
+    assert scheduler.expired(10) == []
+    scheduler.add(sequence("d", deadline_ns=5))
+    assert scheduler.expired(10) == ["d"]
+    assert scheduler.expired(11) == ["c", "d"]
+
+
+def test_a_step_names_whose_it_is_and_who_begins_with_it():
+    scheduler = Scheduler(capabilities(slots=1))
+    scheduler.add(sequence("a", 4, Priority.LOW))
+    steps = []
+    for _ in range(3):
+        steps.append(scheduler.plan())
+        carry_out(scheduler, steps[-1].batch)
+    scheduler.add(sequence("alarm", 5, Priority.CRITICAL))
+    steps.append(scheduler.plan())
+    scheduler.remove("alarm")
+    steps.append(scheduler.plan())
+    names = [[[s.id for s in found] for found in (step.sequences, step.begun)] for step in steps]
+    assert names == [[["a"], ["a"]], [["a"], []], [["a"], []], [["alarm"], ["alarm"]], [["a"], ["a"]]]
+    assert [step.preempted for step in steps] == [[], [], [], ["a"], []]
 
 
 def test_what_cannot_be_done_in_time_even_alone_is_hopeless():

@@ -6,7 +6,8 @@ import pytest
 
 from lineside.engine.base import Capabilities, Costs
 from lineside.serving.request import Priority
-from lineside.serving.scheduler import Scheduler, Sequence
+from lineside.serving.scheduler import Scheduler
+from lineside.serving.steps import Sequence
 
 MS = 1_000_000
 # As SmolLM2 in INT8 has on two cores: 10 ms for a step of one sequence, 23 for one of eight.

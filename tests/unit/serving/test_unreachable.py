@@ -9,6 +9,7 @@ from tests.support.tiny import tiny_bundle
 from lineside.engine.base import Costs
 from lineside.errors import Reason
 from lineside.serving.commands import Submit
+from lineside.serving.delivery import Delivery
 from lineside.serving.request import EndEvent, Principal, Request, Sampling
 from lineside.serving.sequence import Generation
 from lineside.serving.tokenizer import Tokenizer
@@ -27,7 +28,7 @@ def tokenizer(tmp_path_factory):
 def heard_of(tokenizer, prompt_tokens, expected_tokens, left_s):
     """The events of a request with `left_s` to go, after one turn, and whether the engine ran."""
     engine = CountingEngine(vocab_size=258, costs=COSTS)
-    worker = Worker(engine, lambda _: None, pytest.fail)
+    worker = Worker(engine, Delivery(lambda _: None), pytest.fail)
     events = []
     now_ns = time.monotonic_ns()
     request = Request(
