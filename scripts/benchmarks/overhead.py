@@ -37,7 +37,9 @@ COUNTERS = (
 )
 PAGE_S = 0.3  # a page of metrics is kept for a quarter of a second
 RUNNING = "lineside_num_requests_running"
-ROUNDS = 5  # at least: neighbours on a machine change steps by more than what is measured
+# Neighbours on a machine change steps by more than what is measured: as many rounds as there is time for.
+LEAST_ROUNDS, MOST_ROUNDS, BATCH_S = 5, 25, 60.0
+ATTEMPTS = 4  # with other texts, where an answer ends while it is being measured
 FEWEST = 10  # decoding steps whose mean says something: where drafts are checked there are few
 LONG_PROMPT, LONG_ANSWER = 512, 128
 
@@ -60,14 +62,22 @@ def measure_overhead(options: Options, model: Model, bundle: Bundle, record: Rec
             return statistics.fmean(told["steps_s"])
 
         for batch in BATCHES:
-            quiet_s = QUIET * STEPS * bare_step(batch)
+            bare_s = STEPS * bare_step(batch)
+            quiet_s = QUIET * bare_s
+
+            def daemon_step(number: int, batch: int = batch, quiet_s: float = quiet_s) -> Sample:
+                for attempt in range(ATTEMPTS):
+                    texts = texts_of(bundle, PROMPT, batch, 211 * number + 53 * attempt)
+                    if sample := step_of(daemon, clients, texts, quiet_s):
+                        return sample
+                raise SystemExit("bench: answers end before their steps are measured")
+
             asks: dict[str, Callable[[int], Sample]] = {
                 "engine": lambda _, batch=batch: (bare_step(batch), 0.0),  # type: ignore[misc]
-                "daemon": lambda number, batch=batch, quiet_s=quiet_s: step_of(  # type: ignore[misc]
-                    daemon, clients, texts_of(bundle, PROMPT, batch, 211 * number), quiet_s
-                ),
+                "daemon": daemon_step,
             }
-            found = in_turns(options.rounds or max(model.rounds, ROUNDS), asks)
+            fitting = round(BATCH_S / (bare_s + quiet_s))
+            found = in_turns(options.rounds or min(max(fitting, LEAST_ROUNDS), MOST_ROUNDS), asks)
             record.samples[f"{model.key}_steps_batch_{batch}"] = found
             summarise(f"{model.key}_{{}}_batch_{batch}", found, record)
     worst = max(record.metrics[f"{model.key}_step_overhead_fraction_batch_{batch}"] for batch in BATCHES)
@@ -98,11 +108,11 @@ def measure_memory(daemon: Running, model: Model, bundle: Bundle, record: Record
     record.metrics[f"{model.key}_daemon_rss_8_clients_mb"] = rss_mb(daemon.pid)
 
 
-def step_of(daemon: Running, clients: peers.Worker, prompts: list[str], quiet_s: float) -> Sample:
+def step_of(daemon: Running, clients: peers.Worker, prompts: list[str], quiet_s: float) -> Sample | None:
     """What the daemon counts in `quiet_s` while all prompts are being answered and the clients stand still:
 
     the mean seconds of the engine in decoding steps, None where next to none was one; between all steps over
-    the engine's in them. Raises SystemExit where an answer ended meanwhile.
+    the engine's in them. None where an answer ended meanwhile.
     """
     time.sleep(PAGE_S)
     clients.ask("begin", prompts=prompts, tokens=TOKENS)
@@ -114,6 +124,6 @@ def step_of(daemon: Running, clients: peers.Worker, prompts: list[str], quiet_s:
     finally:
         clients.ask("end")
     if after[RUNNING] < len(prompts):
-        raise SystemExit("bench: an answer ended before its steps were measured")
+        return None
     decode_s, decoded, chunk_s, between_s = (after[name] - before[name] for name in COUNTERS)
     return decode_s / decoded if decoded >= FEWEST else None, between_s / (decode_s + chunk_s)
