@@ -19,6 +19,9 @@ from lineside import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
 T = TypeVar("T")
+# Of /proc/cpuinfo on x86 and on ARM; the fastest first.
+_FLAGS = ("flags", "Features")
+_INSTRUCTIONS = ("amx_int8", "avx512_vnni", "avx_vnni", "avx512f", "avx2", "i8mm", "asimddp", "asimd")
 
 
 @dataclass(slots=True)
@@ -56,13 +59,16 @@ def rounded(value: float) -> float:
 
 
 def machine() -> str:
-    """Processor, cores that may be used, memory, kernel."""
+    """Processor and its widest instructions for integers, cores that may be used, memory, kernel."""
     model = next(
         (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
         platform.machine(),
     )
+    known = {word for line in _lines("/proc/cpuinfo") if line.startswith(_FLAGS) for word in line.split()}
+    widest = next((name for name in _INSTRUCTIONS if name in known), "plain")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    return f"{model}, {len(os.sched_getaffinity(0))} cores, {memory:.0f} GB, Linux {platform.release()}"
+    cores = len(os.sched_getaffinity(0))
+    return f"{model} ({widest}), {cores} cores, {memory:.0f} GB, Linux {platform.release()}"
 
 
 def commit() -> str:

@@ -1,4 +1,5 @@
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -37,4 +38,5 @@ def test_a_file_names_no_folder_of_this_machine(tmp_path, monkeypatch):
     assert content["command"] == "scripts/bench start --bundle a=b --json start.json"
     assert content["commit"]
     assert "GB, Linux" in content["machine"]
+    assert re.search(r" \([a-z0-9_]+\), \d+ cores", content["machine"])
     assert (tmp_path / "new" / "start-x.svg").read_text() == "<svg/>"
