@@ -30,7 +30,7 @@ topic = "old gateway/+"
 gateways = ["一号网关"]
 [mapping.report]
 alarm.code = "/code"
-
+reply_to = { const = "lineside/v1/diagnosis/一号网关" }
 """
 GATEWAY, OLD_GATEWAY = "neuron-1", "一号网关"
 SET, RECEIPT = "lineside/v1/power/set/lineside", "lineside/v1/receipt/power/lineside"
