@@ -28,6 +28,8 @@ def generate(
     counts: Sequence[int],
     joins: Sequence[int],
     priorities: Sequence[Priority] | None = None,
+    *,
+    lasting: Sequence[bool] | None = None,
 ) -> tuple[dict[str, list[int]], Mapping[str, int]]:
     """Tokens written and tokens reused, by the prompt's index; prompt i joins before step `joins[i]`."""
     scheduler = Scheduler(engine.capabilities)
@@ -39,7 +41,8 @@ def generate(
         while coming and joins[coming[0]] <= step:
             index = coming.pop(0)
             priority = priorities[index] if priorities else Priority.NORMAL
-            scheduler.add(Running(str(index), priority, NEVER_NS, list(prompts[index])))
+            stays = bool(lasting and lasting[index])
+            scheduler.add(Running(str(index), priority, NEVER_NS, list(prompts[index]), lasting=stays))
         step += 1
         planned = scheduler.plan()
         for copy in planned.copies:

@@ -180,7 +180,8 @@ class GenerationService:
         self, request: Request, begin: Callable[[Callable[[Event], None], int], Work]
     ) -> AsyncGenerator[Event, None]:
         """What a request hears once it is admitted. Raises RejectedError where it is not."""
-        with self._tallies.refusals():
+        # What nobody has asked for is tried again every second: refused, it is no refused request.
+        with contextlib.nullcontext() if request.lasting else self._tallies.refusals():
             if self._draining:
                 raise RejectedError(Reason.DRAINING, "the daemon is stopping")
             now_ns = time.monotonic_ns()

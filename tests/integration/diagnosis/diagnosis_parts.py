@@ -2,14 +2,18 @@
 
 import json
 import time
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
 import llguidance
+import pytest
 
 from lineside.diagnosis.diagnosis import Diagnosis
 from lineside.ports import Call
 from lineside.serving.request import EndEvent, FinishReason, Principal, Timings, TokenEvent, Usage
+from lineside.serving.service import GenerationService
+from lineside.writer import writer_of
 
 DEMO = Path(__file__).parents[3] / "demo"
 PRINCIPAL = Principal("tests", "test")
@@ -117,3 +121,16 @@ async def run(pipeline, report, a_call=None):
     assert [isinstance(event, Diagnosis) for event in events].count(True) == 1
     assert isinstance(events[-1], Diagnosis)
     return events
+
+
+@asynccontextmanager
+async def writing(loaded, tallies):
+    """A real model as the pipeline's writer."""
+    text = (loaded.tokenizer, loaded.grammars)
+    service = GenerationService(
+        loaded.choice.engine, *text, max_waiting=4, on_failure=pytest.fail, tallies=tallies
+    )
+    try:
+        yield writer_of(service, loaded.bundle.manifest, None)
+    finally:
+        await service.drain(5)

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 import pytest
-from tests.integration.diagnosis.diagnosis_parts import DEMO, PRINCIPAL
+from tests.integration.diagnosis.diagnosis_parts import DEMO, PRINCIPAL, writing
 
 from lineside.config import BundleConfig, Config, DiagnosisConfig, EngineConfig
 from lineside.diagnosis.knowledge.entry import Entry, Text
@@ -19,9 +19,7 @@ from lineside.loading import load
 from lineside.ports import Call, GenerateJob
 from lineside.reading_ahead import ReadingAhead, as_first
 from lineside.serving.request import Sampling
-from lineside.serving.service import GenerationService
 from lineside.serving.tallies import Tallies
-from lineside.writer import writer_of
 
 pytestmark = pytest.mark.anyio
 
@@ -43,20 +41,9 @@ def loaded(smollm2_bundle):
 async def reading(loaded, store, locale="en"):
     """What reads ahead, its writer, and what is counted."""
     counted, tallies = Counter(), Tallies()
-    service = GenerationService(
-        loaded.choice.engine,
-        loaded.tokenizer,
-        loaded.grammars,
-        max_waiting=4,
-        on_failure=pytest.fail,
-        tallies=tallies,
-    )
-    writer = writer_of(service, loaded.bundle.manifest, None)
-    ahead = ReadingAhead(store, writer, locale, PLACES, lambda name: counted.update([name]))
-    try:
+    async with writing(loaded, tallies) as writer:
+        ahead = ReadingAhead(store, writer, locale, PLACES, lambda name: counted.update([name]))
         yield ahead, writer, counted, tallies
-    finally:
-        await service.drain(5)
 
 
 async def read_all(ahead):

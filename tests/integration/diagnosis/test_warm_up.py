@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from tests.integration.diagnosis.diagnosis_parts import DEMO, PRINCIPAL, ScriptedWriter
+from tests.integration.diagnosis.diagnosis_parts import DEMO, PRINCIPAL, ScriptedWriter, writing
 
 from lineside.config import BundleConfig, Config, EngineConfig
 from lineside.diagnosis import pipeline as pipeline_module
@@ -13,9 +13,7 @@ from lineside.diagnosis.report import parse_report
 from lineside.errors import Reason, RejectedError
 from lineside.loading import load
 from lineside.ports import Call
-from lineside.serving.service import GenerationService
 from lineside.serving.tallies import Tallies
-from lineside.writer import writer_of
 
 pytestmark = pytest.mark.anyio
 
@@ -34,22 +32,12 @@ def loaded(smollm2_bundle):
 async def test_the_first_report_finds_the_instructions_read(loaded, plant, warm, monkeypatch):
     monkeypatch.setattr(pipeline_module, "WARM_UP_S", 30.0)  # this machine may be busy
     tallies = Tallies()
-    service = GenerationService(
-        loaded.choice.engine,
-        loaded.tokenizer,
-        loaded.grammars,
-        max_waiting=4,
-        on_failure=pytest.fail,
-        tallies=tallies,
-    )
-    try:
-        pipeline = Pipeline(plant, writer_of(service, loaded.bundle.manifest, None))
+    async with writing(loaded, tallies) as writer:
+        pipeline = Pipeline(plant, writer)
         if warm:
             await pipeline.warm_up()
         call = Call(PRINCIPAL, time.monotonic_ns() + int(60e9))
         *_, diagnosis = [event async for event in pipeline.diagnose(REPORT, call)]
-    finally:
-        await service.drain(5)
     instructions = loaded.tokenizer.count(opening("en")[0].content)
     assert diagnosis.mode == "model"
     assert (tallies.reused_tokens >= instructions) == warm

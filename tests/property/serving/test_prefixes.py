@@ -9,12 +9,21 @@ from lineside.serving.request import Priority
 
 
 @settings(max_examples=150, deadline=None)
-@given(traffic=TRAFFIC, slots=st.integers(1, 3), kept=st.integers(0, 3), levels=st.randoms())
-def test_every_token_depends_on_what_was_asked_alone(traffic, slots, kept, levels):
-    engine = CountingEngine(slots=slots, kept_slots=kept, max_chunk_tokens=8, vocab_size=VOCAB)
+@given(
+    traffic=TRAFFIC,
+    slots=st.integers(1, 3),
+    kept=st.integers(0, 3),
+    stay=st.integers(0, 3),
+    levels=st.randoms(),
+)
+def test_every_token_depends_on_what_was_asked_alone(traffic, slots, kept, stay, levels):
+    engine = CountingEngine(
+        slots=slots, kept_slots=kept + stay, lasting_slots=stay, max_chunk_tokens=8, vocab_size=VOCAB
+    )
     prompts, counts, joins = zip(*traffic, strict=True)
     priorities = [levels.choice(list(Priority)) for _ in prompts]
-    written, _ = generate(engine, prompts, counts, joins, priorities)
+    lasting = [levels.random() < 0.5 for _ in prompts]
+    written, _ = generate(engine, prompts, counts, joins, priorities, lasting=lasting)
     for index, prompt in enumerate(prompts):
         assert len(written[str(index)]) == counts[index]
         tokens = list(prompt)

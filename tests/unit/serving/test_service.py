@@ -596,3 +596,16 @@ async def test_what_is_read_ahead_is_cached_and_counts_as_no_request(bundle):
         assert end.usage.reused_tokens == 0
         *_, end = await collect(service, job("a manual's entry: three", max_tokens=2))
         assert end.usage.reused_tokens == len(tokens)
+
+
+async def test_what_cannot_be_read_ahead_is_no_refused_request(bundle):
+    tallies, pacer = Tallies(), Pacer()
+    pacer.published.publish(Limit(refusal="the board is too hot"))
+    engine = engine_of(bundle, slots=1, kept_slots=1, lasting_slots=1)
+    async with running(bundle, engine, tallies=tallies, pacer=pacer) as service:
+        with pytest.raises(RejectedError, match="too hot"):
+            await service.read_ahead([1, 2, 3], job().call)
+        assert not tallies.refused
+        with pytest.raises(RejectedError, match="too hot"):
+            await collect(service, job())
+        assert tallies.refused == {Reason.POWER: 1}
