@@ -114,8 +114,8 @@ class HostDevice:
         chosen = view(ids, (count,), np.int32)
         view(found, (count,), np.float32)[:] = view(logits, (chosen.max() + 1,), np.float32)[chosen]
 
-    def best(self, logits, ids, logprobs, rows, vocab_size):
-        values = view(logits, (rows, vocab_size), np.float32).astype(np.float64)
+    def best(self, size, logits, between, ids, logprobs):
+        values, rows = view(logits, size, np.float32).astype(np.float64), size[0]
         view(ids, (rows,), np.int32)[:] = values.argmax(1)
         shares = np.exp(values - values.max(1, keepdims=True)).sum(1)
         view(logprobs, (rows,), np.float32)[:] = -np.log(shares)

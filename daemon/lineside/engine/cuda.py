@@ -22,7 +22,7 @@ except ImportError:  # the engine then launches each kernel anew
 
 log = logging.getLogger(__name__)
 
-_GATHER_THREADS, _BEST_THREADS = 256, 1024
+_GATHER_THREADS, _LOOK_THREADS, _PIECES = 256, 256, 32
 _KERNELS = Path(__file__).with_name("kernels.ptx")
 
 
@@ -45,6 +45,7 @@ class Device:
             module = driver.module_from_buffer(_KERNELS.read_bytes())
             self._append = module.get_function("append").prepare("PPPPiiiiiii")
             self._gather = module.get_function("gather").prepare("PPPi")
+            self._look = module.get_function("look").prepare("PPi")
             self._best = module.get_function("best").prepare("PPPi")
 
     @contextlib.contextmanager
@@ -109,10 +110,14 @@ class Device:
             (blocks, 1), (_GATHER_THREADS, 1, 1), self.stream, logits, ids, found, count
         )
 
-    def best(self, logits: int, ids: int, logprobs: int, rows: int, vocab_size: int) -> None:
-        """Queue kernels.cu's `best`."""
+    def best(self, size: tuple[int, int], logits: int, between: int, ids: int, logprobs: int) -> None:
+        """Queue kernels.cu's `look` and `best` for logits of `size`; `between`: 384 bytes for each row."""
+        rows, vocab_size = size
+        self._look.prepared_async_call(
+            (_PIECES, rows), (_LOOK_THREADS, 1, 1), self.stream, logits, between, vocab_size
+        )
         self._best.prepared_async_call(
-            (rows, 1), (_BEST_THREADS, 1, 1), self.stream, logits, ids, logprobs, vocab_size
+            (rows, 1), (_PIECES, 1, 1), self.stream, between, ids, logprobs, vocab_size
         )
 
     def captured(self, work: Callable[[], None]) -> Callable[[], None]:

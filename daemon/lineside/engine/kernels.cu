@@ -30,8 +30,8 @@ extern "C" __global__ void gather(const float *logits, const int *ids, float *fo
   if (index < count) found[index] = logits[ids[index]];
 }
 
-// What a thread, then a warp, then the block has seen of a row: the largest value, its first place, and the sum of
-// the exponentials of all values less the largest.
+// What a thread, a warp, a block has seen of a row: the largest value, its first place, and the sum of the
+// exponentials of all values less the largest.
 struct Seen {
   float largest, sum;
   int place;
@@ -56,31 +56,29 @@ __device__ Seen all_of_warp(Seen seen) {
   return seen;
 }
 
-// The likeliest token of each row, the first of several, and the logarithm of its probability.
-// Grid (rows), 1024 threads. Values are fetched eight at a time: one after the other would wait for memory.
-extern "C" __global__ void best(const float *logits, int *ids, float *logprobs, int vocab_size) {
+// Each row's logits in 32 pieces. Grid (32, rows), 256 threads; found [rows, 32].
+extern "C" __global__ void look(const float *logits, Seen *found, int vocab_size) {
   const float lowest = -3.0e38f;
-  const float *row = logits + (long long)blockIdx.x * vocab_size;
+  const float *row = logits + (long long)blockIdx.y * vocab_size;
   Seen seen = {lowest, 0.0f, vocab_size};
-  for (int start = threadIdx.x; start < vocab_size; start += 8 * blockDim.x) {
-    float values[8];
-    for (int i = 0; i < 8; i++) {
-      int place = start + i * blockDim.x;
-      values[i] = place < vocab_size ? row[place] : -INFINITY;
-    }
-    for (int i = 0; i < 8; i++) {
-      Seen one = {values[i], 1.0f, start + i * (int)blockDim.x};
-      if (!(one.largest <= lowest)) seen = both(seen, one);  // what is no number shows in the sum
-    }
+  for (int place = blockIdx.x * blockDim.x + threadIdx.x; place < vocab_size; place += gridDim.x * blockDim.x) {
+    Seen one = {row[place], 1.0f, place};
+    if (!(one.largest <= lowest)) seen = both(seen, one);  // what is no number shows in the sum
   }
-  __shared__ Seen warps[32];
+  __shared__ Seen warps[8];
   seen = all_of_warp(seen);
   if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = seen;
   __syncthreads();
-  if (threadIdx.x >= 32) return;
-  seen = all_of_warp(warps[threadIdx.x]);
-  if (threadIdx.x == 0) {
-    ids[blockIdx.x] = seen.place < vocab_size ? seen.place : 0;
-    logprobs[blockIdx.x] = -logf(seen.sum);
-  }
+  if (threadIdx.x) return;
+  for (int warp = 1; warp < 8; warp++) seen = both(seen, warps[warp]);
+  found[blockIdx.y * gridDim.x + blockIdx.x] = seen;
+}
+
+// The likeliest token of each row, the first of several, and the logarithm of its probability, from what `look`
+// found. Grid (rows), 32 threads.
+extern "C" __global__ void best(const Seen *found, int *ids, float *logprobs, int vocab_size) {
+  Seen seen = all_of_warp(found[blockIdx.x * 32 + threadIdx.x]);
+  if (threadIdx.x) return;
+  ids[blockIdx.x] = seen.place < vocab_size ? seen.place : 0;
+  logprobs[blockIdx.x] = -logf(seen.sum);
 }

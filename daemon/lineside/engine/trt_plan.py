@@ -23,6 +23,7 @@ _INT = 4
 _HALF = 2
 _VECTOR_BYTES = 16
 _ALIGNMENT = 256
+_SEEN_BYTES = 32 * 12  # what `best` of cuda.py keeps of a row between its kernels
 _PER_ALIGNMENT = _ALIGNMENT // _INT
 _RESIDUALS = ("taken.high", "taken.low", "handed.high", "handed.low")
 _LAYER = re.compile(r"\b(layers|cache|new)\.0\.")
@@ -195,9 +196,7 @@ class PlanRunner:
         Raises one of `device.faults`.
         """
         self._fill(job)
-        self._device.upload(self._inputs_address, self._inputs)
         self._launch(job.first_slot, logits)
-        self._device.download(self._outputs, self._outputs_address)
         self._device.wait()
         ids, logprobs = self._outputs[: self.rows], self._outputs[self._logprob_index :].view(np.float32)
         return [(int(ids[row]), float(logprobs[row])) for row in range(len(job.rows))]
@@ -214,13 +213,15 @@ class PlanRunner:
 
     def _queue(self, first_slot: int, logits: int) -> None:
         """Queue the graph, and what it leaves to us: choosing the likeliest tokens, and appending."""
+        self._device.upload(self._inputs_address, self._inputs)
         places = self._all_places(first_slot, logits)
         for index, turn in enumerate(self._turns):
             self._bind(index, places)
             turn.part.queue(self._device.stream.handle)
-        self._device.best(logits, *self._best_places, self.rows, self._vocab_size)
+        self._device.best((self.rows, self._vocab_size), logits, *self._best_places)
         if not self._in_place:
             self._append(first_slot)
+        self._device.download(self._outputs, self._outputs_address)
 
     def _all_places(self, first_slot: int, logits: int) -> dict[str, int]:
         """Where everything is but the residual stream between parts."""
@@ -281,7 +282,9 @@ class PlanRunner:
         self._counts_address = self._places.pop("counts")
         if plan.role == "step":
             del self._places["rows"]
-        self._best_places = (self._outputs_address, self._outputs_address + _INT * self._logprob_index)
+        self._seen_memory = device.allocate(self.rows * _SEEN_BYTES)
+        logprobs = self._outputs_address + _INT * self._logprob_index
+        self._best_places = (int(self._seen_memory), self._outputs_address, logprobs)
         if self._in_place:
             return
         parts = 2 * self._cache.geometry.layers
