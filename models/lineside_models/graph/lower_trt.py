@@ -58,8 +58,10 @@ def lower_trt_plain(  # noqa: PLR0913 what follows the path has defaults and nam
     graph, source = _begin(architecture, store, opset, path, calibration)
     (everything,) = whole(architecture.geometry.layers)
     part = part or everything
-    repeated = part.repeats > 1
-    products = LayerProducts(graph, source) if repeated else _products(graph, source, weights, calibration)
+    if part.repeats > 1:
+        products: Products = LayerProducts(graph, source, shape.positions)
+    else:
+        products = _products(graph, source, weights, calibration)
     dialect = TrtPlainDialect(architecture, graph, source, products, shape)
     describe_part(architecture, dialect, part)
     graph.save(path, f"{shape.role}_{precision}")

@@ -82,10 +82,14 @@ class LayerProducts(Fp16Products):
 
     The input's name is `weights.` and theirs, with + between. TensorRT 8.6 turns all inputs of a graph that
     has many into float32 at every call: it did with 12, and did not with 10 (measured).
+
+    `positions`: of the graph. What attends with one is the matrix times a column: TensorRT 8.6 then makes it
+    in 3.7 microseconds of the 1.5B model's, with the sums before it, and as a row times the matrix in 9.6.
     """
 
-    def __init__(self, graph: OnnxGraph, source: Source) -> None:
+    def __init__(self, graph: OnnxGraph, source: Source, positions: int) -> None:
         super().__init__(graph, source, "inputs")
+        self._columns = ("layers.0.o_proj",) if positions == 1 else ()
         names = [f"layers.0.{vector}" for vector in _VECTORS if source.has(f"layers.0.{vector}")]
         sizes = [source.shape(name)[0] for name in names]
         joined = graph.input(f"weights.{'+'.join(names)}", TensorProto.FLOAT16, (1, sum(sizes)))
@@ -100,10 +104,23 @@ class LayerProducts(Fp16Products):
 
     @override
     def product(self, x: Value, matrix: str) -> Value:
-        y, bias = self._graph.node("Gemm", [x, self.table(matrix)], transB=1), f"{matrix}.bias"
+        if matrix in self._columns:
+            y = self._column_product(x, matrix)
+        else:
+            y = self._graph.node("Gemm", [x, self.table(matrix)], transB=1)
+        bias = f"{matrix}.bias"
         if bias not in self._vectors:
             return y
         return self._graph.node("Add", [y, self.vector(bias, TensorProto.FLOAT16)])
+
+    def _column_product(self, x: Value, matrix: str) -> Value:
+        rows, columns = self._source.shape(matrix)
+        column, row = (
+            self._graph.constant(f"{matrix}.{name}", np.array(sizes, np.int64))
+            for name, sizes in (("column", (columns, 1)), ("row", (1, rows)))
+        )
+        y = self._graph.node("MatMul", [self.table(matrix), self._graph.node("Reshape", [x, column])])
+        return self._graph.node("Reshape", [y, row])
 
 
 def as_fp16(source: Source, name: str) -> NDArray[np.float16]:
