@@ -274,7 +274,9 @@ def daemon(options: argparse.Namespace) -> tuple[dict, dict]:
     name = model_of(options)
     with contextlib.ExitStack() as stack:
         state = stack.enter_context(tempfile.TemporaryDirectory())
-        port = stack.enter_context(running_daemon(options.bundle, Path(state)))
+        port, metrics[f"{name}_daemon_ready_s"] = stack.enter_context(
+            running_daemon(options.bundle, Path(state))
+        )
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
             stub = diagnosis_pb2_grpc.DiagnosisServiceStub(channel)
             engine = admin_pb2_grpc.AdminServiceStub(channel).GetStatus(admin_pb2.GetStatusRequest()).engine
@@ -302,8 +304,8 @@ def daemon(options: argparse.Namespace) -> tuple[dict, dict]:
 
 
 @contextlib.contextmanager
-def running_daemon(bundle: Path, state: Path) -> Iterator[int]:
-    """`lineside serve` with the demo's manuals and no broker; its port."""
+def running_daemon(bundle: Path, state: Path) -> Iterator[tuple[int, float]]:
+    """`lineside serve` with the demo's manuals and no broker; its port, and the seconds until it is ready."""
     log = (state / "log").open("w+")
     config = state / "lineside.toml"
     config.write_text(
@@ -314,6 +316,7 @@ def running_daemon(bundle: Path, state: Path) -> Iterator[int]:
     manuals = sorted(str(path) for path in (ROOT / "demo/knowledge").glob("*.yaml"))
     approve = ["--approve-by", "measurement"]
     subprocess.run([*lineside, "kb", "import", "--config", str(config), *approve, *manuals], check=True)
+    begun = time.perf_counter()
     process = subprocess.Popen([*lineside, "serve", "--config", str(config)], stderr=log)
     try:
         for _ in range(240):
@@ -321,7 +324,7 @@ def running_daemon(bundle: Path, state: Path) -> Iterator[int]:
             if "ready" in log.read() and process.poll() is None and _listens(50671):
                 break
             time.sleep(0.25)
-        yield 50671
+        yield 50671, time.perf_counter() - begun
     finally:
         process.terminate()
         process.wait(30)
