@@ -104,7 +104,7 @@ def engine_of(options: argparse.Namespace, graphs: bool = True) -> Iterator[Tens
     site = find_site(bundle)
 
     class NoGraphs(site.open_device):  # type: ignore[misc, name-defined]
-        def captured(self, work: Callable[[], None]) -> Callable[[], None]:
+        def captured(self, work: Callable[[], None], shared: object = None) -> Callable[[], None]:
             return work
 
     chosen = site if graphs else Site(site.gpu, site.trt, NoGraphs)

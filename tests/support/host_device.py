@@ -120,7 +120,10 @@ class HostDevice:
         shares = np.exp(values - values.max(1, keepdims=True)).sum(1)
         view(logprobs, (rows,), np.float32)[:] = -np.log(shares)
 
-    def captured(self, work):
+    def executable(self):
+        return None
+
+    def captured(self, work, shared=None):
         return work
 
     def works(self):

@@ -120,10 +120,16 @@ class Device:
             (rows, 1), (_PIECES, 1, 1), self.stream, between, ids, logprobs, vocab_size
         )
 
-    def captured(self, work: Callable[[], None]) -> Callable[[], None]:
+    @staticmethod
+    def executable() -> Executable:
+        """For `captured`."""
+        return Executable()
+
+    def captured(self, work: Callable[[], None], shared: Executable | None = None) -> Callable[[], None]:
         """`work`, which only queues on the stream, as one launch. Run it once before.
 
-        Without cuda-bindings, or where the driver refuses, `work` itself.
+        `shared`: of all that are captured with it, which differ in addresses alone. Without cuda-bindings, or
+        where the driver refuses, `work` itself.
         """
         if bindings is None:
             log.warning("cuda-bindings is not installed: steps run without CUDA graphs, and slower")
@@ -136,14 +142,17 @@ class Device:
                 work()
             finally:
                 graph = _checked(bindings.cuStreamEndCapture(stream))
-            executable = _checked(bindings.cuGraphInstantiate(graph, 0))
-            _checked(bindings.cuGraphDestroy(graph))
+            executable = shared or Executable()
+            executable.hold(graph)
+            if not shared:
+                _checked(bindings.cuGraphDestroy(graph))
         except self.faults as error:
             log.warning("CUDA graphs cannot be used: %s", error)
             return work
 
         def launch() -> None:
-            _checked(bindings.cuGraphLaunch(executable, stream))
+            executable.hold(graph)
+            _checked(bindings.cuGraphLaunch(executable.handle, stream))
 
         return launch
 
@@ -155,6 +164,28 @@ class Device:
         except driver.Error:
             return False
         return True
+
+
+class Executable:
+    """What the device has of a captured graph, some kilobytes for each kernel, and of which one that is."""
+
+    def __init__(self) -> None:
+        self.handle: Any = None
+        self._held: Any = None
+
+    def hold(self, graph: Any) -> None:
+        """Make it that of `graph`, which differs from the last one in addresses alone: they are changed.
+
+        Raises RuntimeError where the driver refuses.
+        """
+        if graph is self._held:
+            return
+        self._held = None
+        if self.handle is None:
+            self.handle = _checked(bindings.cuGraphInstantiate(graph, 0))
+        else:
+            _checked(bindings.cuGraphExecUpdate(self.handle, graph))
+        self._held = graph
 
 
 def _checked(result: tuple[Any, ...]) -> Any:

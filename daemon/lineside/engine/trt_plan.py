@@ -7,6 +7,7 @@ residual stream on; one that repeats is written as layer 0 and runs as each laye
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -164,6 +165,8 @@ class PlanRunner:
         self._fresh_bytes = aligned(_HALF * self._positions * keys)
         self._make_buffers()
         self._launches: dict[tuple[int, int], Callable[[], None]] = {}
+        # A chunk takes longer than changing its addresses, and has more kernels than a step.
+        self._executable = device.executable() if self.plan.role == "chunk" else None
         self._places |= {name: weights[name] for name in names if name.startswith("weights.")}
         size = aligned(_HALF * self._positions * cache.geometry.hidden)
         self._residual_memory = device.allocate(4 * size if len(turns) > 1 else 0)
@@ -209,7 +212,8 @@ class PlanRunner:
             return
         self._queue(first_slot, logits)
         self._device.wait()
-        self._launches[key] = self._device.captured(lambda: self._queue(first_slot, logits))
+        work = functools.partial(self._queue, first_slot, logits)
+        self._launches[key] = self._device.captured(work, self._executable)
 
     def _queue(self, first_slot: int, logits: int) -> None:
         """Queue the graph, and what it leaves to us: choosing the likeliest tokens, and appending."""

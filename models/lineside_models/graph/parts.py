@@ -32,11 +32,11 @@ def layer_by_layer(layers: int) -> tuple[Part, ...]:
 
 
 def in_groups(layers: int, size: int) -> tuple[Part, ...]:
-    """`size` layers each. What is left over comes first.
+    """The embedding, `size` layers each, of which what is left over comes first, and what follows the last.
 
-    A last part of two layers, which has the vocabulary's matrix, took TensorRT 8.6 twice as long to build as
-    one of four (measured).
+    With four layers in one part, what follows the last took TensorRT 8.6 162 s of a 1.5B model's INT8 plan,
+    and 24 s alone (measured, H100).
     """
-    ends = range(layers, 0, -size)
-    groups = [range(max(end - size, 0), end) for end in reversed(ends)]
-    return tuple(Part(group, begins=group.start == 0, ends=group.stop == layers) for group in groups)
+    ends, nothing = range(layers, 0, -size), range(0)
+    groups = [Part(range(max(end - size, 0), end)) for end in reversed(ends)]
+    return (Part(nothing, begins=True), *groups, Part(nothing, ends=True))

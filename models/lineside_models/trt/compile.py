@@ -127,7 +127,7 @@ def _build_one(
         onnx=str(graph),
         plan=str(path),
         cache=str(cache),
-        precision=precision,
+        precision="fp16" if _in_fp16(decision, options.calibration, piece) else precision,
         sm=sm if decision.gpu is None else "",
         workspace_mb=options.workspace_mb,
         level=options.level,
@@ -163,7 +163,9 @@ def _lower(
     store = WeightStore(read_safetensors(graph.with_name(WEIGHTS)))
     architecture = stored_architecture(bundle.manifest, store)
     precision = cast("Precision", decision.precision)
-    weights: WeightsAs = "inputs" if shares_weights(decision.precision) else "constants"
+    if _in_fp16(decision, calibration, piece):
+        precision, calibration = "fp16", None
+    weights: WeightsAs = "inputs" if shares_weights(precision) else "constants"
     if decision.lowering == "native":
         lower_trt_native(
             architecture, store, piece.shape, precision, graph, weights=weights, calibration=calibration
@@ -181,6 +183,16 @@ def _lower(
         calibration=calibration,
         part=decision.parts[piece.part],
     )
+
+
+def _in_fp16(decision: Decision, calibration: Calibration | None, piece: Piece) -> bool:
+    """Whether a part has no matrix that the precision rounds: all plans then share the one it reads.
+
+    Embeddings are not rounded, and what follows the last layer where the calibration has the head is.
+    """
+    part = decision.parts[piece.part]
+    rounds_head = part.ends and calibration is not None and not HEADS.isdisjoint(calibration.points)
+    return decision.precision == "fp16" or not (part.layers or rounds_head)
 
 
 def _link_all(source: Path, target: Path, without: set[str]) -> None:

@@ -221,8 +221,9 @@ def needs_of(bundle: Bundle, options: CompileOptions, precision: str, offer: Off
     in_fp16 = tables + _kept_in_fp16(geometry, options.calibration)
     weights = round((manifest.parameters - in_fp16) * _BYTES[precision]) + 2 * in_fp16
     together = shares_weights(precision)
-    constants, shared = (0, weights) if together else (weights, 0)
     parts = parts_of(geometry.layers, precision, offer)
+    shared = weights if together else 2 * tables * (len(parts) > 1)
+    constants = weights - shared
     layers = sum(len(part.layers) for part in parts)
     one = constants + len(parts) * _PLAN_BYTES + layers * _PLAN_BYTES_PER_LAYER
     length = options.max_seq_len or manifest.max_seq_len

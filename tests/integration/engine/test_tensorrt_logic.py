@@ -61,8 +61,10 @@ def with_plans(source, directory, batches, lowering, parts=None):
     return Bundle(directory, msgspec.structs.replace(bundle.manifest, plan=tuple(plans)))
 
 
-def constants(*arguments, **options):
-    lower_trt_plain(*arguments, weights="constants", **options)
+def constants(*arguments, part=None, **options):
+    """What `compile` makes of precisions that have no shared weights but those of no layer."""
+    weights = "inputs" if part and not part.layers else "constants"
+    lower_trt_plain(*arguments, weights=weights, part=part, **options)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +91,7 @@ def three_layers(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def in_parts(three_layers, tmp_path_factory):
-    """Weights as constants, one step for 4, each layer a plan of its own."""
+    """Layers' weights as constants, one step for 4, each layer a plan of its own."""
     directory = tmp_path_factory.mktemp("trt") / "parts"
     return with_plans(three_layers, directory, (4,), constants, in_groups(3, 1))
 
@@ -183,7 +185,7 @@ def test_nothing_is_left_to_capture_once_it_is_warm(buckets):
     class Capturing(HostDevice):
         captures = 0
 
-        def captured(self, work):
+        def captured(self, work, shared=None):
             type(self).captures += 1
             return work
 

@@ -11,15 +11,17 @@ import time
 from pathlib import Path
 
 import msgspec
+import onnx
 import pytest
 from tests.support.bundles import altered_bundle, plan_of
 
 from lineside.engine.bundle import Bundle, FileDigest, open_bundle, sha256_file
 from lineside.engine.tensorrt_module import find_tensorrt
-from lineside_models.calibration.result import HEADS, Calibration, load_calibration
-from lineside_models.graph import layer_by_layer
+from lineside_models.calibration.result import HEADS, Calibration, Point, load_calibration
+from lineside_models.graph import in_groups, layer_by_layer
+from lineside_models.trt import compile as compiling
 from lineside_models.trt.builder import Workshop
-from lineside_models.trt.child import Apart, Task
+from lineside_models.trt.child import Apart, Outcome, Task
 from lineside_models.trt.compile import calibration_file, compile_plans, kept_calibration
 from lineside_models.trt.decide import CompileOptions, Memory, decide
 
@@ -89,6 +91,37 @@ def test_a_plan_in_parts_is_built_by_one_builder(bundle) -> None:
         for part, repeats in enumerate((1, 2, 1))
     ]
     assert len({plan.sha256 for plan in manifest.plan}) == 7
+
+
+@pytest.mark.parametrize("head", [False, True])
+def test_what_a_precision_does_not_round_quantised_plans_share(bundle, monkeypatch, head: bool) -> None:
+    graphs = []
+
+    class Reading(Apart):
+        """A builder that looks at what it is to build."""
+
+        def run(self, task: Task) -> Outcome:
+            job = task.job
+            graph = onnx.load(job.onnx, load_external_data=False).graph
+            shared = {one.name for one in graph.input if one.name.startswith("weights.")}
+            rounds = any(node.op_type == "QuantizeLinear" for node in graph.node)
+            graphs.append((job.precision, shared, rounds))
+            Path(job.plan).write_bytes(b"plan")
+            return Outcome()
+
+    opened = open_bundle(bundle)
+    with Apart("tensorrt_rtx") as tensorrt:
+        offer = tensorrt.run(Task()).offer
+    matrices = [f"layers.{n}.{m}" for n in range(2) for m in ("qkv", "o_proj", "gate_up", "down_proj")]
+    points = {matrix: Point(largest=4.0) for matrix in matrices + ["embed"] * head}
+    calibration = Calibration(precision="int8", weights_sha256="", texts=(), tokens=1, points=points)
+    options = CompileOptions(device="sm86", max_batch=1, precision="int8", calibration=calibration)
+    whole = decide(opened, options, offer, None, Memory(None, None))
+    in_parts = msgspec.structs.replace(whole, lowering="plain", parts=in_groups(2, 1))
+    monkeypatch.setattr(compiling, "Apart", Reading)
+    compile_plans(opened, in_parts, options, lambda _: None)
+    table, layer = ("fp16", {"weights.embed"}, False), ("int8", set(), True)
+    assert graphs == [table, layer, layer, layer if head else table] * 2
 
 
 def test_compiling_again_replaces_the_plans_of_that_device(bundle) -> None:
