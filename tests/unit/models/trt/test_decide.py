@@ -187,7 +187,7 @@ def test_the_report_says_what_and_why(bundle) -> None:
 
 def test_what_a_calibration_keeps_in_fp16_counts_as_fp16(bundle) -> None:
     wanted = CompileOptions(precision="int8")
-    decision = decide(bundle, wanted, OLD, ADA, PLENTY)
+    decision = decide(bundle, wanted, NEW, ADA, PLENTY)
     matrices = ("qkv", "o_proj", "gate_up", "down_proj")
     every = {f"layers.{layer}.{matrix}" for layer in range(28) for matrix in matrices}
 
@@ -202,9 +202,14 @@ def test_what_a_calibration_keeps_in_fp16_counts_as_fp16(bundle) -> None:
     # A step and a chunk, each a byte more for every value of 28 down projections.
     kept = {name for name in every if not name.endswith("down_proj")}
     assert plans(kept) - decision.needs.plans == 2 * 28 * 8960 * 1536
-    fp16 = decide(bundle, CompileOptions(precision="fp16"), OLD, ADA, PLENTY).needs.shared_weights
-    assert decision.needs.shared_weights == 2 * 151936 * 1536, "embeddings and head, which are one table"
-    assert plans(set()) == pytest.approx(2 * (fp16 - decision.needs.shared_weights), rel=0.02)
+    fp16 = decide(bundle, CompileOptions(precision="fp16"), NEW, ADA, PLENTY).needs.shared_weights
+    assert plans(set()) == pytest.approx(2 * fp16, rel=0.02)
+
+
+def test_without_strong_typing_int8_takes_what_fp16_does(bundle) -> None:
+    needs = chosen(bundle, gpu=ADA, offer=OLD, precision="int8").needs
+    assert needs.shared_weights == 2 * 151_936 * 1536, "embeddings and head, which are one table"
+    assert needs.plans == pytest.approx(2 * (2 * PARAMETERS - needs.shared_weights), rel=0.05)
 
 
 @pytest.mark.parametrize(("layers", "sizes"), [(28, [4] * 7), (30, [2, *[4] * 7]), (4, [4]), (1, [1])])
