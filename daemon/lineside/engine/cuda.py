@@ -40,6 +40,7 @@ class Device:
         driver.init()
         self._gpu = driver.Device(0)
         self._context = self._gpu.retain_primary_context()
+        self._told = False
         with self.active():
             self.stream = driver.Stream()
             module = driver.module_from_buffer(_KERNELS.read_bytes())
@@ -132,7 +133,7 @@ class Device:
         where the driver refuses, `work` itself.
         """
         if bindings is None:
-            log.warning("cuda-bindings is not installed: steps run without CUDA graphs, and slower")
+            self._tell_once("cuda-bindings is not installed")
             return work
         stream = bindings.CUstream(self.stream.handle)
         mode = bindings.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
@@ -147,7 +148,7 @@ class Device:
             if not shared:
                 _checked(bindings.cuGraphDestroy(graph))
         except self.faults as error:
-            log.warning("CUDA graphs cannot be used: %s", error)
+            self._tell_once(str(error))
             return work
 
         def launch() -> None:
@@ -155,6 +156,11 @@ class Device:
             _checked(bindings.cuGraphLaunch(executable.handle, stream))
 
         return launch
+
+    def _tell_once(self, why: str) -> None:
+        if not self._told:
+            log.warning("calls run without CUDA graphs, and slower: %s", why)
+        self._told = True
 
     def works(self) -> bool:
         """Whether the context still takes orders. After some errors it never does again in this process."""
