@@ -237,7 +237,7 @@ def needs_of(bundle: Bundle, options: CompileOptions, precision: str, offer: Off
 
 
 def _bytes(precision: str, offer: Offer) -> float:
-    """Of a value in a plan. Without strong typing (8.6) INT8 weights are held in 16 bits (measured, H100)."""
+    """Of a value in a plan. Without strong typing (8.6) one in INT8 takes nearly 16 bits (measured, H100)."""
     return 2.0 if precision == "int8" and not offer.strongly_typed else _BYTES[precision]
 
 

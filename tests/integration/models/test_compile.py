@@ -98,7 +98,7 @@ def test_what_a_precision_does_not_round_quantised_plans_share(bundle, monkeypat
     graphs = []
 
     class Reading(Apart):
-        """A builder that looks at what it is to build."""
+        """A builder's place, where what it is to build is looked at."""
 
         def run(self, task: Task) -> Outcome:
             job = task.job
@@ -106,8 +106,7 @@ def test_what_a_precision_does_not_round_quantised_plans_share(bundle, monkeypat
             shared = {one.name for one in graph.input if one.name.startswith("weights.")}
             rounds = any(node.op_type == "QuantizeLinear" for node in graph.node)
             graphs.append((job.precision, shared, rounds))
-            Path(job.plan).write_bytes(b"plan")
-            return Outcome()
+            return super().run(task)
 
     opened = open_bundle(bundle)
     with Apart("tensorrt_rtx") as tensorrt:
