@@ -18,6 +18,9 @@ from lineside.engine.bundle import WEIGHTS, Bundle, BundleError, Plan, open_bund
 from lineside.engine.tensorrt import TensorRtEngine
 from lineside.engine.weights import Weights
 from lineside_models.build import BuildOptions, build_bundle
+from lineside_models.calibration.choose import choose_point
+from lineside_models.calibration.record import CHUNK, record
+from lineside_models.calibration.result import HEADS, Calibration
 from lineside_models.checkpoint import open_checkpoint
 from lineside_models.graph import TrtShape, in_groups, layer_by_layer, lower_trt_native, lower_trt_plain
 from lineside_models.graph.store import WeightStore, stored_architecture
@@ -65,6 +68,21 @@ def constants(*arguments, part=None, **options):
     """What `compile` makes of precisions that have no shared weights but those of no layer."""
     weights = "inputs" if part and not part.layers else "constants"
     lower_trt_plain(*arguments, weights=weights, part=part, **options)
+
+
+def calibrated(source):
+    """What INT8 makes of the bundle's layers, from random prompts."""
+    store = WeightStore(read_safetensors(source / WEIGHTS))
+    architecture = stored_architecture(open_bundle(source).manifest, store)
+    prompts = np.random.default_rng(5).integers(5, 60, (2, CHUNK)).tolist()
+    seen = record(architecture, store, prompts, lambda _: None)
+    found = {
+        matrix: choose_point(architecture.geometry, store, matrix, inputs, "int8")
+        for matrix, inputs in seen.items()
+        if matrix not in HEADS
+    }
+    points = {matrix: point for matrix, point in found.items() if point}
+    return Calibration(precision="int8", weights_sha256="", texts=(), tokens=2 * CHUNK, points=points)
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +183,28 @@ def test_parts_compute_what_the_whole_does(in_parts, by_layer, three_layers, tmp
     assert difference(open_engine(in_parts), open_engine(whole), tokens) < 1e-3
     # Norms are inputs there, and in FP16.
     assert difference(open_engine(by_layer), open_engine(whole), tokens) < 1e-2
+
+
+def test_quantised_parts_compute_what_the_whole_does(three_layers, tmp_path):
+    """As `compile` makes them for TensorRT 8.6: first and last part in FP16, the others in INT8."""
+    calibration = calibrated(three_layers)
+
+    def int8(architecture, store, shape, _, graph, part=None):
+        if part and not part.layers:
+            lower_trt_plain(architecture, store, shape, "fp16", graph, weights="inputs", part=part)
+            return
+        how = {"weights": "constants", "calibration": calibration}
+        lower_trt_plain(architecture, store, shape, "int8", graph, part=part, **how)
+
+    tokens = np.random.default_rng(2).integers(5, 60, 45).tolist()
+    whole = open_engine(with_plans(three_layers, tmp_path / "whole", (4,), int8))
+    # Two layers in one part: names of layers are those of the model there.
+    parts = open_engine(with_plans(three_layers, tmp_path / "parts", (4,), int8, in_groups(3, 2)))
+    exact = open_engine(with_plans(three_layers, tmp_path / "exact", (4,), constants))
+    assert len(calibration.points) > 6
+    assert difference(parts, whole, tokens) < 0.02
+    # A random model's logits say little once it is rounded, but rounded it is.
+    assert difference(parts, exact, tokens) > 0.02
 
 
 def test_plans_share_one_copy_of_each_weight(by_layer):
