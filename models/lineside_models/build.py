@@ -90,8 +90,8 @@ def build_bundle(
 
 
 def work_of(checkpoint: Checkpoint, options: BuildOptions) -> int:
-    """How much there is to do: the values to be written and, for weights by row, the prompts to be read, which
-    count as the values do, before they are written again.
+    """How much there is to do: the values to be written and, for weights by row, the prompts to be read,
+    which count as the values do, before they are written again.
     """
     return parameter_count(checkpoint.architecture) * (3 if options.weights == INT8_ROWS else 1)
 

@@ -1,7 +1,7 @@
 """A bundle's weights in FP16, for plans that take them as inputs. Knows no device.
 
-Reads the canonical store (weights.safetensors): float32, or blocks of 32 integers with a scale for each block or
-for each row.
+Reads the canonical store (weights.safetensors): float32, or blocks of 32 integers with a scale for each block
+or for each row.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Weights:
 
 
 def dequantise(stored: NDArray[np.uint8], scale: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Values [rows, columns] of blocks [rows, blocks, bytes] with scales [rows, blocks], or [rows, 1] for rows.
+    """Values [rows, columns] of blocks [rows, blocks, bytes] with scales [rows, blocks] or [rows, 1].
 
     Two 4-bit values a byte, the low one first; zero is in the middle of what the bits can hold.
     """

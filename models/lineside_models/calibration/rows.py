@@ -1,4 +1,4 @@
-"""Which matrices of a model get one scale for each row, and with which scales of channels. Knows no target."""
+"""Which matrices of a model get one scale for each row, and their scales of channels. Knows no target."""
 
 from __future__ import annotations
 

@@ -33,12 +33,12 @@ class OrtDialect(Dialect):
     `accuracy_level` 4 lets MatMulNBits quantise its input to 8 bits, which is what makes it fast; 0 computes
     in float32 and is for comparing with a reference. `attention`: type of the attention and its cache.
 
-    A matrix by row is an integer product on the CPU, each of its input's rows rounded by its own largest value.
-    `signed`: its weights are given as signed integers, which x86 processors with VNNI want; without VNNI their
-    products of such overflow.
+    A matrix by row is an integer product on the CPU, each of its input's rows rounded by its own largest
+    value. `signed`: its weights are given as signed integers, which x86 processors with VNNI want; without
+    VNNI their products of such overflow.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 as lower_ort
         self,
         architecture: Architecture,
         store: WeightStore,
@@ -165,7 +165,8 @@ class OrtDialect(Dialect):
             return stored, constant(f"zeros.{rows}", np.full(rows, _MIDDLE, np.uint8))
         # The same bytes with the highest bit turned: made once, when the model is loaded.
         flipped = node("BitwiseXor", [stored, constant("highest", np.array([_MIDDLE], np.uint8))])
-        return node("Cast", [flipped], to=TensorProto.INT8), constant(f"zeros.{rows}", np.zeros(rows, np.int8))
+        zeros = constant(f"zeros.{rows}", np.zeros(rows, np.int8))
+        return node("Cast", [flipped], to=TensorProto.INT8), zeros
 
     @override
     def gated_linear(self, x: Value, matrix: str) -> Value:

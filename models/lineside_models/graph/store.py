@@ -1,7 +1,8 @@
 """The canonical store of values and scales: one file from which every lowering reads.
 
 Knows nothing of ONNX or TensorRT. A matrix `m` is `m` in float32 [rows, columns], or `m.q` with `m.scale`
-(see quantize.py), a scale for each block or for each row; its bias is `m.bias`. `qkv` is q, k and v below one another, `gate_up` gate and up.
+(see quantize.py), a scale for each block or for each row; its bias is `m.bias`. `qkv` is q, k and v below
+one another, `gate_up` gate and up.
 """
 
 from __future__ import annotations
@@ -153,8 +154,8 @@ def write_store(
 ) -> tuple[str, int]:
     """Write the store, a slice of a tensor at a time. Returns its digest and size.
 
-    `advance` is called with the number of checkpoint values that were just written. `by_row`: its matrices get
-    one scale for each row, with its scales of channels folded in.
+    `advance` is called with the number of checkpoint values that were just written. `by_row`: its matrices
+    get one scale for each row, with its scales of channels folded in.
     """
     entries = plan_store(checkpoint.architecture, weights, by_row.channels if by_row else ())
     layout = {name: value for entry in entries for name, value in entry.layout().items()}
