@@ -13,9 +13,11 @@ from lineside.engine.bundle import (
     MANIFEST,
     ONNX_CUDA_MODEL,
     ONNX_MODEL,
+    ONNX_VNNI_MODEL,
     SCHEMA_VERSION,
     TOKENIZER,
     WEIGHTS,
+    Bundle,
     FileDigest,
     Manifest,
     Source,
@@ -23,12 +25,14 @@ from lineside.engine.bundle import (
     sha256_file,
 )
 from lineside_models.bundle_writer import whole_directory
+from lineside_models.calibration.prompts import MAX_TOKENS
+from lineside_models.calibration.rows import choose_rows
 from lineside_models.checkpoint import Checkpoint
 from lineside_models.checkpoint.base import parameter_count
 from lineside_models.encoder.store import write_embedder
 from lineside_models.errors import BuildError
 from lineside_models.graph.dialect_ort import lower_ort
-from lineside_models.graph.store import WEIGHT_TYPES, WeightStore, write_store
+from lineside_models.graph.store import INT8_ROWS, WEIGHT_TYPES, WeightStore, write_store
 from lineside_models.safetensors_file import read_safetensors
 from lineside_models.tokenizer import TextSide, read_text_side
 from lineside_models.toml import to_toml
@@ -59,30 +63,58 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
 def build_bundle(
     checkpoint: Checkpoint, output: Path, options: BuildOptions, advance: Callable[[int], None]
 ) -> Manifest:
-    """Write the bundle, whole or not at all. `advance` hears of every checkpoint value written."""
+    """Write the bundle, whole or not at all. `advance` hears of what is done of `work_of`."""
     _check_options(checkpoint, options)
     text = read_text_side(checkpoint)
     source = source_of(checkpoint)
     with whole_directory(output) as directory:
-        digest, size = write_store(directory / WEIGHTS, checkpoint, options.weights, advance)
-        store = WeightStore(read_safetensors(directory / WEIGHTS))
-        lower_ort(checkpoint.architecture, store, options.max_seq_len, directory / ONNX_MODEL)
-        cuda = directory / ONNX_CUDA_MODEL
-        lower_ort(checkpoint.architecture, store, options.max_seq_len, cuda, attention="fp16")
         (directory / TOKENIZER).write_text(text.tokenizer_json, "utf-8")
         (directory / CHAT_TEMPLATE).write_text(text.chat_template, "utf-8")
+        manifest = _manifest(checkpoint, options, text, source)
+        digest, size = write_store(directory / WEIGHTS, checkpoint, options.weights, advance)
+        if options.weights == INT8_ROWS:
+            by_row = choose_rows(Bundle(directory, manifest), _reading(checkpoint, advance))
+            digest, size = write_store(directory / WEIGHTS, checkpoint, options.weights, advance, by_row)
+        graphs = _write_graphs(checkpoint, directory, options)
         files = {WEIGHTS: FileDigest(digest, size)}
-        for name in (ONNX_MODEL, ONNX_CUDA_MODEL, TOKENIZER, CHAT_TEMPLATE):
+        for name in (*graphs, TOKENIZER, CHAT_TEMPLATE):
             path = directory / name
             files[name] = FileDigest(sha256_file(path), path.stat().st_size)
         embedder = None
         if wanted := options.embedder:
             embedder, written = write_embedder(directory, wanted.path, wanted.name, wanted.licence)
             files.update(written)
-        manifest = _manifest(checkpoint, options, text, source, files)
-        manifest = msgspec.structs.replace(manifest, embedder=embedder)
+        manifest = msgspec.structs.replace(manifest, files=files, embedder=embedder)
         (directory / MANIFEST).write_text(to_toml(msgspec.to_builtins(manifest)), "utf-8")
     return manifest
+
+
+def work_of(checkpoint: Checkpoint, options: BuildOptions) -> int:
+    """How much there is to do: the values to be written and, for weights by row, the prompts to be read,
+    which count as the values do, before they are written again.
+    """
+    return parameter_count(checkpoint.architecture) * (3 if options.weights == INT8_ROWS else 1)
+
+
+def _reading(checkpoint: Checkpoint, advance: Callable[[int], None]) -> Callable[[int], None]:
+    """Hears of the prompts' tokens, of which there are at most MAX_TOKENS."""
+    return lambda tokens: advance(parameter_count(checkpoint.architecture) * tokens // MAX_TOKENS)
+
+
+def _write_graphs(checkpoint: Checkpoint, directory: Path, options: BuildOptions) -> list[str]:
+    """Every graph of the bundle, beside its store. Returns the files' names."""
+    store = WeightStore(read_safetensors(directory / WEIGHTS))
+    names = [ONNX_MODEL, ONNX_CUDA_MODEL, *([ONNX_VNNI_MODEL] if store.by_rows else [])]
+    for name in names:
+        lower_ort(
+            checkpoint.architecture,
+            store,
+            options.max_seq_len,
+            directory / name,
+            attention="fp16" if name == ONNX_CUDA_MODEL else "fp32",
+            signed=name == ONNX_VNNI_MODEL,
+        )
+    return names
 
 
 def _manifest(
@@ -90,8 +122,8 @@ def _manifest(
     options: BuildOptions,
     text: TextSide,
     source: Source,
-    files: dict[str, FileDigest],
 ) -> Manifest:
+    """What the manifest tells of the model, before any file is there."""
     return Manifest(
         schema_version=SCHEMA_VERSION,
         name=options.name,
@@ -104,7 +136,7 @@ def _manifest(
         geometry=checkpoint.architecture.geometry,
         tokens=text.tokens,
         source=source,
-        files=files,
+        files={},
         thinking=_thinking(text, options),
     )
 

@@ -18,9 +18,8 @@ from lineside.errors import LinesideError
 _BUILD_PACKAGES = ("gguf", "ml_dtypes", "onnx", "onnxruntime", "safetensors")
 
 try:
-    from lineside_models.build import BuildOptions, EmbedderSource, build_bundle
+    from lineside_models.build import BuildOptions, EmbedderSource, build_bundle, work_of
     from lineside_models.checkpoint import Checkpoint, open_checkpoint
-    from lineside_models.checkpoint.base import parameter_count
     from lineside_models.fetch import fetch
     from lineside_models.graph.store import WEIGHT_TYPES
     from lineside_models.perplexity import calibration_text, measure_perplexity
@@ -105,7 +104,7 @@ def _build(options: argparse.Namespace, notes: Console) -> None:
         embedder=embedder,
         thinking_tokens=thinking_tokens if options.thinking_tokens is None else options.thinking_tokens,
     )
-    with progress(notes, f"building {wanted.name}", parameter_count(checkpoint.architecture)) as advance:
+    with progress(notes, f"building {wanted.name}", work_of(checkpoint, wanted)) as advance:
         build_bundle(checkpoint, options.output, wanted, advance)
     if options.target == "tensorrt":
         run_compile(argparse.Namespace(**vars(options), bundle=options.output, dry_run=False), notes)

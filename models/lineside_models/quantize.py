@@ -1,4 +1,4 @@
-"""Blocks of 32 values along a row become 8- or 4-bit integers and one scale. Knows no file and no graph.
+"""Blocks of 32 values along a row, or whole rows, become integers and one scale. Knows no file and no graph.
 
 Symmetric: value = (stored - zero point) * scale, zero point 128 or 8, scales positive (TensorRT wants that).
 The layout is that of ONNX Runtime's MatMulNBits: [rows, blocks, bytes], two 4-bit values a byte, low first.
@@ -21,6 +21,13 @@ def quantise(values: NDArray[np.float32], bits: int) -> Quantised:
     """Quantise rows; the length of a row is a multiple of BLOCK."""
     blocks = values.reshape(values.shape[0], -1, BLOCK)
     return _int8(blocks) if bits == 8 else _int4(blocks)
+
+
+def quantise_rows(values: NDArray[np.float32]) -> Quantised:
+    """As `quantise` in 8 bits, with one scale for each row: [rows, 1]."""
+    rows, columns = values.shape
+    stored, scale = _int8(values[:, None])
+    return stored.reshape(rows, columns // BLOCK, BLOCK), scale
 
 
 def _int8(blocks: NDArray[np.float32]) -> Quantised:

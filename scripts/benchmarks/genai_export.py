@@ -16,6 +16,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from lineside.engine.bundle import ONNX_MODEL, WEIGHTS, Bundle
+from lineside.engine.onnxruntime import cpu_model
 from lineside_models.fetch import cache_directory
 
 _OWN_INPUTS = ("seqlens_k", "total_len", "rows")
@@ -26,7 +27,7 @@ def exported(bundle: Bundle, threads: int) -> Path:
     folder = cache_directory() / "peers" / f"genai-{bundle.manifest.name}-{bundle.manifest.precision}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    model = onnx.load(bundle.file(ONNX_MODEL), load_external_data=False)
+    model = onnx.load(bundle.file(cpu_model(bundle)), load_external_data=False)
     _rewire(model.graph, bundle.manifest.geometry.vocab_size)
     onnx.save(model, folder / ONNX_MODEL)
     _link(bundle.file(WEIGHTS), folder / WEIGHTS)

@@ -18,6 +18,12 @@ def smollm2_bundle():
 
 
 @pytest.fixture(scope="session")
+def smollm2_rows_bundle():
+    """SmolLM2-135M-Instruct in int8 with one scale for each row."""
+    return recipe_bundle(SMOLLM2, "int8-rows")
+
+
+@pytest.fixture(scope="session")
 def tiny_fp32_bundle(tmp_path_factory):
     """A small random Qwen2 in fp32, at most 64 tokens."""
     directory = tmp_path_factory.mktemp("tiny")

@@ -18,6 +18,7 @@ MANIFEST = "bundle.toml"
 TOKENIZER = "tokenizer.json"
 CHAT_TEMPLATE = "chat_template.jinja"
 ONNX_MODEL = "model.onnx"
+ONNX_VNNI_MODEL = "model.vnni.onnx"  # for x86 processors with VNNI, of bundles that multiply whole rows
 ONNX_CUDA_MODEL = "model.cuda.onnx"  # the same over a cache in FP16, which ONNX Runtime wants on a GPU
 WEIGHTS = "weights.safetensors"
 EMBEDDER_MODEL = "embedder.onnx"

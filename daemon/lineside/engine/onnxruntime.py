@@ -22,8 +22,16 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from lineside.engine.base import Capabilities, Costs, EngineFaultError, Extension, PrefixCopy
-from lineside.engine.bundle import ONNX_CUDA_MODEL, ONNX_MODEL, WEIGHTS, Bundle, BundleError
+from lineside.engine.bundle import (
+    ONNX_CUDA_MODEL,
+    ONNX_MODEL,
+    ONNX_VNNI_MODEL,
+    WEIGHTS,
+    Bundle,
+    BundleError,
+)
 from lineside.engine.pages import Pages, let_go
+from lineside.engine.processor import has_vnni
 
 _PAST = "past_key_values."
 WARM_UP_RUNS, WARM_UP_NS = 3, 100_000_000
@@ -297,6 +305,11 @@ def has_cuda() -> bool:
     return CUDA_PROVIDER in ort.get_available_providers()
 
 
+def cpu_model(bundle: Bundle) -> str:
+    """The bundle's graph for this processor."""
+    return ONNX_VNNI_MODEL if ONNX_VNNI_MODEL in bundle.manifest.files and has_vnni() else ONNX_MODEL
+
+
 def _open_session(bundle: Bundle, threads: int, provider: str) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -304,7 +317,7 @@ def _open_session(bundle: Bundle, threads: int, provider: str) -> ort.InferenceS
     options.log_severity_level = 3
     # Its threads would go on spinning while pacing lets the engine rest.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    model, providers = ONNX_MODEL, ["CPUExecutionProvider"]
+    model, providers = cpu_model(bundle), ["CPUExecutionProvider"]
     if provider == "cuda":
         model, providers = ONNX_CUDA_MODEL, [CUDA_PROVIDER, *providers]
     try:

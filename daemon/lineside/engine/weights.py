@@ -1,6 +1,7 @@
 """A bundle's weights in FP16, for plans that take them as inputs. Knows no device.
 
-Reads the canonical store (weights.safetensors): float32, or blocks of 32 integers with a scale each.
+Reads the canonical store (weights.safetensors): float32, or blocks of 32 integers with a scale for each block
+or for each row.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Weights:
         """Rows and columns of a matrix, or the length of a vector."""
         if name in self._entries:
             return tuple(self._entries[name]["shape"])
-        rows, blocks = self._entries[f"{name}.scale"]["shape"]
+        rows, blocks, _ = self._entries[f"{name}.q"]["shape"]
         return rows, blocks * BLOCK
 
     def fp16(self, name: str) -> NDArray[np.float16]:
@@ -58,13 +59,13 @@ class Weights:
 
 
 def dequantise(stored: NDArray[np.uint8], scale: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Values [rows, columns] of blocks [rows, blocks, bytes] with scales [rows, blocks].
+    """Values [rows, columns] of blocks [rows, blocks, bytes] with scales [rows, blocks] or [rows, 1].
 
     Two 4-bit values a byte, the low one first; zero is in the middle of what the bits can hold.
     """
     bits = stored.shape[-1] * 8 // BLOCK
     if bits == 4:
-        stored = np.stack([stored & 15, stored >> 4], axis=-1).reshape(*scale.shape, BLOCK)
+        stored = np.stack([stored & 15, stored >> 4], axis=-1).reshape(*stored.shape[:2], BLOCK)
     centred = stored.astype(np.float32) - np.float32(1 << (bits - 1))
     values: NDArray[np.float32] = (centred * scale[..., None]).reshape(len(scale), -1)
     return values

@@ -2,7 +2,8 @@
 
 INT8: channels of inputs and weights are brought near one another so that both round well (SmoothQuant, with
 the exponent searched for each matrix); a matrix that would still lose too much stays in FP16. INT4: channels
-that matter are enlarged before rounding (AWQ, likewise). FP8 needs the largest values alone.
+that matter are enlarged before rounding (AWQ, likewise). FP8 needs the largest values alone. Where a token's
+input is rounded by its own largest value, as on the CPU, channels are brought near one another as for INT8.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ _EXPONENTS = np.linspace(0, 1, 11)
 _SAMPLED_ROWS = 256
 _CHANNEL_RANGE = 1e3  # no channel is scaled by more, either way
 _SMALLEST = 1e-6
-_INT8_NOISE_LIMIT = 7e-4  # rounding noise over signal; above it a matrix stays in FP16
+_INT8_NOISE_LIMIT = 7e-4  # rounding noise over signal; above it a matrix stays in FP16, or keeps its blocks
+_PEAK = 8  # few tokens' largest value in a channel is so many times what is usual there
 
 
 def choose_point(
@@ -45,12 +47,31 @@ def choose_point(
         candidates = candidates[:1]  # nothing before it takes its channels' scales
     if matrix.endswith(".o_proj"):
         candidates = [share_between_heads(scales, geometry) for scales in candidates]
+    best, share = _least(noise, sample, seen, candidates)
+    if precision == "int8" and share > _INT8_NOISE_LIMIT:
+        return None
+    return _point(seen, best, precision)
+
+
+def choose_channels(geometry: Geometry, store: Source, matrix: str, seen: Seen) -> Vector | None:
+    """The channel scales of a matrix whose input is rounded token by token. None: it keeps its blocks."""
+    rows = store.shape(matrix)[0]
+    sample = store.values(matrix)[:: max(1, rows // _SAMPLED_ROWS)].astype(np.float64)
+    usual = Seen(np.minimum(seen.largest, _PEAK * np.sqrt(seen.mean_square)), seen.mean_square)
+    candidates = _smooth(sample, usual)
+    if matrix.endswith(".o_proj"):
+        candidates = [share_between_heads(scales, geometry) for scales in candidates]
+    best, share = _least(_int8_noise, sample, usual, candidates)
+    return None if share > _INT8_NOISE_LIMIT else best
+
+
+def _least(
+    noise: Noise, sample: NDArray[np.float64], seen: Seen, candidates: list[Vector]
+) -> tuple[Vector, float]:
+    """Those of the scales with which the least noise comes, and how much that is of the signal."""
     noises = [noise(sample, seen, scales) for scales in candidates]
     best = int(np.argmin(noises))
-    signal = float((np.square(sample) @ seen.mean_square).sum())
-    if precision == "int8" and noises[best] > _INT8_NOISE_LIMIT * signal:
-        return None
-    return _point(seen, candidates[best], precision)
+    return candidates[best], noises[best] / float((np.square(sample) @ seen.mean_square).sum())
 
 
 def _point(seen: Seen, scales: Vector, precision: Quantisation) -> Point:

@@ -1,7 +1,7 @@
 """The lowering for ONNX Runtime 1.23.2 and later, CPU and CUDA. Knows its operators, not the decoder's order.
 
 Attention with the cache in place (GroupQueryAttention), quantised products and lookups that read the store's
-bytes as they are (MatMulNBits, GatherBlockQuantized), fused norms.
+bytes as they are (MatMulNBits, QGemm, GatherBlockQuantized), fused norms.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from onnx import TensorProto
+from onnx import TensorProto, numpy_helper
 from typing_extensions import override
 
 from lineside.engine.weights import BLOCK
@@ -24,6 +24,7 @@ Attention = Literal["fp32", "fp16"]
 _CACHE_TYPES = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16}
 _CONTRIB = "com.microsoft"
 _OPSET = 20
+_MIDDLE = 128  # what stands for zero in 8 bits
 
 
 class OrtDialect(Dialect):
@@ -31,17 +32,27 @@ class OrtDialect(Dialect):
 
     `accuracy_level` 4 lets MatMulNBits quantise its input to 8 bits, which is what makes it fast; 0 computes
     in float32 and is for comparing with a reference. `attention`: type of the attention and its cache.
+
+    A matrix by row is an integer product on the CPU, each of its input's rows rounded by its own largest
+    value. `signed`: its weights are given as signed integers, which x86 processors with VNNI want; without
+    VNNI their products of such overflow.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 as lower_ort
         self,
         architecture: Architecture,
         store: WeightStore,
         max_seq_len: int,
         accuracy_level: int,
         attention: Attention,
+        *,
+        signed: bool,
     ) -> None:
-        self._attention = attention
+        self._attention, self._signed = attention, signed
+        # Integer products want positions in one axis.
+        self._flat = store.by_rows and accuracy_level > 0 and attention == "fp32"
+        self._row_zeros: Value | None = None
+        self._batch_shape: Value | None = None
         self._geometry = architecture.geometry
         self._store, self._graph = store, OnnxGraph(store, _OPSET)
         self._max_seq_len, self._accuracy_level = max_seq_len, accuracy_level
@@ -61,6 +72,10 @@ class OrtDialect(Dialect):
 
     @override
     def embed(self, table: str) -> Value:
+        x = self._looked_up(table)
+        return self._graph.node("Flatten", [x], axis=2) if self._flat else x
+
+    def _looked_up(self, table: str) -> Value:
         if self._store.bits(table) == 32:
             return self._graph.node("Gather", [self._graph.stored(table), "input_ids"])
         # The same bytes as a tied head's, under the shape that a lookup wants.
@@ -99,7 +114,10 @@ class OrtDialect(Dialect):
         if self._store.bits(matrix) == 32:
             y = self._graph.node("FusedMatMul", [x, self._graph.stored(matrix)], domain=_CONTRIB, transB=1)
             return self._graph.node("Add", [y, bias]) if bias else y
-        weight = [self._graph.stored(f"{matrix}.q"), self._graph.stored(f"{matrix}.scale")]
+        if self._flat and self._store.by_row(matrix):
+            y = self._row_product(x, matrix)
+            return self._graph.node("Add", [y, bias]) if bias else y
+        weight = [self._graph.stored(f"{matrix}.q"), self._block_scales(matrix)]
         rows, columns = self._store.shape(matrix)
         return self._graph.node(
             "MatMulNBits",
@@ -111,6 +129,44 @@ class OrtDialect(Dialect):
             block_size=BLOCK,
             accuracy_level=self._accuracy_level,
         )
+
+    def _block_scales(self, matrix: str) -> Value:
+        scales = self._graph.stored(f"{matrix}.scale")
+        if not self._store.by_row(matrix):
+            return scales
+        rows, columns = self._store.shape(matrix)
+        shape = self._graph.constant(f"scales.{rows}.{columns}", np.array([rows, columns // BLOCK], np.int64))
+        return self._graph.node("Expand", [scales, shape])
+
+    def _row_product(self, x: Value, matrix: str) -> Value:
+        """Both rounded to 8 bits, [positions, columns] by its positions, and the sums scaled back."""
+        node, constant = self._graph.node, self._graph.constant
+        last = constant("last", np.array([-1], np.int64))
+        largest = node("ReduceMax", [node("Abs", [x]), last], keepdims=0)
+        scale = node("Mul", [largest, constant("step", np.array(1 / 127, np.float32))])
+        if self._row_zeros is None:
+            middle = numpy_helper.from_array(np.array([_MIDDLE], np.uint8))
+            self._row_zeros = node("ConstantOfShape", [node("Shape", [scale])], value=middle)
+        # A row of zeros has scale 0: whatever it is rounded to comes out as 0.
+        rounded = node("QuantizeLinear", [x, scale, self._row_zeros], axis=0)
+        rows, _ = self._store.shape(matrix)
+        weights, zeros = self._row_weights(matrix)
+        own = [constant("one", np.array(1, np.float32)), constant("middle", np.array(_MIDDLE, np.uint8))]
+        scales = self._graph.stored(f"{matrix}.scale", f"{matrix}.scales", (rows,))
+        y = node("QGemm", [rounded, *own, weights, scales, zeros], domain=_CONTRIB, transB=1)
+        return node("Mul", [y, node("Unsqueeze", [scale, last])])
+
+    def _row_weights(self, matrix: str) -> tuple[Value, Value]:
+        """The matrix's integers, and what stands for zero in each of its rows."""
+        node, constant = self._graph.node, self._graph.constant
+        rows, columns = self._store.shape(matrix)
+        stored = self._graph.stored(f"{matrix}.q", f"{matrix}.rows", (rows, columns))
+        if not self._signed:
+            return stored, constant(f"zeros.{rows}", np.full(rows, _MIDDLE, np.uint8))
+        # The same bytes with the highest bit turned: made once, when the model is loaded.
+        flipped = node("BitwiseXor", [stored, constant("highest", np.array([_MIDDLE], np.uint8))])
+        zeros = constant(f"zeros.{rows}", np.zeros(rows, np.int8))
+        return node("Cast", [flipped], to=TensorProto.INT8), zeros
 
     @override
     def gated_linear(self, x: Value, matrix: str) -> Value:
@@ -132,6 +188,8 @@ class OrtDialect(Dialect):
             self._graph.input(before, _CACHE_TYPES[self._attention], shape)
             self._graph.output(after, _CACHE_TYPES[self._attention], shape)
         half = self._attention == "fp16"
+        if self._flat:
+            qkv = self._graph.node("Reshape", [qkv, self._apart()])
         parts = self._normed_parts(qkv, layer) if self._store.has(f"layers.{layer}.q_norm") else [qkv]
         if half:
             parts = [self._graph.node("Cast", [part], to=TensorProto.FLOAT16) for part in parts]
@@ -144,7 +202,17 @@ class OrtDialect(Dialect):
             kv_num_heads=g.kv_heads,
             do_rotary=1,
         )
+        if self._flat:
+            return self._graph.node("Flatten", [attended], axis=2)
         return self._graph.node("Cast", [attended], to=TensorProto.FLOAT) if half else attended
+
+    def _apart(self) -> Value:
+        """The shape [batch, tokens, -1], made once."""
+        if self._batch_shape is None:
+            last = self._graph.constant("last", np.array([-1], np.int64))
+            shape = self._graph.node("Shape", ["input_ids"])
+            self._batch_shape = self._graph.node("Concat", [shape, last], axis=0)
+        return self._batch_shape
 
     def _normed_parts(self, qkv: Value, layer: int) -> list[Value]:
         """Query and key, normed head by head, and value."""
@@ -169,7 +237,9 @@ class OrtDialect(Dialect):
 
     @override
     def wanted_rows(self, x: Value) -> Value:
-        return self._graph.node("Gather", [self._graph.node("Flatten", [x], axis=2), "rows"])
+        self._row_zeros = None  # there are fewer rows from here on
+        flat = x if self._flat else self._graph.node("Flatten", [x], axis=2)
+        return self._graph.node("Gather", [flat, "rows"])
 
     @override
     def logits(self, x: Value) -> None:
@@ -190,11 +260,12 @@ def lower_ort(  # noqa: PLR0913 what follows the path has defaults and names
     accuracy_level: int = 4,
     *,
     attention: Attention = "fp32",
+    signed: bool = False,
 ) -> None:
     """Write `path`, the model that computes with `store` (a file in the same directory).
 
     ONNX Runtime's CUDA provider has this attention in 16 bits alone.
     """
-    dialect = OrtDialect(architecture, store, max_seq_len, accuracy_level, attention)
+    dialect = OrtDialect(architecture, store, max_seq_len, accuracy_level, attention, signed=signed)
     describe(architecture, dialect)
     dialect.save(path)

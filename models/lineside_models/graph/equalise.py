@@ -8,54 +8,45 @@ gate_up, the rows of v before o_proj, the rows of up before down_proj.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lineside.engine.bundle import Geometry
-from lineside_models.graph.trt_products import Source
 
 _NORM_BEFORE = {"qkv": "attn_norm", "gate_up": "mlp_norm"}
 
 
-class ScaledSource(Source):
-    """Another source's weights with channel scales, by matrix, folded in."""
+@dataclass(frozen=True, slots=True)
+class Equaliser:
+    """Channel scales by matrix: what multiplies its columns and divides its input's channels."""
 
-    def __init__(
-        self, source: Source, geometry: Geometry, channels: Mapping[str, NDArray[np.float32]]
-    ) -> None:
-        self._source, self._geometry, self._channels = source, geometry, channels
+    geometry: Geometry
+    channels: Mapping[str, NDArray[np.float32]]
 
-    def has(self, name: str) -> bool:
-        """As the source."""
-        return self._source.has(name)
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """As the source."""
-        return self._source.shape(name)
-
-    def values(self, name: str) -> NDArray[np.float32]:
-        """The source's values, scaled."""
-        values = self._source.values(name)
-        if name in self._channels:
-            values = values * self._channels[name]
+    def scaled(self, name: str, values: NDArray[np.float32], start: int = 0) -> NDArray[np.float32]:
+        """Values of a matrix or vector with the scales folded in, from its row `start` on."""
+        if name in self.channels:
+            values = values * self.channels[name]
         divisor = self._divisor(name)
         if divisor is None:
             return values
+        divisor = divisor[start : start + len(values)]
         return values / (divisor if values.ndim == 1 else divisor[:, None])
 
     def _divisor(self, name: str) -> NDArray[np.float32] | None:
         """What the rows of a matrix, its bias, or a norm's weight are divided by."""
         prefix, _, part = name.removesuffix(".bias").rpartition(".")
-        g = self._geometry
-        if part == "qkv" and (scales := self._channels.get(f"{prefix}.o_proj")) is not None:
+        g = self.geometry
+        if part == "qkv" and (scales := self.channels.get(f"{prefix}.o_proj")) is not None:
             shared = scales.reshape(g.kv_heads, -1, g.head_dim)[:, 0].reshape(-1)
             return np.concatenate([np.ones((g.heads + g.kv_heads) * g.head_dim, np.float32), shared])
-        if part == "gate_up" and (scales := self._channels.get(f"{prefix}.down_proj")) is not None:
+        if part == "gate_up" and (scales := self.channels.get(f"{prefix}.down_proj")) is not None:
             return np.concatenate([np.ones(g.intermediate, np.float32), scales])
         for matrix, norm in _NORM_BEFORE.items():
             if part == norm:
-                return self._channels.get(f"{prefix}.{matrix}")
+                return self.channels.get(f"{prefix}.{matrix}")
         return None
 
 

@@ -17,12 +17,19 @@ from lineside_models.errors import BuildError
 from lineside_models.graph.decoder import describe, describe_part
 from lineside_models.graph.dialect_trt_native import TrtNativeDialect
 from lineside_models.graph.dialect_trt_plain import TrtPlainDialect
-from lineside_models.graph.equalise import ScaledSource
+from lineside_models.graph.equalise import Equaliser
 from lineside_models.graph.external_data import ExternalData
 from lineside_models.graph.onnx_graph import OnnxGraph
 from lineside_models.graph.parts import Part, whole
 from lineside_models.graph.store import WeightStore
-from lineside_models.graph.trt_products import Fp16Products, LayerProducts, Products, Source, WeightsAs
+from lineside_models.graph.trt_products import (
+    Fp16Products,
+    LayerProducts,
+    Products,
+    ScaledSource,
+    Source,
+    WeightsAs,
+)
 from lineside_models.graph.trt_quantised import Fp8Products, Int4Products, Int8Products, WeakInt8Products
 from lineside_models.graph.trt_shape import TrtShape
 
@@ -98,7 +105,7 @@ def _begin(
     graph = OnnxGraph(store, opset, ExternalData(path))
     if not calibration:
         return graph, store
-    return graph, ScaledSource(store, architecture.geometry, channel_scales(calibration, store))
+    return graph, ScaledSource(store, Equaliser(architecture.geometry, channel_scales(calibration, store)))
 
 
 def channel_scales(calibration: Calibration, source: Source) -> dict[str, np.ndarray]:

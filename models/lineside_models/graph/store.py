@@ -1,13 +1,14 @@
 """The canonical store of values and scales: one file from which every lowering reads.
 
 Knows nothing of ONNX or TensorRT. A matrix `m` is `m` in float32 [rows, columns], or `m.q` with `m.scale`
-(see quantize.py); its bias is `m.bias`. `qkv` is q, k and v below one another, `gate_up` gate and up.
+(see quantize.py), a scale for each block or for each row; its bias is `m.bias`. `qkv` is q, k and v below
+one another, `gate_up` gate and up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,12 @@ from lineside.engine.bundle import Manifest
 from lineside.engine.weights import BLOCK, dequantise
 from lineside_models.checkpoint import Architecture, Checkpoint, tensor_shapes
 from lineside_models.errors import BuildError
-from lineside_models.quantize import quantise
+from lineside_models.graph.equalise import Equaliser
+from lineside_models.quantize import quantise, quantise_rows
 from lineside_models.safetensors_file import SafetensorsFile, SafetensorsWriter
 
-WEIGHT_TYPES = ("int8", "int4", "fp32")
+INT8_ROWS = "int8-rows"
+WEIGHT_TYPES = ("int8", INT8_ROWS, "int4", "fp32")
 _CHUNK_VALUES = 1 << 18  # values at a time: 1 MiB of float32, which stays in the CPU's cache (measured)
 _FUSED = {"qkv": ("q_proj", "k_proj", "v_proj"), "gate_up": ("gate_proj", "up_proj")}
 
@@ -33,6 +36,7 @@ class Entry:
     sources: tuple[str, ...]
     shape: tuple[int, ...]
     bits: int  # 32, 8 or 4
+    by_row: bool = False  # one scale for each row, not for each block
 
     def layout(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         """Names, types and shapes as they are stored."""
@@ -41,7 +45,7 @@ class Entry:
         rows, blocks = self.shape[0], self.shape[1] // BLOCK
         return {
             f"{self.name}.q": ("U8", (rows, blocks, BLOCK * self.bits // 8)),
-            f"{self.name}.scale": ("F32", (rows, blocks)),
+            f"{self.name}.scale": ("F32", (rows, 1 if self.by_row else blocks)),
         }
 
 
@@ -61,8 +65,20 @@ class WeightStore:
         """Shape of a matrix or vector, in values."""
         if name in self.file.entries:
             return self.file.entries[name].shape
-        rows, blocks = self.file.entries[f"{name}.scale"].shape
+        rows, blocks, _ = self.file.entries[f"{name}.q"].shape
         return rows, blocks * BLOCK
+
+    def by_row(self, name: str) -> bool:
+        """Whether a matrix has one scale for each row, of several blocks."""
+        if name in self.file.entries:
+            return False
+        return self.file.entries[f"{name}.scale"].shape[1] < self.file.entries[f"{name}.q"].shape[1]
+
+    @property
+    def by_rows(self) -> bool:
+        """Whether any matrix is by row."""
+        matrices = (name.removesuffix(".q") for name in self.file.entries if name.endswith(".q"))
+        return any(map(self.by_row, matrices))
 
     def has(self, name: str) -> bool:
         """Whether the store has a tensor of exactly this name."""
@@ -89,8 +105,8 @@ def stored_architecture(manifest: Manifest, store: WeightStore) -> Architecture:
     )
 
 
-def plan_store(architecture: Architecture, weights: str) -> list[Entry]:
-    """Every entry of the store, those whose bytes keep the next one aligned first."""
+def plan_store(architecture: Architecture, weights: str, by_row: Container[str] = ()) -> list[Entry]:
+    """Every entry of the store, those whose bytes keep the next one aligned first. `by_row`: matrices."""
     shapes = tensor_shapes(architecture)
     entries = [
         Entry(name, (name,), shapes[name], _bits(name, shapes[name], weights))
@@ -98,7 +114,8 @@ def plan_store(architecture: Architecture, weights: str) -> list[Entry]:
         if name in shapes
     ]
     for layer in range(architecture.geometry.layers):
-        entries += _plan_layer(f"layers.{layer}.", shapes, weights)
+        planned = _plan_layer(f"layers.{layer}.", shapes, weights)
+        entries += [replace(entry, by_row=entry.name in by_row) for entry in planned]
     return sorted(entries, key=lambda entry: not _keeps_alignment(entry))
 
 
@@ -120,7 +137,7 @@ def _bits(name: str, shape: tuple[int, ...], weights: str) -> int:
     if shape[1] % BLOCK:
         message = f"matrix {name} has rows of {shape[1]} values, not a multiple of {BLOCK}"
         raise BuildError("quantise", message, "build with --weights fp32")
-    return 8 if weights == "int8" or name in ("embed", "head") else 4
+    return 8 if weights in ("int8", INT8_ROWS) or name in ("embed", "head") else 4
 
 
 def _keeps_alignment(entry: Entry) -> bool:
@@ -129,23 +146,29 @@ def _keeps_alignment(entry: Entry) -> bool:
 
 
 def write_store(
-    path: Path, checkpoint: Checkpoint, weights: str, advance: Callable[[int], None]
+    path: Path,
+    checkpoint: Checkpoint,
+    weights: str,
+    advance: Callable[[int], None],
+    by_row: Equaliser | None = None,
 ) -> tuple[str, int]:
     """Write the store, a slice of a tensor at a time. Returns its digest and size.
 
-    `advance` is called with the number of checkpoint values that were just written.
+    `advance` is called with the number of checkpoint values that were just written. `by_row`: its matrices
+    get one scale for each row, with its scales of channels folded in.
     """
-    entries = plan_store(checkpoint.architecture, weights)
+    entries = plan_store(checkpoint.architecture, weights, by_row.channels if by_row else ())
     layout = {name: value for entry in entries for name, value in entry.layout().items()}
     shapes = tensor_shapes(checkpoint.architecture)
     with SafetensorsWriter(path, layout) as writer:
         for entry in entries:
             scales = []
-            for values in _slices(checkpoint, entry, shapes):
+            for start, raw in _slices(checkpoint, entry, shapes):
+                values = by_row.scaled(entry.name, raw, start) if by_row else raw
                 if entry.bits == 32:
                     writer.write(values)
                 else:
-                    stored, scale = quantise(values, entry.bits)
+                    stored, scale = quantise_rows(values) if entry.by_row else quantise(values, entry.bits)
                     writer.write(stored)
                     scales.append(scale)
                 advance(values.size)
@@ -156,8 +179,10 @@ def write_store(
 
 def _slices(
     checkpoint: Checkpoint, entry: Entry, shapes: dict[str, tuple[int, ...]]
-) -> Iterator[NDArray[np.float32]]:
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Rows of an entry, a few at a time, each with the row that it begins at."""
     step = max(1, _CHUNK_VALUES // (entry.shape[1] if len(entry.shape) > 1 else 1))
+    first = 0
     for source in entry.sources:
         rows = shapes[source][0]
         for start in range(0, rows, step):
@@ -166,4 +191,5 @@ def _slices(
                 name = checkpoint.own_name(source)
                 message = f"{checkpoint.path}: tensor {name} holds values that are not finite"
                 raise BuildError("quantise", message, "fetch or convert the checkpoint again")
-            yield values
+            yield first + start, values
+        first += rows

@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from lineside_models.errors import BuildError
 from lineside_models.graph.dialect import Value
+from lineside_models.graph.equalise import Equaliser
 from lineside_models.graph.onnx_graph import OnnxGraph
 
 WeightsAs = Literal["inputs", "constants"]
@@ -30,6 +31,25 @@ class Source(Protocol):
 
     def values(self, name: str) -> NDArray[np.float32]:
         """The values that the target computes with."""
+
+
+class ScaledSource(Source):
+    """Another source's weights with an equaliser's scales folded in."""
+
+    def __init__(self, source: Source, equaliser: Equaliser) -> None:
+        self._source, self._equaliser = source, equaliser
+
+    def has(self, name: str) -> bool:
+        """As the source."""
+        return self._source.has(name)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """As the source."""
+        return self._source.shape(name)
+
+    def values(self, name: str) -> NDArray[np.float32]:
+        """The source's values, scaled."""
+        return self._equaliser.scaled(name, self._source.values(name))
 
 
 class Products(Protocol):

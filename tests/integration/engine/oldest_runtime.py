@@ -30,6 +30,11 @@ def smollm2_engine():
     return open_engine("LINESIDE_TEST_SMOLLM2_BUNDLE")
 
 
+@pytest.fixture(scope="module")
+def rows_engine():
+    return open_engine("LINESIDE_TEST_ROWS_BUNDLE")
+
+
 class TestTinyFp32(EngineContract):
     """As in test_contract."""
 
@@ -46,3 +51,13 @@ class TestSmolLM2Int8(EngineContract):
     @pytest.fixture
     def engine(self, smollm2_engine):
         return smollm2_engine
+
+
+class TestSmolLM2Int8Rows(EngineContract):
+    """As in test_contract."""
+
+    tolerance = 0.1
+
+    @pytest.fixture
+    def engine(self, rows_engine):
+        return rows_engine

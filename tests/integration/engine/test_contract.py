@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.support.bundles import altered_bundle
 from tests.support.contract import EngineContract
 
 from lineside.engine import onnxruntime
 from lineside.engine.base import EngineFaultError, Extension
-from lineside.engine.bundle import open_bundle
+from lineside.engine.bundle import ONNX_VNNI_MODEL, BundleError, open_bundle
 from lineside.engine.onnxruntime import OnnxRuntimeEngine
 
 ROOT = Path(__file__).parents[3]
@@ -35,6 +36,13 @@ def int8_engine(smollm2_bundle):
     engine.close()
 
 
+@pytest.fixture(scope="module")
+def rows_engine(smollm2_rows_bundle):
+    engine = open_engine(smollm2_rows_bundle)
+    yield engine
+    engine.close()
+
+
 class TestTinyFp32(EngineContract):
     """A small random model in fp32: every way of cutting gives the same numbers."""
 
@@ -51,6 +59,25 @@ class TestSmolLM2Int8(EngineContract):
     @pytest.fixture
     def engine(self, int8_engine):
         return int8_engine
+
+
+class TestSmolLM2Int8Rows(EngineContract):
+    """Where float32 sums differ in the last digit, what is rounded next may differ by a whole step."""
+
+    tolerance = 0.1
+
+    @pytest.fixture
+    def engine(self, rows_engine):
+        return rows_engine
+
+
+def test_a_processor_with_vnni_gets_the_graph_for_it(smollm2_rows_bundle, tmp_path, monkeypatch):
+    bundle = altered_bundle(smollm2_rows_bundle, tmp_path / "b", {ONNX_VNNI_MODEL: b"not a model"})
+    monkeypatch.setattr(onnxruntime, "has_vnni", lambda: True)
+    with pytest.raises(BundleError, match=rf"refuses {ONNX_VNNI_MODEL}"):
+        OnnxRuntimeEngine(bundle, slots=1, threads=1, max_chunk_tokens=8)
+    monkeypatch.setattr(onnxruntime, "has_vnni", lambda: False)
+    OnnxRuntimeEngine(bundle, slots=1, threads=1, max_chunk_tokens=8).close()
 
 
 @pytest.mark.parametrize(("budget_ns", "runs"), [(1, 1), (10**12, 4)])
@@ -82,7 +109,9 @@ def test_a_failing_call_is_an_engine_fault_and_the_next_one_works(fp32_engine):
     assert row.shape == (1, fp32_engine.capabilities.vocab_size)
 
 
-def test_the_same_contract_on_the_oldest_supported_onnxruntime(tiny_fp32_bundle, smollm2_bundle):
+def test_the_same_contract_on_the_oldest_supported_onnxruntime(
+    tiny_fp32_bundle, smollm2_bundle, smollm2_rows_bundle
+):
     if not OLD_PYTHON.exists():
         pytest.fail(f"{OLD_PYTHON} is missing: scripts/test makes it")
     environment = {
@@ -90,6 +119,7 @@ def test_the_same_contract_on_the_oldest_supported_onnxruntime(tiny_fp32_bundle,
         "PYTHONPATH": f"{ROOT}:{ROOT / 'daemon'}",
         "LINESIDE_TEST_TINY_BUNDLE": str(tiny_fp32_bundle),
         "LINESIDE_TEST_SMOLLM2_BUNDLE": str(smollm2_bundle),
+        "LINESIDE_TEST_ROWS_BUNDLE": str(smollm2_rows_bundle),
     }
     command = [OLD_PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--noconftest"]
     command += ["--import-mode=importlib", Path(__file__).with_name("oldest_runtime.py")]

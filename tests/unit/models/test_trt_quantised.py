@@ -22,10 +22,11 @@ from lineside_models.calibration.result import Calibration, Point, load_calibrat
 from lineside_models.checkpoint import open_checkpoint
 from lineside_models.errors import BuildError
 from lineside_models.graph import TrtShape, lower_trt_native, lower_trt_plain
-from lineside_models.graph.equalise import ScaledSource, share_between_heads
+from lineside_models.graph.equalise import Equaliser, share_between_heads
 from lineside_models.graph.external_data import ExternalData
 from lineside_models.graph.onnx_graph import OnnxGraph
 from lineside_models.graph.store import WeightStore, write_store
+from lineside_models.graph.trt_products import ScaledSource
 from lineside_models.graph.trt_quantised import Fp8Products, Int4Products, Int8Products, WeakInt8Products
 from lineside_models.safetensors_file import read_safetensors
 
@@ -177,7 +178,7 @@ def test_channel_scales_change_nothing_but_the_weights(model) -> None:
         for part, columns in (("qkv", g.hidden), ("gate_up", g.hidden), ("down_proj", g.intermediate)):
             scales[f"layers.{layer}.{part}"] = rng.uniform(0.2, 5, columns).astype(np.float32)
         scales[f"layers.{layer}.o_proj"] = share_between_heads(rng.uniform(0.2, 5, g.heads * g.head_dim), g)
-    lookup = stored_lookup(ScaledSource(model.store, g, scales), g)
+    lookup = stored_lookup(ScaledSource(model.store, Equaliser(g, scales)), g)
     found = reference_logits(g, lookup, TOKENS[:20], range(20))
     assert relative_error(found, model.reference(TOKENS[:20], range(20))) < 1e-5
     assert not np.allclose(lookup("layers.0.v_proj"), stored_lookup(model.store, g)("layers.0.v_proj"))

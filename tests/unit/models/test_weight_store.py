@@ -13,6 +13,7 @@ from lineside.engine.weights import dequantise
 from lineside_models.checkpoint import open_checkpoint
 from lineside_models.errors import BuildError
 from lineside_models.graph import store as store_module
+from lineside_models.graph.equalise import Equaliser
 from lineside_models.graph.store import WeightStore, plan_store, write_store
 from lineside_models.quantize import quantise
 from lineside_models.safetensors_file import SafetensorsWriter, read_safetensors
@@ -70,6 +71,33 @@ def test_slices_do_not_change_the_bytes(tmp_path, checkpoint, monkeypatch) -> No
     whole = write_store(tmp_path / "a", checkpoint, "int4", lambda _: None)
     monkeypatch.setattr(store_module, "_CHUNK_VALUES", 500)
     assert write_store(tmp_path / "b", checkpoint, "int4", lambda _: None) == whole
+
+
+def test_rows_with_one_scale_and_channels_folded_in(tmp_path, checkpoint, monkeypatch) -> None:
+    """The matrices that have scales of channels are by row, the others keep their blocks."""
+    tiny, g = Tiny("qwen2", tied=False), checkpoint.architecture.geometry
+    random = np.random.default_rng(1)
+    down, qkv = "layers.0.down_proj", "layers.1.qkv"
+    scales = {
+        name: np.exp(random.normal(size=columns)).astype(np.float32)
+        for name, columns in ((down, g.intermediate), (qkv, g.hidden))
+    }
+    write_store(tmp_path / "a", checkpoint, "int8-rows", lambda _: None, Equaliser(g, scales))
+    monkeypatch.setattr(store_module, "_CHUNK_VALUES", 500)
+    write_store(tmp_path / "b", checkpoint, "int8-rows", lambda _: None, Equaliser(g, scales))
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    store = WeightStore(read_safetensors(tmp_path / "a"))
+    names = [entry.name for entry in plan_store(checkpoint.architecture, "int8") if entry.bits == 8]
+    assert [name for name in names if store.by_row(name)] == sorted(scales)
+    assert store.by_rows
+    wanted = tiny.values[down] * scales[down]
+    step = np.abs(wanted).max(axis=1, keepdims=True) / 127
+    assert (np.abs(store.values(down) - wanted) <= 0.51 * step).all()
+    assert (np.abs(np.abs(store.values(down)).max(axis=1) - np.abs(wanted).max(axis=1)) < 1e-6).all()
+    up, norm = tiny.values["layers.0.up_proj"], tiny.values["layers.1.attn_norm"]
+    written = store.values("layers.0.gate_up")[len(up) :] * scales[down][:, None]
+    assert np.abs(written - up).max() < 0.02 * np.abs(up).max()
+    assert np.allclose(store.values("layers.1.attn_norm") * scales[qkv], norm, rtol=1e-6)
 
 
 def test_data_is_aligned_where_sizes_allow(tmp_path, checkpoint) -> None:
