@@ -19,6 +19,7 @@ from lineside_models.graph.dialect import Value
 from lineside_models.graph.dialect_trt import TrtDialect
 
 _MASKED = -60000.0  # what FP16 can hold, and far below any score
+_TINY = 1e-6  # of FP16's smallest numbers: a stream of zeros is divided by it
 _REDUCE_AXES_ARE_INPUTS = 18  # opset
 
 
@@ -30,15 +31,23 @@ class TrtPlainDialect(TrtDialect):
         return self._normed(x, self._products.vector(weight, TensorProto.FLOAT), axis=1)
 
     def _normed(self, x: Value, weight: Value, axis: int) -> Value:
-        node = self._graph.node
-        square = node("Mul", [x, x])
-        if self._graph.opset < _REDUCE_AXES_ARE_INPUTS:
-            mean = node("ReduceMean", [square], axes=[axis])
-        else:
-            mean = node("ReduceMean", [square, self._sizes(axis)])
-        eps = self._graph.constant("norm_eps", np.array(self._geometry.norm_eps, np.float32))
+        node, norm_eps = self._graph.node, self._geometry.norm_eps
+        eps = self._graph.constant("norm_eps", np.array(norm_eps, np.float32))
+        if self._products.narrowed:
+            # The same of x over its largest value: nothing in between is large, or so small that it counts.
+            tiny = self._graph.constant("norm_tiny", np.array(_TINY, np.float32))
+            largest = node("Add", [self._reduced("ReduceMax", node("Abs", [x]), axis), tiny])
+            root_eps = self._graph.constant("norm_root_eps", np.array(norm_eps**0.5, np.float32))
+            x, share = node("Div", [x, largest]), node("Div", [root_eps, largest])
+            eps = node("Mul", [share, share])
+        mean = self._reduced("ReduceMean", node("Mul", [x, x]), axis)
         root = node("Sqrt", [node("Add", [mean, eps])])
         return self._cast(node("Mul", [node("Div", [x, root]), weight]), TensorProto.FLOAT16)
+
+    def _reduced(self, op: str, x: Value, axis: int) -> Value:
+        if self._graph.opset < _REDUCE_AXES_ARE_INPUTS:
+            return self._graph.node(op, [x], axes=[axis])
+        return self._graph.node(op, [x, self._sizes(axis)])
 
     def _heads_normed(self, both: Value, layer: int) -> Value:
         """Queries and keys, each head by its own norm, in one go."""

@@ -53,7 +53,9 @@ class ScaledSource(Source):
 
 
 class Products(Protocol):
-    """A precision's way to multiply."""
+    """A precision's way to multiply. `narrowed`: TensorRT computes in FP16 what is float32 beside it."""
+
+    narrowed: bool
 
     def table(self, name: str) -> Value:
         """A matrix in FP16, as it is."""
@@ -67,6 +69,8 @@ class Products(Protocol):
 
 class Fp16Products(Products):
     """Matrices in FP16: inputs of the graph that every plan on a device shares, or constants."""
+
+    narrowed = False
 
     def __init__(self, graph: OnnxGraph, source: Source, weights_as: WeightsAs) -> None:
         self._graph, self._source, self._as_inputs = graph, source, weights_as == "inputs"

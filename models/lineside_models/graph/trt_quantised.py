@@ -94,9 +94,13 @@ class Int8Products(QuantisedProducts):
 
 
 class WeakInt8Products(Int8Products):
-    """INT8 for TensorRT 8.6, which builds nothing from integers: it rounds float32 values, to the same."""
+    """INT8 for TensorRT 8.6, which builds nothing from integers: it rounds float32 values, to the same.
 
-    weak = True
+    Beside such products it does not keep to the precisions that it is told: norms of a residual stream with
+    channels over 256, whose squares overflow in FP16, came out as zeros.
+    """
+
+    weak = narrowed = True
 
     @override
     def _weight(self, matrix: str, integers: NDArray[np.int8], scales: NDArray[np.floating]) -> Value:

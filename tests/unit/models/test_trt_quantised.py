@@ -9,10 +9,11 @@ import msgspec
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto
 from tests.unit.models.graph_runs import relative_error, stored_lookup
 from tests.unit.models.reference_decoder import reference_logits
 from tests.unit.models.tiny_checkpoints import VOCAB, Tiny, write_gguf
-from tests.unit.models.trt_runs import Cache, TrtRun, run_exactly
+from tests.unit.models.trt_runs import Cache, TrtRun, exact_session, run_exactly
 from tests.unit.models.trt_weights import GraphWeights
 
 from lineside_models.calibration import choose
@@ -21,12 +22,12 @@ from lineside_models.calibration.record import CHUNK, Seen, record
 from lineside_models.calibration.result import Calibration, Point, load_calibration
 from lineside_models.checkpoint import open_checkpoint
 from lineside_models.errors import BuildError
-from lineside_models.graph import TrtShape, lower_trt_native, lower_trt_plain
+from lineside_models.graph import Part, TrtShape, lower_trt_native, lower_trt_plain
 from lineside_models.graph.equalise import Equaliser, share_between_heads
 from lineside_models.graph.external_data import ExternalData
 from lineside_models.graph.onnx_graph import OnnxGraph
 from lineside_models.graph.store import WeightStore, write_store
-from lineside_models.graph.trt_products import ScaledSource
+from lineside_models.graph.trt_products import LARGEST_FP16, ScaledSource
 from lineside_models.graph.trt_quantised import Fp8Products, Int4Products, Int8Products, WeakInt8Products
 from lineside_models.safetensors_file import read_safetensors
 
@@ -279,3 +280,26 @@ def test_models_that_overflow_fp16_are_refused(tmp_path) -> None:
     tiny.values["layers.0.gate_proj"] = tiny.values["layers.0.gate_proj"] * 1e4
     with pytest.raises(BuildError, match=r"layers\.\d\.\w+ overflows FP16"):
         Model(tmp_path, tiny)
+
+
+def test_nothing_of_a_weakly_typed_part_overflows_in_fp16(model, tmp_path) -> None:
+    """A residual stream with a channel of 16 x 1,500: its square is far beyond 65,504, its norm is not."""
+    graph, part = tmp_path / "part.onnx", Part(range(1, 2))
+    shape, calibration = TrtShape.step(2, S_MAX), model.calibration("int8")
+    lower_trt_plain(model.architecture, model.store, shape, "int8", graph, calibration=calibration, part=part)
+    opened = onnx.load(graph, load_external_data=False)
+    del opened.graph.output[:]
+    floats = onnx.shape_inference.infer_shapes(opened).graph.value_info
+    wanted = [entry for entry in floats if entry.type.tensor_type.elem_type == TensorProto.FLOAT]
+    assert len(wanted) > 20
+    opened.graph.output.extend(wanted)
+    onnx.save(opened, tmp_path / "told.onnx")
+    session = exact_session(tmp_path / "told.onnx")
+    inputs = {
+        entry.name: np.zeros(entry.shape, np.int32 if entry.name == "past_lens" else np.float16)
+        for entry in session.get_inputs()
+    }
+    inputs["taken.high"][:] = np.random.default_rng(5).normal(size=inputs["taken.high"].shape)
+    inputs["taken.high"][1, 3] = 1500
+    for entry, values in zip(wanted, session.run(None, inputs), strict=True):
+        assert np.abs(values).max() < LARGEST_FP16, entry.name
