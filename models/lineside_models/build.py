@@ -32,7 +32,7 @@ from lineside_models.checkpoint.base import parameter_count
 from lineside_models.encoder.store import write_embedder
 from lineside_models.errors import BuildError
 from lineside_models.graph.dialect_ort import lower_ort
-from lineside_models.graph.store import INT8_ROWS, WEIGHT_TYPES, WeightStore, write_store
+from lineside_models.graph.store import BY_ROW, WEIGHT_TYPES, WeightStore, write_store
 from lineside_models.safetensors_file import read_safetensors
 from lineside_models.tokenizer import TextSide, read_text_side
 from lineside_models.toml import to_toml
@@ -72,7 +72,7 @@ def build_bundle(
         (directory / CHAT_TEMPLATE).write_text(text.chat_template, "utf-8")
         manifest = _manifest(checkpoint, options, text, source)
         digest, size = write_store(directory / WEIGHTS, checkpoint, options.weights, advance)
-        if options.weights == INT8_ROWS:
+        if options.weights in BY_ROW:
             by_row = choose_rows(Bundle(directory, manifest), _reading(checkpoint, advance))
             digest, size = write_store(directory / WEIGHTS, checkpoint, options.weights, advance, by_row)
         graphs = _write_graphs(checkpoint, directory, options)
@@ -93,7 +93,7 @@ def work_of(checkpoint: Checkpoint, options: BuildOptions) -> int:
     """How much there is to do: the values to be written and, for weights by row, the prompts to be read,
     which count as the values do, before they are written again.
     """
-    return parameter_count(checkpoint.architecture) * (3 if options.weights == INT8_ROWS else 1)
+    return parameter_count(checkpoint.architecture) * (3 if options.weights in BY_ROW else 1)
 
 
 def _reading(checkpoint: Checkpoint, advance: Callable[[int], None]) -> Callable[[int], None]:

@@ -22,8 +22,8 @@ from lineside_models.graph.equalise import Equaliser
 from lineside_models.quantize import quantise, quantise_rows
 from lineside_models.safetensors_file import SafetensorsFile, SafetensorsWriter
 
-INT8_ROWS = "int8-rows"
-WEIGHT_TYPES = ("int8", INT8_ROWS, "int4", "fp32")
+BY_ROW = ("int8-rows", "int4-rows")  # what is not by row is in blocks, of 8 or 4 bits
+WEIGHT_TYPES = ("int8", "int4", *BY_ROW, "fp32")
 _CHUNK_VALUES = 1 << 18  # values at a time: 1 MiB of float32, which stays in the CPU's cache (measured)
 _FUSED = {"qkv": ("q_proj", "k_proj", "v_proj"), "gate_up": ("gate_proj", "up_proj")}
 
@@ -115,7 +115,9 @@ def plan_store(architecture: Architecture, weights: str, by_row: Container[str] 
     ]
     for layer in range(architecture.geometry.layers):
         planned = _plan_layer(f"layers.{layer}.", shapes, weights)
-        entries += [replace(entry, by_row=entry.name in by_row) for entry in planned]
+        entries += [
+            replace(entry, bits=8, by_row=True) if entry.name in by_row else entry for entry in planned
+        ]
     return sorted(entries, key=lambda entry: not _keeps_alignment(entry))
 
 
@@ -137,7 +139,7 @@ def _bits(name: str, shape: tuple[int, ...], weights: str) -> int:
     if shape[1] % BLOCK:
         message = f"matrix {name} has rows of {shape[1]} values, not a multiple of {BLOCK}"
         raise BuildError("quantise", message, "build with --weights fp32")
-    return 8 if weights in ("int8", INT8_ROWS) or name in ("embed", "head") else 4
+    return 8 if weights in ("int8", "int8-rows") or name in ("embed", "head") else 4
 
 
 def _keeps_alignment(entry: Entry) -> bool:
