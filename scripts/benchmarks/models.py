@@ -31,7 +31,7 @@ class Model:
 
 
 SMOLLM2 = Model("smollm2", "smollm2-135m-instruct", "int8-rows", ("en",), 7)
-QWEN = Model("qwen1_5b", "qwen2.5-coder-1.5b-instruct", "int4", ("en", "zh"), 3)
+QWEN = Model("qwen1_5b", "qwen2.5-coder-1.5b-instruct", "int4-rows", ("en", "zh"), 3)
 MODELS = {model.key: model for model in (SMOLLM2, QWEN)}
 
 
