@@ -159,14 +159,15 @@ class OrtDialect(Dialect):
     def _row_weights(self, matrix: str) -> tuple[Value, Value]:
         """The matrix's integers, and what stands for zero in each of its rows."""
         node, constant = self._graph.node, self._graph.constant
-        rows, columns = self._store.shape(matrix)
-        stored = self._graph.stored(f"{matrix}.q", f"{matrix}.rows", (rows, columns))
+        tensor, shape = f"{matrix}.q", self._store.shape(matrix)
+        rows = shape[0]
         if not self._signed:
+            stored = self._graph.stored(tensor, f"{matrix}.rows", shape)
             return stored, constant(f"zeros.{rows}", np.full(rows, _MIDDLE, np.uint8))
-        # The same bytes with the highest bit turned: made once, when the model is loaded.
-        flipped = node("BitwiseXor", [stored, constant("highest", np.array([_MIDDLE], np.uint8))])
-        zeros = constant(f"zeros.{rows}", np.zeros(rows, np.int8))
-        return node("Cast", [flipped], to=TensorProto.INT8), zeros
+        # The same bytes with the highest bit turned are 128 less: made once, when the model is loaded.
+        stored = self._graph.stored(tensor, f"{matrix}.rows", shape, TensorProto.INT8)
+        highest = constant("highest", np.array([-_MIDDLE], np.int8))
+        return node("BitwiseXor", [stored, highest]), constant(f"zeros.{rows}", np.zeros(rows, np.int8))
 
     @override
     def gated_linear(self, x: Value, matrix: str) -> Value:

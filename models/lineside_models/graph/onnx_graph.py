@@ -48,13 +48,16 @@ class OnnxGraph:
             self._initializers[name] = numpy_helper.from_array(values, name)
         return name
 
-    def stored(self, tensor: str, name: str = "", shape: Sequence[int] | None = None) -> str:
-        """A reference to a tensor of the store, under another name and shape if given."""
+    def stored(
+        self, tensor: str, name: str = "", shape: Sequence[int] | None = None, kind: int | None = None
+    ) -> str:
+        """A reference to a tensor of the store, under another name, shape and type of its bytes if given."""
         name = name or tensor
         if name in self._initializers:
             return name
         entry = self._store.file.entries[tensor]
-        proto = TensorProto(name=name, data_type=_TYPES[entry.dtype], data_location=TensorProto.EXTERNAL)
+        kind = kind or _TYPES[entry.dtype]
+        proto = TensorProto(name=name, data_type=kind, data_location=TensorProto.EXTERNAL)
         proto.dims.extend(shape or entry.shape)
         place = {"location": self._store.file.path.name, "offset": entry.offset, "length": entry.size}
         for key, value in place.items():
