@@ -26,6 +26,7 @@ from lineside.engine.bundle import (
 )
 from lineside_models.bundle_writer import whole_directory
 from lineside_models.calibration.prompts import MAX_TOKENS
+from lineside_models.calibration.record import CHUNK
 from lineside_models.calibration.rows import choose_rows
 from lineside_models.checkpoint import Checkpoint
 from lineside_models.checkpoint.base import parameter_count
@@ -55,6 +56,7 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     languages: tuple[str, ...]
     licence: str
     weights: str = "int8"
+    prompts: Path | None = None  # read to choose scales of rows; None: those that come with the build step
     max_seq_len: int = 1024
     embedder: EmbedderSource | None = None
     thinking_tokens: int | None = None  # None: as the chat template suggests
@@ -73,7 +75,8 @@ def build_bundle(
         manifest = _manifest(checkpoint, options, text, source)
         digest, size = write_store(directory / WEIGHTS, checkpoint, options.weights, advance)
         if options.weights in BY_ROW:
-            by_row = choose_rows(Bundle(directory, manifest), _reading(checkpoint, advance))
+            reading = _reading(checkpoint, advance)
+            by_row = choose_rows(Bundle(directory, manifest), options.prompts, reading)
             digest, size = write_store(directory / WEIGHTS, checkpoint, options.weights, advance, by_row)
         graphs = _write_graphs(checkpoint, directory, options)
         files = {WEIGHTS: FileDigest(digest, size)}
@@ -173,3 +176,8 @@ def _check_options(checkpoint: Checkpoint, options: BuildOptions) -> None:
     if options.weights not in WEIGHT_TYPES:
         message = f"--weights {options.weights} is not known"
         raise BuildError("build bundle", message, f"choose one of {', '.join(WEIGHT_TYPES)}")
+    if options.weights in BY_ROW and options.max_seq_len < CHUNK:
+        message = (
+            f"--weights {options.weights} needs a --max-seq-len of at least {CHUNK}: so long are its prompts"
+        )
+        raise BuildError("build bundle", message, "choose a larger --max-seq-len, or weights in blocks")

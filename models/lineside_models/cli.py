@@ -100,6 +100,7 @@ def _build(options: argparse.Namespace, notes: Console) -> None:
         languages=tuple(options.language or languages),
         licence=licence,
         weights=options.weights,
+        prompts=options.calibration,
         max_seq_len=options.max_seq_len,
         embedder=embedder,
         thinking_tokens=thinking_tokens if options.thinking_tokens is None else options.thinking_tokens,

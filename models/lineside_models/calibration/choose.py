@@ -47,8 +47,8 @@ def choose_point(
         candidates = candidates[:1]  # nothing before it takes its channels' scales
     if matrix.endswith(".o_proj"):
         candidates = [share_between_heads(scales, geometry) for scales in candidates]
-    best, share = _least(noise, sample, seen, candidates)
-    if precision == "int8" and share > _INT8_NOISE_LIMIT:
+    best, fits = _least(noise, sample, seen, candidates)
+    if precision == "int8" and not fits:
         return None
     return _point(seen, best, precision)
 
@@ -61,17 +61,18 @@ def choose_channels(geometry: Geometry, store: Source, matrix: str, seen: Seen) 
     candidates = _smooth(sample, usual)
     if matrix.endswith(".o_proj"):
         candidates = [share_between_heads(scales, geometry) for scales in candidates]
-    best, share = _least(_int8_noise, sample, usual, candidates)
-    return None if share > _INT8_NOISE_LIMIT else best
+    best, fits = _least(_int8_noise, sample, usual, candidates)
+    return best if fits else None
 
 
 def _least(
     noise: Noise, sample: NDArray[np.float64], seen: Seen, candidates: list[Vector]
-) -> tuple[Vector, float]:
-    """Those of the scales with which the least noise comes, and how much that is of the signal."""
+) -> tuple[Vector, bool]:
+    """Those of the scales with which the least noise comes, and whether INT8 may have so much."""
     noises = [noise(sample, seen, scales) for scales in candidates]
     best = int(np.argmin(noises))
-    return candidates[best], noises[best] / float((np.square(sample) @ seen.mean_square).sum())
+    signal = float((np.square(sample) @ seen.mean_square).sum())
+    return candidates[best], noises[best] <= _INT8_NOISE_LIMIT * signal
 
 
 def _point(seen: Seen, scales: Vector, precision: Quantisation) -> Point:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -11,19 +12,26 @@ from lineside_models.calibration.choose import choose_channels
 from lineside_models.calibration.prompts import bundled_prompts, prompt_windows
 from lineside_models.calibration.record import CHUNK, record
 from lineside_models.calibration.result import HEADS
+from lineside_models.errors import BuildError
 from lineside_models.graph.equalise import Equaliser
 from lineside_models.graph.store import WeightStore, stored_architecture
 from lineside_models.safetensors_file import read_safetensors
 
 
-def choose_rows(bundle: Bundle, advance: Callable[[int], None]) -> Equaliser:
+def choose_rows(bundle: Bundle, prompts: Path | None, advance: Callable[[int], None]) -> Equaliser:
     """Have the bundle's model read prompts. A matrix that would lose too much is not among the channels'.
 
-    `advance` hears of each token read.
+    `prompts`: a text file, else those that come with the build step. `advance` hears of each token read.
     """
-    windows = prompt_windows(bundle, bundled_prompts(bundle.manifest.languages))
+    windows = prompt_windows(bundle, [prompts] if prompts else bundled_prompts(bundle.manifest.languages))
     store = WeightStore(read_safetensors(bundle.file(WEIGHTS)))
-    seen = record(stored_architecture(bundle.manifest, store), store, windows, lambda _: advance(CHUNK))
+    architecture = stored_architecture(bundle.manifest, store)
+    try:
+        seen = record(architecture, store, windows, lambda _: advance(CHUNK))
+    except BuildError as error:  # it is read in FP16, which not every model can be
+        raise BuildError(
+            "calibrate", error.message, "build it with weights in blocks: --weights int8"
+        ) from error
     geometry = bundle.manifest.geometry
     chosen = {
         matrix: choose_channels(geometry, store, matrix, inputs)

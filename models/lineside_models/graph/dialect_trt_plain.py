@@ -19,7 +19,7 @@ from lineside_models.graph.dialect import Value
 from lineside_models.graph.dialect_trt import TrtDialect
 
 _MASKED = -60000.0  # what FP16 can hold, and far below any score
-_TINY = 1e-6  # of FP16's smallest numbers: a stream of zeros is divided by it
+_TINY = 1e-3  # a stream of zeros is divided by it; what it adds goes out again
 _REDUCE_AXES_ARE_INPUTS = 18  # opset
 
 

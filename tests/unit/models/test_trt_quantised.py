@@ -17,7 +17,7 @@ from tests.unit.models.trt_runs import Cache, TrtRun, exact_session, run_exactly
 from tests.unit.models.trt_weights import GraphWeights
 
 from lineside_models.calibration import choose
-from lineside_models.calibration.choose import choose_point
+from lineside_models.calibration.choose import choose_channels, choose_point
 from lineside_models.calibration.record import CHUNK, Seen, record
 from lineside_models.calibration.result import Calibration, Point, load_calibration
 from lineside_models.checkpoint import open_checkpoint
@@ -300,6 +300,16 @@ def test_nothing_of_a_weakly_typed_part_overflows_in_fp16(model, tmp_path) -> No
         for entry in session.get_inputs()
     }
     inputs["taken.high"][:] = np.random.default_rng(5).normal(size=inputs["taken.high"].shape)
-    inputs["taken.high"][1, 3] = 1500
+    inputs["taken.high"][0], inputs["taken.high"][1, 3] = 0, 1500
     for entry, values in zip(wanted, session.run(None, inputs), strict=True):
         assert np.abs(values).max() < LARGEST_FP16, entry.name
+
+
+def test_an_input_of_zeros_can_be_rounded(model) -> None:
+    """It has no signal to compare the noise with."""
+    matrix = "layers.0.qkv"
+    columns = model.store.shape(matrix)[1]
+    nothing = Seen(np.zeros(columns), np.zeros(columns))
+    for precision in ("int8", "int4"):
+        assert choose_point(model.geometry, model.store, matrix, nothing, precision).largest == 0
+    assert np.isfinite(choose_channels(model.geometry, model.store, matrix, nothing)).all()

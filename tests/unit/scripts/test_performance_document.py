@@ -30,7 +30,7 @@ def test_a_benchmark_has_its_part_with_figures_and_charts(tmp_path):
     assert "`scripts/bench start` on a board, 2026-01-02, commit abc1234." in made
     assert "| `x_ready_s` | 1.235 |" in made
     assert "![start-ready](benchmarks/start-ready.svg)" in made
-    assert "SmolLM2's int8 has\n  (not run), Q8_0 (not run)." in made
+    assert "SmolLM2 (not run), Q8_0\n  (not run)." in made
     content |= {"name": "engine", "metrics": {"smollm2_perplexity": 46.8312}}
-    (folder / "engine.json").write_text(json.dumps(content))
-    assert "SmolLM2's int8 has\n  46.83, Q8_0 (not run)." in document.beside_peers(folder)
+    (folder / "engine-avx2.json").write_text(json.dumps(content))
+    assert "SmolLM2 46.83, Q8_0\n  (not run)." in document.beside_peers(folder)
