@@ -260,3 +260,9 @@ def test_interrupt_in_the_middle(tmp_path) -> None:
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 130
     assert [p.name for p in tmp_path.iterdir()] == ["t.gguf"]
+
+
+def test_rows_need_room_for_their_prompts(tmp_path) -> None:
+    with pytest.raises(BuildError, match="--weights int8-rows needs a --max-seq-len of at least 128"):
+        build(tmp_path, weights="int8-rows", max_seq_len=127)
+    build(tmp_path, weights="int8-rows", max_seq_len=128)
