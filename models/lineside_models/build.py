@@ -25,7 +25,6 @@ from lineside.engine.bundle import (
     sha256_file,
 )
 from lineside_models.bundle_writer import whole_directory
-from lineside_models.calibration.prompts import MAX_TOKENS
 from lineside_models.calibration.record import CHUNK
 from lineside_models.calibration.rows import choose_rows
 from lineside_models.checkpoint import Checkpoint
@@ -75,8 +74,10 @@ def build_bundle(
         manifest = _manifest(checkpoint, options, text, source)
         digest, size = write_store(directory / WEIGHTS, checkpoint, options.weights, advance)
         if options.weights in BY_ROW:
-            reading = _reading(checkpoint, advance)
-            by_row = choose_rows(Bundle(directory, manifest), options.prompts, reading)
+            values = parameter_count(checkpoint.architecture)
+            by_row = choose_rows(
+                Bundle(directory, manifest), options.prompts, lambda share: advance(round(share * values))
+            )
             digest, size = write_store(directory / WEIGHTS, checkpoint, options.weights, advance, by_row)
         graphs = _write_graphs(checkpoint, directory, options)
         files = {WEIGHTS: FileDigest(digest, size)}
@@ -97,11 +98,6 @@ def work_of(checkpoint: Checkpoint, options: BuildOptions) -> int:
     which count as the values do, before they are written again.
     """
     return parameter_count(checkpoint.architecture) * (3 if options.weights in BY_ROW else 1)
-
-
-def _reading(checkpoint: Checkpoint, advance: Callable[[int], None]) -> Callable[[int], None]:
-    """Hears of the prompts' tokens, of which there are at most MAX_TOKENS."""
-    return lambda tokens: advance(parameter_count(checkpoint.architecture) * tokens // MAX_TOKENS)
 
 
 def _write_graphs(checkpoint: Checkpoint, directory: Path, options: BuildOptions) -> list[str]:

@@ -41,7 +41,7 @@ CUDA_PROVIDER = "CUDAExecutionProvider"
 
 
 class OnnxRuntimeEngine:
-    """Serves a bundle's model.onnx. Buffers outlive every call: ONNX Runtime keeps raw pointers to them.
+    """Serves a bundle's graph. Buffers outlive every call: ONNX Runtime keeps raw pointers to them.
 
     Caches can be copied where they are in host memory: ONNX Runtime has no call that copies on a device.
     """

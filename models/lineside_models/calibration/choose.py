@@ -36,8 +36,7 @@ def choose_point(
     """How to quantise a matrix and its input. None: it stays in FP16."""
     if precision == "fp8":
         return Point(_rounded(seen.largest.max()))
-    rows = store.shape(matrix)[0]
-    sample = store.values(matrix)[:: max(1, rows // _SAMPLED_ROWS)].astype(np.float64)
+    sample = _sample(store, matrix)
     if precision == "int4" and not int4_block(sample.shape[1]):
         return None
     noise, candidates = (
@@ -55,14 +54,19 @@ def choose_point(
 
 def choose_channels(geometry: Geometry, store: Source, matrix: str, seen: Seen) -> Vector | None:
     """The channel scales of a matrix whose input is rounded token by token. None: it keeps its blocks."""
-    rows = store.shape(matrix)[0]
-    sample = store.values(matrix)[:: max(1, rows // _SAMPLED_ROWS)].astype(np.float64)
+    sample = _sample(store, matrix)
     usual = Seen(np.minimum(seen.largest, _PEAK * np.sqrt(seen.mean_square)), seen.mean_square)
     candidates = _smooth(sample, usual)
     if matrix.endswith(".o_proj"):
         candidates = [share_between_heads(scales, geometry) for scales in candidates]
     best, fits = _least(_int8_noise, sample, usual, candidates)
     return best if fits else None
+
+
+def _sample(store: Source, matrix: str) -> NDArray[np.float64]:
+    """Some of a matrix's rows, evenly spread."""
+    values = store.values(matrix)
+    return values[:: max(1, len(values) // _SAMPLED_ROWS)].astype(np.float64)
 
 
 def _least(

@@ -18,16 +18,17 @@ from lineside_models.graph.store import WeightStore, stored_architecture
 from lineside_models.safetensors_file import read_safetensors
 
 
-def choose_rows(bundle: Bundle, prompts: Path | None, advance: Callable[[int], None]) -> Equaliser:
+def choose_rows(bundle: Bundle, prompts: Path | None, advance: Callable[[float], None]) -> Equaliser:
     """Have the bundle's model read prompts. A matrix that would lose too much is not among the channels'.
 
-    `prompts`: a text file, else those that come with the build step. `advance` hears of each token read.
+    `prompts`: a text file, else those that come with the build step. `advance` hears of each share of them.
     """
     windows = prompt_windows(bundle, [prompts] if prompts else bundled_prompts(bundle.manifest.languages))
     store = WeightStore(read_safetensors(bundle.file(WEIGHTS)))
+    share = CHUNK / sum(map(len, windows))
     architecture = stored_architecture(bundle.manifest, store)
     try:
-        seen = record(architecture, store, windows, lambda _: advance(CHUNK))
+        seen = record(architecture, store, windows, lambda _: advance(share))
     except BuildError as error:  # it is read in FP16, which not every model can be
         raise BuildError(
             "calibrate", error.message, "build it with weights in blocks: --weights int8"

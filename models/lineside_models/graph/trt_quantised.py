@@ -160,7 +160,8 @@ def int4_blocks(
     """Integers [rows, columns] and FP16 scales [rows, blocks]; errors count by their channel's input."""
     blocks = values.reshape(values.shape[0], -1, block)
     importance = np.square(rms).reshape(1, -1, block)
-    _, found = search_int4(blocks, importance / importance.mean())
+    mean = importance.mean()
+    _, found = search_int4(blocks, importance / mean if mean else 1.0)  # of an input of zeros all count alike
     scales = np.maximum(found, _SMALLEST_SCALE).astype(np.float16)
     integers = np.clip(np.rint(blocks / scales[..., None].astype(np.float32)), -8, 7)
     return integers.astype(np.int8).reshape(values.shape), scales

@@ -13,7 +13,7 @@ from tests.unit.models.tiny_checkpoints import END, TOKENS, VOCAB, Tiny, write_g
 from tokenizers import Tokenizer
 
 from lineside.engine.bundle import MANIFEST, WEIGHTS, open_bundle, read_manifest, sha256_file
-from lineside_models.build import BuildOptions, build_bundle
+from lineside_models.build import BuildOptions, build_bundle, work_of
 from lineside_models.checkpoint import open_checkpoint
 from lineside_models.cli import main
 from lineside_models.errors import BuildError
@@ -266,3 +266,37 @@ def test_rows_need_room_for_their_prompts(tmp_path) -> None:
     with pytest.raises(BuildError, match="--weights int8-rows needs a --max-seq-len of at least 128"):
         build(tmp_path, weights="int8-rows", max_seq_len=127)
     build(tmp_path, weights="int8-rows", max_seq_len=128)
+
+
+def test_rows_are_chosen_by_prompts_of_ones_own(tmp_path) -> None:
+    short, own = tmp_path / "short.txt", tmp_path / "own.txt"
+    short.write_text("Too short.")
+    own.write_text(
+        "\n\n".join(f"Why does pump {number} lose pressure at {number} bar?" for number in range(99))
+    )
+    with pytest.raises(BuildError, match="fewer than 128 tokens"):
+        build(tmp_path, weights="int8-rows", prompts=short)
+    assert not (tmp_path / "b").exists()
+    bundled, chosen = (
+        build(tmp_path, output=name, weights="int8-rows", prompts=prompts)
+        for name, prompts in (("bundled", None), ("own", own))
+    )
+    assert (bundled / WEIGHTS).read_bytes() != (chosen / WEIGHTS).read_bytes()
+
+
+def test_a_model_beyond_fp16_is_told_to_stay_in_blocks(tmp_path) -> None:
+    tiny = Tiny("llama")
+    tiny.values["layers.0.gate_proj"] = tiny.values["layers.0.gate_proj"] * 1e4
+    checkpoint = open_checkpoint(write_gguf(tmp_path / "t.gguf", tiny))
+    with pytest.raises(BuildError) as caught:
+        build_bundle(checkpoint, tmp_path / "b", options(weights="int8-rows"), lambda _: None)
+    assert "--weights int8" in caught.value.hint
+    build_bundle(checkpoint, tmp_path / "b", options(weights="int8"), lambda _: None)
+
+
+@pytest.mark.parametrize("weights", ["int4", "int4-rows"])
+def test_all_the_work_is_told(tmp_path, weights: str) -> None:
+    checkpoint = open_checkpoint(write_gguf(tmp_path / "t.gguf", Tiny("qwen2")))
+    told: list[int] = []
+    build_bundle(checkpoint, tmp_path / "b", options(weights=weights), told.append)
+    assert sum(told) == pytest.approx(work_of(checkpoint, options(weights=weights)), rel=0.02)

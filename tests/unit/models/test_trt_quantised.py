@@ -28,7 +28,14 @@ from lineside_models.graph.external_data import ExternalData
 from lineside_models.graph.onnx_graph import OnnxGraph
 from lineside_models.graph.store import WeightStore, write_store
 from lineside_models.graph.trt_products import LARGEST_FP16, ScaledSource
-from lineside_models.graph.trt_quantised import Fp8Products, Int4Products, Int8Products, WeakInt8Products
+from lineside_models.graph.trt_quantised import (
+    Fp8Products,
+    Int4Products,
+    Int8Products,
+    WeakInt8Products,
+    int4_block,
+    int4_blocks,
+)
 from lineside_models.safetensors_file import read_safetensors
 
 S_MAX = 64
@@ -313,3 +320,7 @@ def test_an_input_of_zeros_can_be_rounded(model) -> None:
     for precision in ("int8", "int4"):
         assert choose_point(model.geometry, model.store, matrix, nothing, precision).largest == 0
     assert np.isfinite(choose_channels(model.geometry, model.store, matrix, nothing)).all()
+    values, block = model.store.values(matrix), int4_block(columns)
+    integers, scales = int4_blocks(values, block, np.zeros(columns, np.float32))
+    rounded = integers * np.repeat(scales.astype(np.float32), block, axis=1)
+    assert np.abs(rounded - values).max() < 0.2 * np.abs(values).max()
