@@ -16,17 +16,21 @@ from lineside.engine.base import EngineFaultError, Extension
 from lineside.engine.bundle import open_bundle
 from lineside.engine.tensorrt import TensorRtEngine
 
+BUNDLE = open_bundle(Path(os.environ["LINESIDE_GPU_BUNDLE"]))
+
 
 @pytest.fixture(scope="module")
 def gpu_engine():
-    bundle = open_bundle(Path(os.environ["LINESIDE_GPU_BUNDLE"]))
-    engine = TensorRtEngine(bundle, slots=8, max_chunk_tokens=32, kept_slots=1)
+    engine = TensorRtEngine(BUNDLE, slots=8, max_chunk_tokens=32, kept_slots=1)
     yield engine
     engine.close()
 
 
 class TestOnTheDevice(EngineContract):
-    tolerance = 0.05
+    @property
+    def tolerance(self):
+        """As on the CPU, where activations are rounded: how a prompt is cut changes what is rounded."""
+        return 0.05 if BUNDLE.manifest.plan[0].precision == "fp16" else 0.1
 
     @pytest.fixture
     def engine(self, gpu_engine):
