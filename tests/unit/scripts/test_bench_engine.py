@@ -54,10 +54,9 @@ def test_a_faster_peer_of_worse_quality_is_left_out_and_every_perplexity_is_told
 
 def test_a_step_s_overhead_is_what_the_engine_is_slower_and_what_lies_between():
     record = Record("engine")
-    found = {
-        "engine": [(0.010, 0.0)] * 4,
-        "daemon": [(0.011, 0.05), (0.0105, 0.03), (0.020, 0.06), (None, 0.05)],
-    }
+    inside = [(0.011, 0.05), (0.0105, 0.03), (0.020, 0.06), (None, 0.05)]
+    bare = overhead.Sample(0.010, 100.0)
+    found = [(bare, overhead.Sample(step_s, 100.0, between)) for step_s, between in inside]
     overhead.summarise("smollm2_{}_batch_8", found, record)
     assert record.metrics["smollm2_step_ms_batch_8"] == pytest.approx(10.0)
     assert record.metrics["smollm2_step_slowdown_fraction_batch_8"] == pytest.approx(0.10)
@@ -82,14 +81,24 @@ class Clients:
 
 
 def measured_step(monkeypatch, counted, running):
-    """Of a daemon whose counters grow by so much, with so many of two answers left; the clients."""
-    pages = iter([dict.fromkeys(overhead.COUNTERS, 1.0), {overhead.RUNNING: running}])
+    """Of a daemon whose counters grow by so much, with so many of two answers left; the clients.
+
+    Both have written 10 tokens each when the counters are first looked at, 30 in the end.
+    """
+    before = dict.fromkeys(overhead.COUNTERS, 1.0)
     after = {name: 1.0 + more for name, more in zip(overhead.COUNTERS, counted, strict=True)}
+    pages = iter(
+        [
+            {overhead.WRITTEN: 500.0},
+            before | {overhead.WRITTEN: 520.0},
+            after | {overhead.WRITTEN: 560.0, overhead.RUNNING: running},
+        ]
+    )
     clients = Clients()
 
     def metrics():
         clients.heard.append("page")
-        return next(pages) | (after if clients.heard.count("page") > 1 else {})
+        return next(pages)
 
     monkeypatch.setattr(overhead.time, "sleep", lambda _: None)
     daemon = SimpleNamespace(metrics=metrics)
@@ -98,16 +107,17 @@ def measured_step(monkeypatch, counted, running):
 
 def test_a_step_is_reckoned_from_the_daemon_s_own_counters_while_clients_stand_still(monkeypatch):
     """Ten decoding steps in .2 s, chunks beside them in .3; .01 s between all of them."""
-    (step_s, between), heard = measured_step(monkeypatch, [0.2, 10.0, 0.3, 0.01], 2.0)
-    assert step_s == pytest.approx(0.02)
-    assert between == pytest.approx(0.02)
-    assert heard == ["begin", "stop", "page", "page", "go on", "end"]
+    sample, heard = measured_step(monkeypatch, [0.2, 10.0, 0.3, 0.01], 2.0)
+    assert sample.step_s == pytest.approx(0.02)
+    assert sample.between == pytest.approx(0.02)
+    assert sample.past == overhead.PROMPT + 20
+    assert heard == ["page", "begin", "stop", "page", "page", "go on", "end"]
 
 
 def test_a_mean_of_a_few_decoding_steps_says_nothing(monkeypatch):
-    (step_s, between), _ = measured_step(monkeypatch, [0.1, 9.0, 0.3, 0.01], 2.0)
-    assert step_s is None
-    assert between == pytest.approx(0.025)
+    sample, _ = measured_step(monkeypatch, [0.1, 9.0, 0.3, 0.01], 2.0)
+    assert sample.step_s is None
+    assert sample.between == pytest.approx(0.025)
 
 
 def test_answers_that_ended_meanwhile_are_no_batch(monkeypatch):
