@@ -3,12 +3,14 @@
 INT8: channels of inputs and weights are brought near one another so that both round well (SmoothQuant, with
 the exponent searched for each matrix); a matrix that would still lose too much stays in FP16. INT4: channels
 that matter are enlarged before rounding (AWQ, likewise). FP8 needs the largest values alone. Where a token's
-input is rounded by its own largest value, as on the CPU, channels are brought near one another as for INT8.
+input is rounded by its own largest value, as on the CPU, channels are brought near one another as for INT8,
+and those that are enormous stay apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +23,21 @@ from lineside_models.graph.trt_products import Source
 from lineside_models.graph.trt_quantised import int4_block, int4_blocks
 
 Vector = NDArray[np.float64]
-Noise = Callable[[NDArray[np.float64], Seen, Vector], float]
 _EXPONENTS = np.linspace(0, 1, 11)
 _SAMPLED_ROWS = 256
 _CHANNEL_RANGE = 1e3  # no channel is scaled by more, either way
 _SMALLEST = 1e-6
-_INT8_NOISE_LIMIT = 7e-4  # rounding noise over signal; above it a matrix stays in FP16, or keeps its blocks
-_PEAK = 8  # few tokens' largest value in a channel is so many times what is usual there
+_INT8_NOISE_LIMIT = 7e-4  # rounding noise over signal; above it a matrix stays in FP16
+_ROW_NOISE_LIMIT = 3.5e-4  # the same, reckoned from tokens
+_MOST_APART = 16  # channels that are no part of an integer product; of the vocabulary's as many are
+_ENORMOUS = 8  # times a usual token's largest value
+
+
+class RowScales(NamedTuple):
+    """Channel scales of a matrix by row, and the channels whose part of its product is computed as it is."""
+
+    channels: NDArray[np.float32]
+    apart: NDArray[np.int64]
 
 
 def choose_point(
@@ -39,28 +49,44 @@ def choose_point(
     sample = _sample(store, matrix)
     if precision == "int4" and not int4_block(sample.shape[1]):
         return None
-    noise, candidates = (
-        (_int8_noise, _smooth(sample, seen)) if precision == "int8" else (_int4_noise, _protect(seen))
-    )
+    noise = partial(_int8_noise if precision == "int8" else _int4_noise, sample, seen)
+    candidates = _smooth(sample, seen.largest) if precision == "int8" else _protect(seen)
     if matrix in HEADS:
         candidates = candidates[:1]  # nothing before it takes its channels' scales
     if matrix.endswith(".o_proj"):
         candidates = [share_between_heads(scales, geometry) for scales in candidates]
-    best, fits = _least(noise, sample, seen, candidates)
-    if precision == "int8" and not fits:
+    best = min(candidates, key=noise)
+    if precision == "int8" and not _fits(noise(best), _INT8_NOISE_LIMIT, sample, seen.mean_square):
         return None
     return _point(seen, best, precision)
 
 
-def choose_channels(geometry: Geometry, store: Source, matrix: str, seen: Seen) -> Vector | None:
-    """The channel scales of a matrix whose input is rounded token by token. None: it keeps its blocks."""
-    sample = _sample(store, matrix)
-    usual = Seen(np.minimum(seen.largest, _PEAK * np.sqrt(seen.mean_square)), seen.mean_square)
-    candidates = _smooth(sample, usual)
+def choose_row_scales(geometry: Geometry, store: Source, matrix: str, seen: Seen) -> RowScales | None:
+    """How a matrix gets one scale for each row, its input being rounded token by token. None: it does not."""
+    sample, tokens = _sample(store, matrix), np.stack(seen.tokens).astype(np.float64)
+    candidates = _smooth(sample, np.abs(tokens).max(axis=0))
+    if matrix in HEADS:
+        candidates = candidates[:1]  # as above
     if matrix.endswith(".o_proj"):
         candidates = [share_between_heads(scales, geometry) for scales in candidates]
-    best, fits = _least(_int8_noise, sample, usual, candidates)
-    return best if fits else None
+    apart = _apart(matrix, seen, np.abs(tokens))
+    noise = partial(_row_noise, sample, tokens, apart)
+    best = min(candidates, key=noise)
+    if not _fits(noise(best), _ROW_NOISE_LIMIT, sample, np.square(tokens).mean(axis=0)):
+        return None
+    return RowScales(best.astype(np.float32), apart)
+
+
+def _apart(matrix: str, seen: Seen, sizes: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Channels that would make every other one's step too coarse, in their order. `sizes`: of some tokens.
+
+    In the layers a few tokens have such channels, the first one of a text above all.
+    """
+    if matrix in HEADS:
+        return np.sort(np.argsort(-sizes.max(axis=0))[:_MOST_APART])
+    usual = np.median(sizes.max(axis=1))
+    largest = np.argsort(-seen.largest)[:_MOST_APART]
+    return np.sort(largest[seen.largest[largest] > _ENORMOUS * usual])
 
 
 def _sample(store: Source, matrix: str) -> NDArray[np.float64]:
@@ -69,14 +95,9 @@ def _sample(store: Source, matrix: str) -> NDArray[np.float64]:
     return values[:: max(1, len(values) // _SAMPLED_ROWS)].astype(np.float64)
 
 
-def _least(
-    noise: Noise, sample: NDArray[np.float64], seen: Seen, candidates: list[Vector]
-) -> tuple[Vector, bool]:
-    """Those of the scales with which the least noise comes, and whether INT8 may have so much."""
-    noises = [noise(sample, seen, scales) for scales in candidates]
-    best = int(np.argmin(noises))
-    signal = float((np.square(sample) @ seen.mean_square).sum())
-    return candidates[best], noises[best] <= _INT8_NOISE_LIMIT * signal
+def _fits(noise: float, limit: float, sample: NDArray[np.float64], mean_square: Vector) -> bool:
+    """Whether there may be so much noise beside the products themselves."""
+    return noise <= limit * float((np.square(sample) @ mean_square).sum())
 
 
 def _point(seen: Seen, scales: Vector, precision: Quantisation) -> Point:
@@ -85,9 +106,9 @@ def _point(seen: Seen, scales: Vector, precision: Quantisation) -> Point:
     return Point(_rounded((seen.largest / scales).max()), channels, rms)
 
 
-def _smooth(sample: NDArray[np.float64], seen: Seen) -> list[Vector]:
+def _smooth(sample: NDArray[np.float64], largest: Vector) -> list[Vector]:
     """Ones, and channel scales between the input's range and the inverse of the weights' range."""
-    inputs = np.maximum(seen.largest, _SMALLEST)
+    inputs = np.maximum(largest, _SMALLEST)
     weights = np.maximum(np.abs(sample).max(axis=0), _SMALLEST)
     tried = [_levelled(inputs**exponent / weights ** (1 - exponent)) for exponent in _EXPONENTS]
     return [np.ones_like(inputs), *tried]
@@ -112,6 +133,24 @@ def _int8_noise(sample: NDArray[np.float64], seen: Seen, scales: Vector) -> floa
     weight_steps = np.abs(weights).max(axis=1) / 127
     of_input = input_step**2 / 12 * float(np.square(weights).sum())
     of_weights = float(np.square(weight_steps).sum()) / 12 * float((seen.mean_square / scales**2).sum())
+    return of_input + of_weights
+
+
+def _row_noise(
+    sample: NDArray[np.float64],
+    tokens: NDArray[np.float64],
+    apart: NDArray[np.int64],
+    scales: Vector,
+) -> float:
+    """Expected square error of a token's products with each token rounded by its own largest value.
+
+    Channels `apart` are not rounded, nor are their weights, which have a part in the steps of their rows.
+    """
+    weight_steps = np.abs(sample * scales).max(axis=1) / 127
+    weights, inputs = np.delete(sample * scales, apart, axis=1), np.delete(tokens / scales, apart, axis=1)
+    input_steps = np.abs(inputs).max(axis=1) / 127
+    of_input = float(np.square(input_steps).mean()) / 12 * float(np.square(weights).sum())
+    of_weights = float(np.square(weight_steps).sum()) / 12 * float(np.square(inputs).sum(axis=1).mean())
     return of_input + of_weights
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -26,15 +26,20 @@ from lineside_models.graph.trt_shape import TrtShape
 
 CHUNK = 128
 _OPSET = 17
-_LARGEST, _SQUARES = "recorded.largest.", "recorded.squares."
+_LARGEST, _SQUARES, _TOKEN = "recorded.largest.", "recorded.squares.", "recorded.token."
+_SAMPLED = 37  # of each chunk, this token: none of the first ones, which are like no other
 
 
 @dataclass(slots=True)
 class Seen:
-    """One product's input over all tokens: each channel's largest magnitude and mean square."""
+    """One product's input over all tokens: each channel's largest magnitude and mean square.
+
+    `tokens`: a token of each chunk as it is, [chunks, channels], where such were asked for.
+    """
 
     largest: NDArray[np.float64]
     mean_square: NDArray[np.float64]
+    tokens: list[NDArray[np.float32]] = field(default_factory=list)
 
 
 def record(
@@ -42,10 +47,12 @@ def record(
     store: WeightStore,
     windows: Sequence[Sequence[int]],
     advance: Callable[[int], None],
+    *,
+    tokens: bool = False,
 ) -> dict[str, Seen]:
     """What each matrix's input looked like. Windows start at position 0 and are whole chunks.
 
-    `advance` hears of every chunk read.
+    `advance` hears of every chunk read. `tokens`: keep some, too.
     """
     assert all(len(window) % CHUNK == 0 for window in windows), "padding would be recorded, too"
     if not windows:
@@ -53,14 +60,15 @@ def record(
         raise BuildError("calibrate", message, "give a longer --calibration file")
     seen: dict[str, Seen] = {}
     with tempfile.TemporaryDirectory() as directory:
-        runner = PlainRunner(_recording_graph(architecture, store, max(map(len, windows)), Path(directory)))
+        longest = max(map(len, windows))
+        runner = PlainRunner(_recording_graph(architecture, store, longest, Path(directory), tokens=tokens))
         for window in windows:
             for past in range(0, len(window), CHUNK):
                 _add(seen, runner.forward(list(window[past : past + CHUNK]), past))
                 advance(1)
-    tokens = sum(map(len, windows))
+    count = sum(map(len, windows))
     for matrix, found in seen.items():
-        found.mean_square /= tokens
+        found.mean_square /= count
         if not found.largest.max() <= LARGEST_FP16:
             message = f"the input of {matrix} overflows FP16 on the calibration prompts"
             raise BuildError("calibrate", message, "serve this model through ONNX Runtime")
@@ -76,20 +84,27 @@ def _add(seen: dict[str, Seen], outputs: dict[str, NDArray[np.float32]]) -> None
         known = seen.setdefault(matrix, Seen(np.zeros(len(largest)), np.zeros(len(largest))))
         known.largest = np.maximum(known.largest, largest)
         known.mean_square += squares
+        if (token := outputs.get(_TOKEN + matrix)) is not None:
+            known.tokens.append(token)
 
 
-def _recording_graph(architecture: Architecture, store: WeightStore, longest: int, directory: Path) -> Path:
+def _recording_graph(
+    architecture: Architecture, store: WeightStore, longest: int, directory: Path, *, tokens: bool
+) -> Path:
     path = directory / "recording.onnx"
     graph = OnnxGraph(store, _OPSET, ExternalData(path))
     shape = TrtShape.chunk(CHUNK, longest, rows=CHUNK)
     products = _RecordingProducts(graph, store, "constants")
+    products.tokens = tokens
     describe(architecture, TrtPlainDialect(architecture, graph, store, products, shape))
     graph.save(path, "recording")
     return path
 
 
 class _RecordingProducts(Fp16Products):
-    """FP16 products with outputs for the statistics of their inputs."""
+    """FP16 products with outputs for the statistics of their inputs, and for a token of them."""
+
+    tokens = False
 
     @override
     def product(self, x: Value, matrix: str) -> Value:
@@ -100,4 +115,8 @@ class _RecordingProducts(Fp16Products):
         node("ReduceSum", [node("Mul", [exact, exact]), positions], [_SQUARES + matrix], keepdims=0)
         for name in (_LARGEST, _SQUARES):
             self._graph.output(name + matrix, TensorProto.FLOAT, (columns,))
+        if self.tokens:
+            sampled = self._graph.constant("recorded.sampled", np.array(_SAMPLED, np.int64))
+            node("Gather", [exact, sampled], [_TOKEN + matrix], axis=0)
+            self._graph.output(_TOKEN + matrix, TensorProto.FLOAT, (columns,))
         return super().product(x, matrix)

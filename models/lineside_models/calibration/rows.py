@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from lineside.engine.bundle import WEIGHTS, Bundle
-from lineside_models.calibration.choose import choose_channels
+from lineside_models.calibration.choose import choose_row_scales
 from lineside_models.calibration.prompts import bundled_prompts, prompt_windows
 from lineside_models.calibration.record import CHUNK, record
-from lineside_models.calibration.result import HEADS
 from lineside_models.errors import BuildError
 from lineside_models.graph.equalise import Equaliser
 from lineside_models.graph.store import WeightStore, stored_architecture
@@ -28,16 +25,16 @@ def choose_rows(bundle: Bundle, prompts: Path | None, advance: Callable[[float],
     share = CHUNK / sum(map(len, windows))
     architecture = stored_architecture(bundle.manifest, store)
     try:
-        seen = record(architecture, store, windows, lambda _: advance(share))
+        seen = record(architecture, store, windows, lambda _: advance(share), tokens=True)
     except BuildError as error:  # it is read in FP16, which not every model can be
         raise BuildError(
             "calibrate", error.message, "build it with weights in blocks: --weights int8"
         ) from error
     geometry = bundle.manifest.geometry
-    chosen = {
-        matrix: choose_channels(geometry, store, matrix, inputs)
-        for matrix, inputs in seen.items()
-        if matrix not in HEADS
-    }
-    channels = {matrix: scales.astype(np.float32) for matrix, scales in chosen.items() if scales is not None}
-    return Equaliser(geometry, channels)
+    found = {matrix: choose_row_scales(geometry, store, matrix, inputs) for matrix, inputs in seen.items()}
+    by_row = {matrix: scales for matrix, scales in found.items() if scales is not None}
+    return Equaliser(
+        geometry,
+        {matrix: scales.channels for matrix, scales in by_row.items()},
+        {matrix: scales.apart for matrix, scales in by_row.items() if len(scales.apart)},
+    )

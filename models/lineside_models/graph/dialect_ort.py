@@ -82,7 +82,7 @@ class OrtDialect(Dialect):
         rows = self._graph.stored(f"{table}.q", f"{table}.rows", self._store.shape(table))
         return self._graph.node(
             "GatherBlockQuantized",
-            [rows, "input_ids", self._graph.stored(f"{table}.scale")],
+            [rows, "input_ids", self._block_scales(table)],
             domain=_CONTRIB,
             bits=self._store.bits(table),
             block_size=BLOCK,
@@ -139,6 +139,20 @@ class OrtDialect(Dialect):
         return self._graph.node("Expand", [scales, shape])
 
     def _row_product(self, x: Value, matrix: str) -> Value:
+        """In integers, but for the channels that the store has apart."""
+        apart = self._store.apart(matrix)
+        if not len(apart):
+            return self._integer_product(x, matrix)
+        node, constant = self._graph.node, self._graph.constant
+        columns = constant(f"{matrix}.columns", apart)
+        rest = np.ones(self._store.shape(matrix)[1], np.float32)
+        rest[apart] = 0
+        y = self._integer_product(node("Mul", [x, constant(f"{matrix}.rest", rest)]), matrix)
+        weights = self._graph.stored(f"{matrix}.exact")
+        own = node("FusedMatMul", [node("Gather", [x, columns], axis=1), weights], domain=_CONTRIB, transB=1)
+        return node("Add", [y, own])
+
+    def _integer_product(self, x: Value, matrix: str) -> Value:
         """Both rounded to 8 bits, [positions, columns] by its positions, and the sums scaled back."""
         node, constant = self._graph.node, self._graph.constant
         last = constant("last", np.array([-1], np.int64))
@@ -165,7 +179,7 @@ class OrtDialect(Dialect):
             stored = self._graph.stored(tensor, f"{matrix}.rows", shape)
             return stored, constant(f"zeros.{rows}", np.full(rows, _MIDDLE, np.uint8))
         # The same bytes with the highest bit turned are 128 less: made once, when the model is loaded.
-        stored = self._graph.stored(tensor, f"{matrix}.rows", shape, TensorProto.INT8)
+        stored = self._graph.stored(tensor, f"{matrix}.signed", shape, TensorProto.INT8)
         highest = constant("highest", np.array([-_MIDDLE], np.int8))
         return node("BitwiseXor", [stored, highest]), constant(f"zeros.{rows}", np.zeros(rows, np.int8))
 

@@ -8,7 +8,7 @@ gate_up, the rows of v before o_proj, the rows of up before down_proj.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +20,14 @@ _NORM_BEFORE = {"qkv": "attn_norm", "gate_up": "mlp_norm"}
 
 @dataclass(frozen=True, slots=True)
 class Equaliser:
-    """Channel scales by matrix: what multiplies its columns and divides its input's channels."""
+    """Channel scales by matrix: what multiplies its columns and divides its input's channels.
+
+    `apart`: channels of the input whose part of the product is computed as it is, not in integers.
+    """
 
     geometry: Geometry
     channels: Mapping[str, NDArray[np.float32]]
+    apart: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
     def scaled(self, name: str, values: NDArray[np.float32], start: int = 0) -> NDArray[np.float32]:
         """Values of a matrix or vector with the scales folded in, from its row `start` on."""

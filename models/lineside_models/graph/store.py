@@ -2,7 +2,8 @@
 
 Knows nothing of ONNX or TensorRT. A matrix `m` is `m` in float32 [rows, columns], or `m.q` with `m.scale`
 (see quantize.py), a scale for each block or for each row; its bias is `m.bias`. `qkv` is q, k and v below
-one another, `gate_up` gate and up.
+one another, `gate_up` gate and up. `m.apart` is 1 for the channels of a matrix's input whose part of the
+product is not computed in integers, else 0; `m.exact` has their columns in float32, [rows, channels].
 """
 
 from __future__ import annotations
@@ -80,6 +81,11 @@ class WeightStore:
         matrices = (name.removesuffix(".q") for name in self.file.entries if name.endswith(".q"))
         return any(map(self.by_row, matrices))
 
+    def apart(self, name: str) -> NDArray[np.int64]:
+        """Channels of a matrix's input whose part of its product is not computed in integers."""
+        marked = self.file.array(f"{name}.apart") if self.has(f"{name}.apart") else np.zeros(0)
+        return np.flatnonzero(marked)
+
     def has(self, name: str) -> bool:
         """Whether the store has a tensor of exactly this name."""
         return name in self.file.entries
@@ -114,10 +120,8 @@ def plan_store(architecture: Architecture, weights: str, by_row: Container[str] 
         if name in shapes
     ]
     for layer in range(architecture.geometry.layers):
-        planned = _plan_layer(f"layers.{layer}.", shapes, weights)
-        entries += [
-            replace(entry, bits=8, by_row=True) if entry.name in by_row else entry for entry in planned
-        ]
+        entries += _plan_layer(f"layers.{layer}.", shapes, weights)
+    entries = [replace(entry, bits=8, by_row=True) if entry.name in by_row else entry for entry in entries]
     return sorted(entries, key=lambda entry: not _keeps_alignment(entry))
 
 
@@ -161,8 +165,13 @@ def write_store(
     """
     entries = plan_store(checkpoint.architecture, weights, by_row.channels if by_row else ())
     layout = {name: value for entry in entries for name, value in entry.layout().items()}
+    apart = {entry: by_row.apart[entry.name] for entry in entries if by_row and entry.name in by_row.apart}
+    for entry, columns in apart.items():
+        layout[f"{entry.name}.exact"] = ("F32", (entry.shape[0], len(columns)))
+        layout[f"{entry.name}.apart"] = ("F32", entry.shape[1:])
     shapes = tensor_shapes(checkpoint.architecture)
     with SafetensorsWriter(path, layout) as writer:
+        exact: dict[Entry, list[NDArray[np.float32]]] = {entry: [] for entry in apart}
         for entry in entries:
             scales = []
             for start, raw in _slices(checkpoint, entry, shapes):
@@ -173,9 +182,17 @@ def write_store(
                     stored, scale = quantise_rows(values) if entry.by_row else quantise(values, entry.bits)
                     writer.write(stored)
                     scales.append(scale)
+                if entry in apart:
+                    exact[entry].append(values[:, apart[entry]])
                 advance(values.size)
             for scale in scales:
                 writer.write(scale)
+        for entry, columns in apart.items():
+            for some in exact[entry]:
+                writer.write(some)
+            marked = np.zeros(entry.shape[1], np.float32)
+            marked[columns] = 1
+            writer.write(marked)
     return writer.sha256(), writer.size
 
 

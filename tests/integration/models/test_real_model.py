@@ -103,14 +103,19 @@ def test_perplexity_of_int8_is_within_a_hundredth_of_fp32() -> None:
 
 
 def test_perplexity_by_row_is_within_two_hundredths_of_fp32() -> None:
-    """Of SmolLM2's matrices some of down_proj keep their blocks: too few of its channels are large."""
+    """Of SmolLM2's matrices the first down_proj alone keeps its blocks: the least even of all inputs."""
     recipe = read_recipe(RECIPE)
     by_row = bundle(recipe, "int8-rows")
     store = WeightStore(read_safetensors(by_row.file(WEIGHTS)))
     layers = range(by_row.manifest.geometry.layers)
     assert all(store.by_row(f"layers.{layer}.{m}") for layer in layers for m in ("qkv", "o_proj", "gate_up"))
-    assert 10 < sum(store.by_row(f"layers.{layer}.down_proj") for layer in layers) < 25
-    assert not store.by_row("embed")
+    assert sum(store.by_row(f"layers.{layer}.down_proj") for layer in layers) == len(layers) - 1
+    assert store.by_row("embed")
+    assert len(store.apart("embed")) == 16
+    # The channels of a text's first tokens, thousands of times what is usual.
+    enormous = [layer for layer in layers if len(store.apart(f"layers.{layer}.down_proj"))]
+    assert {2, 11, 28} <= set(enormous)
+    assert len(enormous) < 12
     text = calibration_text("en")
     exact = measure_perplexity(bundle(recipe, "fp32"), text).perplexity
     assert measure_perplexity(by_row, text).perplexity < 1.02 * exact

@@ -17,7 +17,7 @@ from tests.unit.models.trt_runs import Cache, TrtRun, exact_session, run_exactly
 from tests.unit.models.trt_weights import GraphWeights
 
 from lineside_models.calibration import choose
-from lineside_models.calibration.choose import choose_channels, choose_point
+from lineside_models.calibration.choose import choose_point, choose_row_scales
 from lineside_models.calibration.record import CHUNK, Seen, record
 from lineside_models.calibration.result import Calibration, Point, load_calibration
 from lineside_models.checkpoint import open_checkpoint
@@ -71,7 +71,7 @@ class Model:
         self.store = WeightStore(read_safetensors(directory / "w.safetensors"))
         self.architecture = checkpoint.architecture
         self.geometry = checkpoint.architecture.geometry
-        self.seen = record(self.architecture, self.store, PROMPTS, lambda _: None)
+        self.seen = record(self.architecture, self.store, PROMPTS, lambda _: None, tokens=True)
 
     def calibration(self, precision: str, *, head: bool = False) -> Calibration:
         found = {
@@ -208,6 +208,7 @@ def test_records_are_what_the_reference_sees(model) -> None:
         x = inputs[f"{prefix}.{names.get(part, part)}" if prefix else "head"]
         assert np.allclose(seen.largest, np.abs(x).max(axis=0), rtol=0.01, atol=0.01)
         assert np.allclose(seen.mean_square, np.square(x).mean(axis=0), rtol=0.01, atol=0.01)
+        assert np.allclose(seen.tokens, x[[37, CHUNK + 37]], rtol=0.01, atol=0.01)
 
 
 def test_scales_are_better_than_none(model) -> None:
@@ -222,6 +223,49 @@ def test_scales_are_better_than_none(model) -> None:
         assert point.channels
         chosen = noise(sample, seen, np.array(point.channels))
         assert chosen < gain * noise(sample, seen, np.ones(columns))
+
+
+def test_channels_that_a_few_tokens_have_enormous_stay_apart(model) -> None:
+    """They would make the steps of those tokens too coarse, and no scale may level them out."""
+    matrix = "layers.1.down_proj"
+    columns = model.store.shape(matrix)[1]
+    tokens = list(np.random.default_rng(4).normal(size=(9, columns)).astype(np.float32))
+    usual = np.median(np.abs(tokens).max(axis=1))
+    largest = np.abs(tokens).max(axis=0)
+    largest[[11, 3]] = 9 * usual, 7 * usual
+    seen = Seen(largest, np.square(tokens).mean(axis=0), tokens)
+    assert choose_row_scales(model.geometry, model.store, matrix, seen).apart.tolist() == [11]
+    largest[:] = np.where(np.arange(columns) % 2, 1, 900 + np.arange(columns))
+    assert len(choose_row_scales(model.geometry, model.store, matrix, seen).apart) == 16
+
+
+def test_the_vocabulary_s_largest_channels_are_apart_and_none_is_scaled(model) -> None:
+    matrix = "embed" if "embed" in model.seen else "head"
+    columns = model.store.shape(matrix)[1]
+    sizes = np.where(np.arange(columns) % 4 == 1, 30, 1).astype(np.float32)
+    tokens = [sizes * sign for sign in (1, -1)]
+    seen = Seen(sizes, np.square(sizes), tokens)
+    chosen = choose_row_scales(model.geometry, model.store, matrix, seen)
+    assert len(chosen.apart) == 16
+    assert (sizes[chosen.apart] == 30).all()
+    assert (np.diff(chosen.apart) > 0).all()
+    assert (chosen.channels == 1).all()
+
+
+def test_a_matrix_by_row_has_as_little_noise_as_is_reckoned(model) -> None:
+    """Rounded as the CPU rounds it; what is reckoned takes rounding for evenly spread noise."""
+    random = np.random.default_rng(6)
+    matrix = "layers.0.gate_up"
+    values = model.store.values(matrix).astype(np.float64)
+    tokens = random.normal(size=(64, values.shape[1])) * np.where(np.arange(values.shape[1]) == 5, 40, 1)
+    scales, apart = np.exp(random.normal(size=values.shape[1]) / 4), np.array([5])
+    rest = np.delete(tokens / scales, apart, axis=1)
+    steps = np.abs(rest).max(axis=1, keepdims=True) / 127
+    row_steps = np.abs(values * scales).max(axis=1, keepdims=True) / 127
+    weights = np.delete(np.rint(values * scales / row_steps) * row_steps, apart, axis=1)
+    rounded = np.rint(rest / steps) * steps @ weights.T + tokens[:, apart] @ values[:, apart].T
+    noise = np.square(rounded - tokens @ values.T).sum(axis=1).mean()
+    assert choose._row_noise(values, tokens, apart, scales) == pytest.approx(noise, rel=0.2)
 
 
 def test_int8_leaves_what_it_would_spoil_in_fp16(model, tmp_path) -> None:
@@ -319,7 +363,10 @@ def test_an_input_of_zeros_can_be_rounded(model) -> None:
     nothing = Seen(np.zeros(columns), np.zeros(columns))
     for precision in ("int8", "int4"):
         assert choose_point(model.geometry, model.store, matrix, nothing, precision).largest == 0
-    assert np.isfinite(choose_channels(model.geometry, model.store, matrix, nothing)).all()
+    nothing.tokens.append(np.zeros(columns, np.float32))
+    scales = choose_row_scales(model.geometry, model.store, matrix, nothing)
+    assert np.isfinite(scales.channels).all()
+    assert not len(scales.apart)
     values, block = model.store.values(matrix), int4_block(columns)
     integers, scales = int4_blocks(values, block, np.zeros(columns, np.float32))
     rounded = integers * np.repeat(scales.astype(np.float32), block, axis=1)

@@ -83,9 +83,10 @@ def test_rows_with_one_scale_and_channels_folded_in(tmp_path, checkpoint, monkey
         name: np.exp(random.normal(size=columns)).astype(np.float32)
         for name, columns in ((down, g.intermediate), (qkv, g.hidden))
     }
-    write_store(tmp_path / "a", checkpoint, weights, lambda _: None, Equaliser(g, scales))
+    by_row = Equaliser(g, scales, {down: np.array([2, 7])})
+    write_store(tmp_path / "a", checkpoint, weights, lambda _: None, by_row)
     monkeypatch.setattr(store_module, "_CHUNK_VALUES", 500)
-    write_store(tmp_path / "b", checkpoint, weights, lambda _: None, Equaliser(g, scales))
+    write_store(tmp_path / "b", checkpoint, weights, lambda _: None, by_row)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     store = WeightStore(read_safetensors(tmp_path / "a"))
     names = [entry.name for entry in plan_store(checkpoint.architecture, "int8") if entry.bits == 8]
@@ -97,6 +98,9 @@ def test_rows_with_one_scale_and_channels_folded_in(tmp_path, checkpoint, monkey
     step = np.abs(wanted).max(axis=1, keepdims=True) / 127
     assert (np.abs(store.values(down) - wanted) <= 0.51 * step).all()
     assert (np.abs(np.abs(store.values(down)).max(axis=1) - np.abs(wanted).max(axis=1)) < 1e-6).all()
+    assert store.apart(down).tolist() == [2, 7]
+    assert np.allclose(store.file.array(f"{down}.exact"), wanted[:, [2, 7]], rtol=1e-6)
+    assert not len(store.apart(qkv))
     up, norm = tiny.values["layers.0.up_proj"], tiny.values["layers.1.attn_norm"]
     written = store.values("layers.0.gate_up")[len(up) :] * scales[down][:, None]
     assert np.abs(written - up).max() < (0.02 if weights == "int8-rows" else 0.2) * np.abs(up).max()
