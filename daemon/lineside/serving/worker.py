@@ -269,10 +269,11 @@ class Worker:
 
     def _hand_over(self, everything: bool) -> None:
         """Post what is due, as text; `everything` is where the next call may be long in coming."""
-        if self._delivery.due(everything):
+        due = self._delivery.due(everything)
+        if due:
             for request_id in list(self._works):
                 self._speak(request_id)
-            self._delivery.hand_over()
+        self._delivery.hand_over(due)
 
     def _speak(self, request_id: str) -> None:
         work = self._works[request_id]
