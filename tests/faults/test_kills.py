@@ -13,8 +13,7 @@ from tests.support.plant import Asker, Plant
 
 KILLS = 6
 BROKER_KILLS = 3
-# Reports a second: under half of what is answered on two cores that something else works on, too.
-RATE = 20.0
+RATE = 40.0
 # Without one more answer.
 SETTLE_S = 30.0
 
