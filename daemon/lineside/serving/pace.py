@@ -65,6 +65,10 @@ class Pace:
         least = max(LEAST_OVER_FIXED * costs.chunk_fixed_ns / costs.chunk_token_ns, 2)
         return min(max(round(fitting), round(least)), most)
 
+    def chunk_ns(self, tokens: int) -> float:
+        """How long a chunk of so many tokens is likely to take."""
+        return self.chunk * self.capabilities.costs.chunk(tokens)
+
     def lets_in(self, chunks: Sequence[int], singles: int, others: int) -> bool:
         """Whether `others` sequences may step beside critical ones: `singles` steps, and chunks so long."""
         costs = self.capabilities.costs

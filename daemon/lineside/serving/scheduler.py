@@ -20,6 +20,8 @@ from lineside.serving.steps import Sequence, Step, by_urgency, extension, undist
 ALERT_NS = 60_000_000_000
 # What is read ahead goes in chunks of so many tokens.
 LASTING_CHUNK = 32
+# Whoever has got an answer may ask again within so long.
+ASK_AGAIN_NS = 20_000_000
 
 
 @dataclass(slots=True)
@@ -36,6 +38,7 @@ class Scheduler:
     _first_deadline_ns: int = 0  # nothing has expired before it
     _arrivals: int = 0
     _together: int = 0  # sequences that the last plan let take part
+    _read_next: bool = False  # the last plan was of steps alone
     _alert_ns: int = 0  # of work, for which another critical request is still looked out for
 
     def __post_init__(self) -> None:
@@ -117,11 +120,12 @@ class Scheduler:
         if all(map(writes_alone, running)):
             step.sequences.extend(running)
             step.batch.extend([extension(sequence, 1) for sequence in running])
+            self._read_next = True
             return step
         singles = sum(s.pending == 1 for s in running)
         unread = self.waiting + len(running) - singles
         budget = self._pace.budget(singles, unread, alert=self._alert_ns > 0 and not critical)
-        for sequence in running:
+        for sequence in running if critical else self._in_turns(running, budget):
             if not sequence.begun:
                 if budget <= 1:
                     continue  # what others read in this step, it may find read in the next
@@ -222,6 +226,24 @@ class Scheduler:
         last.preempted = last.preempted or last.begun
         last.slot, last.past_len, last.begun, last.draft = None, 0, False, []
         return last
+
+    def _in_turns(self, running: list[Sequence], budget: int) -> list[Sequence]:
+        """Those that write and those that read one after the other, where the engine does so anyway.
+
+        What the steps end is answered before the chunks begin. Whoever then asks again while they are read
+        takes part in the next steps, or is read next, instead of after another chunk. For all where reading
+        takes no longer than asking.
+        """
+        reading = [sequence for sequence in running if sequence.pending > MOST_TOKENS + 1]
+        unread = sum(sequence.pending for sequence in reading)
+        apart = not self.capabilities.mixed_chunks and 0 < len(reading) < len(running)
+        if not apart or self._pace.chunk_ns(min(unread, budget)) < ASK_AGAIN_NS:
+            self._read_next = False
+            return running
+        self._read_next = not self._read_next
+        if self._read_next:
+            return [sequence for sequence in running if sequence.pending <= MOST_TOKENS + 1]
+        return reading
 
     def _beside(
         self, batch: list[Extension], holding: list[Sequence], max_batch: int | None

@@ -56,7 +56,7 @@ def choose_point(
     if matrix.endswith(".o_proj"):
         candidates = [share_between_heads(scales, geometry) for scales in candidates]
     best = min(candidates, key=noise)
-    if precision == "int8" and not _fits(noise(best), _INT8_NOISE_LIMIT, sample, seen.mean_square):
+    if precision == "int8" and noise(best) > _INT8_NOISE_LIMIT * _signal(sample, seen.mean_square):
         return None
     return _point(seen, best, precision)
 
@@ -69,24 +69,26 @@ def choose_row_scales(geometry: Geometry, store: Source, matrix: str, seen: Seen
         candidates = candidates[:1]  # as above
     if matrix.endswith(".o_proj"):
         candidates = [share_between_heads(scales, geometry) for scales in candidates]
-    apart = _apart(matrix, seen, np.abs(tokens))
-    noise = partial(_row_noise, sample, tokens, apart)
-    best = min(candidates, key=noise)
-    if not _fits(noise(best), _ROW_NOISE_LIMIT, sample, np.square(tokens).mean(axis=0)):
-        return None
-    return RowScales(best.astype(np.float32), apart)
+    limit = _ROW_NOISE_LIMIT * _signal(sample, np.square(tokens).mean(axis=0))
+    for apart in _sets_apart(matrix, seen, np.abs(tokens)):
+        noise = partial(_row_noise, sample, tokens, apart)
+        best = min(candidates, key=noise)
+        if noise(best) <= limit:
+            return RowScales(best.astype(np.float32), apart)
+    return None
 
 
-def _apart(matrix: str, seen: Seen, sizes: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Channels that would make every other one's step too coarse, in their order. `sizes`: of some tokens.
+def _sets_apart(matrix: str, seen: Seen, sizes: NDArray[np.float64]) -> list[NDArray[np.int64]]:
+    """Channels that would make every other one's step too coarse, in their order; the fewest first.
 
-    In the layers a few tokens have such channels, the first one of a text above all.
+    In the layers a few tokens have such channels, the first one of a text above all. `sizes`: of some tokens.
     """
+    largest = np.sort(np.argsort(-sizes.max(axis=0))[:_MOST_APART])
     if matrix in HEADS:
-        return np.sort(np.argsort(-sizes.max(axis=0))[:_MOST_APART])
+        return [largest]
     usual = np.median(sizes.max(axis=1))
-    largest = np.argsort(-seen.largest)[:_MOST_APART]
-    return np.sort(largest[seen.largest[largest] > _ENORMOUS * usual])
+    ever = np.argsort(-seen.largest)[:_MOST_APART]
+    return [np.sort(ever[seen.largest[ever] > _ENORMOUS * usual]), largest]
 
 
 def _sample(store: Source, matrix: str) -> NDArray[np.float64]:
@@ -95,9 +97,9 @@ def _sample(store: Source, matrix: str) -> NDArray[np.float64]:
     return values[:: max(1, len(values) // _SAMPLED_ROWS)].astype(np.float64)
 
 
-def _fits(noise: float, limit: float, sample: NDArray[np.float64], mean_square: Vector) -> bool:
-    """Whether there may be so much noise beside the products themselves."""
-    return noise <= limit * float((np.square(sample) @ mean_square).sum())
+def _signal(sample: NDArray[np.float64], mean_square: Vector) -> float:
+    """What the products' square is expected to be, summed over the sampled rows."""
+    return float((np.square(sample) @ mean_square).sum())
 
 
 def _point(seen: Seen, scales: Vector, precision: Quantisation) -> Point:

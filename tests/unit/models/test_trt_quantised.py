@@ -5,6 +5,8 @@ The reference multiplies with the values that the graph's file holds, and rounds
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 import numpy as np
 import onnx
@@ -237,6 +239,23 @@ def test_channels_that_a_few_tokens_have_enormous_stay_apart(model) -> None:
     assert choose_row_scales(model.geometry, model.store, matrix, seen).apart.tolist() == [11]
     largest[:] = np.where(np.arange(columns) % 2, 1, 900 + np.arange(columns))
     assert len(choose_row_scales(model.geometry, model.store, matrix, seen).apart) == 16
+
+
+def test_a_matrix_that_would_lose_too_much_has_its_largest_channels_apart(model, monkeypatch) -> None:
+    """Where each token has another one large, none is enormous beside what is usual."""
+    matrix = "layers.1.down_proj"
+    columns = model.store.shape(matrix)[1]
+    tokens = np.random.default_rng(4).normal(size=(12, columns)).astype(np.float32)
+    large = np.arange(12) * (columns // 12)
+    tokens[np.arange(12), large] = 8
+    seen = Seen(np.abs(tokens).max(axis=0), np.square(tokens).mean(axis=0), list(tokens))
+    chosen = partial(choose_row_scales, model.geometry, model.store, matrix, seen)
+    assert not len(chosen().apart)
+    monkeypatch.setattr(choose, "_ROW_NOISE_LIMIT", 8e-5)
+    assert len(chosen().apart) == 16
+    assert set(large) <= set(chosen().apart.tolist())
+    monkeypatch.setattr(choose, "_ROW_NOISE_LIMIT", 1e-6)
+    assert chosen() is None
 
 
 def test_the_vocabulary_s_largest_channels_are_apart_and_none_is_scaled(model) -> None:

@@ -74,6 +74,47 @@ def test_a_long_prompt_stalls_a_running_sequence_for_no_more_than_one_chunk():
         carry_out(scheduler, batch)
 
 
+# Chunks of them take longer than asking again does.
+LONG = Costs((10_000_000, 11_000_000, 12_000_000), 5_000_000, 2_000_000)
+
+
+def reads_beside_running_ones(**fields):
+    """What five plans take of each, "c" reading 44 tokens beside "a" and "b", which have just written."""
+    scheduler = Scheduler(capabilities(slots=3, chunk=16, costs=LONG, **fields))
+    for name in "ab":
+        scheduler.add(sequence(name))
+    for _ in range(2):
+        carry_out(scheduler, scheduler.plan().batch)
+    scheduler.add(Sequence("c", Priority.NORMAL, 1000, list(range(10, 54))))
+    plans = []
+    for _ in range(5):
+        batch = scheduler.plan().batch
+        plans.append({scheduler.by_slot()[e.slot].id: len(e.tokens) for e in batch})
+        carry_out(scheduler, batch)
+    return plans
+
+
+def test_long_chunks_and_steps_take_turns():
+    steps = {"a": 1, "b": 1}
+    assert reads_beside_running_ones() == [{"c": 16}, steps, {"c": 16}, steps, {"c": 12}]
+
+
+def test_an_engine_that_does_both_at_once_is_given_both():
+    assert reads_beside_running_ones(mixed=True)[0] == {"a": 1, "b": 1, "c": 16}
+
+
+def test_of_what_comes_together_the_short_goes_first():
+    scheduler = Scheduler(capabilities(slots=3, chunk=32, costs=LONG))
+    scheduler.add(Sequence("long", Priority.NORMAL, 1000, list(range(10, 54))))
+    scheduler.add(sequence("short", 3))
+    lengths = []
+    for _ in range(3):
+        batch = scheduler.plan().batch
+        lengths.append([len(e.tokens) for e in batch])
+        carry_out(scheduler, batch)
+    assert lengths == [[3], [32], [1]]
+
+
 def test_two_prompts_share_one_budget_a_step():
     scheduler = Scheduler(capabilities(chunk=8))
     scheduler.add(sequence("a", 6))
