@@ -103,7 +103,7 @@ def test_perplexity_of_int8_is_within_a_hundredth_of_fp32() -> None:
 
 
 def test_perplexity_by_row_is_within_two_hundredths_of_fp32() -> None:
-    """Of SmolLM2's matrices the first down_proj alone keeps its blocks: the least even of all inputs."""
+    """The first down_proj of SmolLM2 has the least even of all inputs: its largest channels are apart."""
     recipe = read_recipe(RECIPE)
     by_row = bundle(recipe, "int8-rows")
     store = WeightStore(read_safetensors(by_row.file(WEIGHTS)))
@@ -112,8 +112,9 @@ def test_perplexity_by_row_is_within_two_hundredths_of_fp32() -> None:
     assert all(store.by_row(f"layers.{layer}.{matrix}") for layer in layers for matrix in matrices)
     assert store.by_row("embed")
     assert len(store.apart("embed")) == 16
+    assert len(store.apart("layers.0.down_proj")) == 16
     # The channels of a text's first tokens, thousands of times what is usual.
-    enormous = [layer for layer in layers if len(store.apart(f"layers.{layer}.down_proj"))]
+    enormous = [layer for layer in layers[1:] if len(store.apart(f"layers.{layer}.down_proj"))]
     assert {2, 11, 28} <= set(enormous)
     assert len(enormous) < 12
     text = calibration_text("en")
