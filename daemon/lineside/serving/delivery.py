@@ -10,7 +10,7 @@ from lineside.serving.request import Event, TokenEvent
 # As often as an eye takes for flowing; but each hand-over wakes the loop and costs a message a request, on
 # cores that the engine's threads use, too: so of many requests at once, each is heard less often.
 EVERY_NS = 50_000_000
-MESSAGE_NS = 20_000_000
+MESSAGE_NS = 12_500_000
 
 Delivered = tuple[str, Event]
 

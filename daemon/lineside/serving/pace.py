@@ -72,7 +72,7 @@ class Pace:
     def lets_in(self, chunks: Sequence[int], singles: int, others: int) -> bool:
         """Whether `others` sequences may step beside critical ones: `singles` steps, and chunks so long."""
         costs = self.capabilities.costs
-        self._beside_ns += BESIDE_CRITICAL * self.chunk * sum(map(costs.chunk, chunks))
+        self._beside_ns += BESIDE_CRITICAL * sum(map(self.chunk_ns, chunks))
         if self._beside_ns < self.step * (costs.step(singles + others) - costs.step(singles)):
             return False
         self._beside_ns = 0.0

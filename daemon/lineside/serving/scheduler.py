@@ -1,7 +1,8 @@
 """Scheduling policy: which sequences run, and what each step extends. Knows nothing of clocks or arrays.
 
 A step takes one token of every running sequence that has one to give, and in longer chunks as many as running
-sequences have patience for: a long prompt never holds the others up for more than one chunk. While a critical
+sequences have patience for, in the same plan or, where they are long, in the next: a long prompt never holds
+the others up for more than one chunk. While a critical
 one writes, those of lower priority stand still; while it reads, they take a step beside its chunks.
 """
 
@@ -38,7 +39,7 @@ class Scheduler:
     _first_deadline_ns: int = 0  # nothing has expired before it
     _arrivals: int = 0
     _together: int = 0  # sequences that the last plan let take part
-    _read_next: bool = False  # the last plan was of steps alone
+    _read_next: bool = False  # the last plan let all write and none read
     _alert_ns: int = 0  # of work, for which another critical request is still looked out for
 
     def __post_init__(self) -> None:
@@ -120,7 +121,7 @@ class Scheduler:
         if all(map(writes_alone, running)):
             step.sequences.extend(running)
             step.batch.extend([extension(sequence, 1) for sequence in running])
-            self._read_next = True
+            self._read_next = not critical
             return step
         singles = sum(s.pending == 1 for s in running)
         unread = self.waiting + len(running) - singles
@@ -238,7 +239,7 @@ class Scheduler:
         unread = sum(sequence.pending for sequence in reading)
         apart = not self.capabilities.mixed_chunks and 0 < len(reading) < len(running)
         if not apart or self._pace.chunk_ns(min(unread, budget)) < ASK_AGAIN_NS:
-            self._read_next = False
+            self._read_next = not reading
             return running
         self._read_next = not self._read_next
         if self._read_next:

@@ -163,7 +163,7 @@ class OrtDialect(Dialect):
             self._row_zeros = node("ConstantOfShape", [node("Shape", [scale])], value=middle)
         rows, columns = self._store.shape(matrix)
         # A row of zeros has scale 0: whatever it is rounded to comes out as 0. Each row is a block: with a
-        # scale for each index of an axis it takes 1.2 to 2 times as long, and one more node (measured).
+        # scale for each index of an axis it takes up to twice as long, and one more node (measured).
         rounded = node("QuantizeLinear", [x, scale, self._row_zeros], axis=1, block_size=columns)
         weights, zeros = self._row_weights(matrix)
         own = [constant("one", np.array(1, np.float32)), constant("middle", np.array(_MIDDLE, np.uint8))]

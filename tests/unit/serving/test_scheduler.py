@@ -103,6 +103,44 @@ def test_an_engine_that_does_both_at_once_is_given_both():
     assert reads_beside_running_ones(mixed=True)[0] == {"a": 1, "b": 1, "c": 16}
 
 
+@pytest.mark.parametrize(
+    ("unread", "token_ns", "apart"),
+    [(16, 1_000_000, True), (16, 999_999, False), (8, 5_000_000, False), (9, 5_000_000, True)],
+)
+def test_turns_are_for_prompts_that_take_as_long_as_asking_again(unread, token_ns, apart):
+    """20 ms; and as few tokens as a draft's are no prompt."""
+    costs = Costs((10_000_000, 11_000_000), 4_000_000, token_ns)
+    scheduler = Scheduler(capabilities(chunk=16, costs=costs))
+    scheduler.add(sequence("a"))
+    for _ in range(2):
+        carry_out(scheduler, scheduler.plan().batch)
+    scheduler.add(Sequence("b", Priority.NORMAL, 1000, list(range(10, 10 + unread))))
+    assert len(scheduler.plan().batch) == (1 if apart else 2)
+
+
+def test_those_that_stood_still_for_a_critical_one_step_before_others_read():
+    scheduler = Scheduler(capabilities(slots=3, chunk=32, costs=LONG))
+    scheduler.add(sequence("a"))
+    carry_out(scheduler, scheduler.plan().batch)
+    scheduler.add(sequence("critical", 3, Priority.CRITICAL))
+    for _ in range(2):
+        carry_out(scheduler, scheduler.plan().batch)
+    scheduler.remove("critical")
+    scheduler.add(Sequence("b", Priority.NORMAL, 1000, list(range(10, 54))))
+    assert [len(e.tokens) for e in scheduler.plan().batch] == [1]
+
+
+def test_a_step_that_checks_drafts_is_a_turn_of_those_that_write():
+    scheduler = Scheduler(capabilities(slots=3, chunk=32, costs=LONG))
+    drafting = sequence("a")
+    scheduler.add(drafting)
+    carry_out(scheduler, scheduler.plan().batch)
+    drafting.drafter, drafting.draft = Drafter(Chances()), [7, 7]
+    carry_out(scheduler, scheduler.plan().batch)
+    scheduler.add(Sequence("b", Priority.NORMAL, 1000, list(range(10, 54))))
+    assert [len(e.tokens) for e in scheduler.plan().batch] == [32]
+
+
 def test_of_what_comes_together_the_short_goes_first():
     scheduler = Scheduler(capabilities(slots=3, chunk=32, costs=LONG))
     scheduler.add(Sequence("long", Priority.NORMAL, 1000, list(range(10, 54))))
