@@ -224,6 +224,7 @@ class Scheduler:
             return None
         assert last.slot is not None
         self._free.append(last.slot)
+        self._prefixes.awaits(last.slot)
         last.preempted = last.preempted or last.begun
         last.slot, last.past_len, last.begun, last.draft = None, 0, False, []
         return last

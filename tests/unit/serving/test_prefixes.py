@@ -71,6 +71,119 @@ def test_what_is_dearer_to_copy_than_to_read_is_read():
     assert held(dearer, 1, [*HEAD, 3]) == (0, [])
 
 
+def costly(**changes):
+    """A copy of any 20 tokens costs 20, one of a whole cache 64; reading 20 tokens 2,100."""
+    static = capabilities(**changes)
+    return replace(static, costs=Costs((1000,) * static.slots, 100, 100, copy_token_ns=1))
+
+
+def texts(count, begin=0):
+    """Of 20 tokens each, none of which begins like another."""
+    return [list(range(start * 20, start * 20 + 20)) for start in range(begin, begin + count)]
+
+
+def kept_of(prefixes, prompts):
+    """For how many of these prompts what was there before them was kept."""
+    return sum(bool(held(prefixes, 0, prompt)[1]) for prompt in prompts)
+
+
+def test_what_is_never_asked_for_again_is_soon_kept_no_more_but_for_a_trial():
+    """64 ns to begin with: three copies. Then a copy, 20 ns, for reading 256 times as long: every third."""
+    prefixes = Prefixes(costly(slots=1))
+    first, *others = texts(13)
+    held(prefixes, 0, first)
+    kept = [kept_of(prefixes, [prompt]) for prompt in others]
+    assert kept[:3] == [1, 1, 1]
+    assert 3 <= sum(kept[3:]) <= 5, "nine prompts, 8 ns each"
+    assert 0 in kept
+
+
+def test_what_it_has_saved_may_be_spent_on_keeping():
+    prefixes = Prefixes(costly(slots=1))
+    prompts = texts(50)
+    kept_of(prefixes, prompts[:12])
+    assert kept_of(prefixes, prompts[12:14]) < 2, "there is no more to begin with"
+    (kept,) = [prompt for prompt in prompts[:13] if prefixes.most(prompt) == 20]
+    assert held(prefixes, 0, [*kept, 9999])[0] == 20  # which saves as much as a hundred copies cost
+    held(prefixes, 0, prompts[14])
+    assert kept_of(prefixes, prompts[15:]) == 35
+
+
+def test_what_was_saved_long_ago_is_spent_some_day():
+    """At most as much as reading a whole cache takes: 6,500 ns, or 550 copies beside the trials."""
+    prefixes = Prefixes(costly(slots=1))
+    for _ in range(10):
+        held(prefixes, 0, HEAD)
+        held(prefixes, 0, OTHER)
+    prompts = texts(1000, begin=30)
+    assert kept_of(prefixes, prompts[:500]) == 500
+    assert kept_of(prefixes, prompts[600:]) < 200
+
+
+def test_what_was_not_saved_by_keeping_is_not_spent_on_it():
+    """What goes on in its slot, is copied from a slot that runs, or is there to stay."""
+    in_place, running = Prefixes(costly(slots=1)), Prefixes(costly(slots=2))
+    staying = Prefixes(costly(slots=1, kept=2, lasting=1))
+    held(staying, 0, HEAD, lasting=True)
+    held(staying, 0, OTHER)
+    for end in range(5):
+        held(in_place, 0, [*HEAD, end])
+        held(running, end % 2, [*HEAD, end])
+        held(staying, 0, [*HEAD, end])
+    for prefixes in (in_place, running, staying):
+        assert kept_of(prefixes, texts(40, begin=30)) < 30
+
+
+def test_who_is_sure_to_come_back_is_kept_whatever_is_left():
+    prefixes = Prefixes(costly(slots=1))
+    kept = [kept_of(prefixes, [prompt]) for prompt in texts(12)]
+    assert 0 in kept[-2:], "nothing is left at times"
+    for prompt in texts(6, begin=30):
+        prefixes.awaits(0)
+        assert kept_of(prefixes, [prompt]) == 1
+
+
+def test_and_that_costs_nothing_of_what_is_for_others():
+    prefixes = Prefixes(costly(slots=1))
+    for prompt in texts(12):
+        prefixes.awaits(0)
+        held(prefixes, 0, prompt)
+    assert kept_of(prefixes, texts(3, begin=30)) == 3, "as in the beginning"
+
+
+def test_nor_does_it_save_anything_for_them():
+    prefixes = Prefixes(costly(slots=1))
+    for prompt in texts(6):
+        held(prefixes, 0, prompt)
+        prefixes.awaits(0)
+        held(prefixes, 0, OTHER)
+        assert held(prefixes, 0, [*prompt, 9999])[0] == 20, "is back"
+        prefixes.forget()
+    assert kept_of(prefixes, texts(40, begin=30)) < 30
+
+
+def test_a_preempted_sequence_is_kept_whatever_is_left():
+    scheduler = Scheduler(costly(slots=1))
+    for index, prompt in enumerate(texts(9, begin=30)):
+        name, alarm = f"low {index}", f"alarm {index}"
+        scheduler.add(Sequence(name, Priority.LOW, 1000, prompt))
+        carry_out(scheduler, scheduler.plan().batch)
+        scheduler.add(Sequence(alarm, Priority.CRITICAL, 1000, [index] * 20))
+        step = scheduler.plan()
+        assert step.preempted == [name]
+        assert [copy.length for copy in step.copies] == [20]
+        carry_out(scheduler, step.batch)
+        scheduler.remove(alarm)
+        scheduler.remove(name)
+
+
+def test_the_manuals_entries_cost_nothing_of_it():
+    prefixes = Prefixes(costly(slots=1, kept=3, lasting=2))
+    for prompt in texts(8):
+        held(prefixes, 0, prompt, lasting=True)
+    assert kept_of(prefixes, texts(3, begin=30)) == 3
+
+
 def test_what_the_newcomer_mostly_shares_is_not_kept():
     prefixes = Prefixes(capabilities())
     held(prefixes, 0, [*HEAD, *range(15)])
