@@ -68,12 +68,15 @@ class OnnxRuntimeEngine:
         self._cached_len = [0] * (slots + kept_slots)
         self._ids = np.zeros(max(slots, chunk), np.int64)
         self._rows = np.zeros(max(slots, chunk), np.int64)
+        self._every_row = np.arange(slots, dtype=np.int64)  # what a step wants
         self._seqlens = np.zeros(slots, np.int32)
         self._total_len = np.zeros(1, np.int32)
         # A step batch writes at most one row a slot, the chunks after it at most their tokens.
         self._logits_pages = Pages((slots + chunk, geometry.vocab_size), np.float32)
         self._logits = self._logits_pages.array
         self._bindings: dict[tuple[int, int], ort.IOBinding] = {}
+        # Of steps in host memory, with all that they read and write, which is in the same places every time.
+        self._step_bindings: dict[tuple[int, int, int], ort.IOBinding] = {}
         self._capabilities = Capabilities(
             name="onnxruntime",
             device=provider,
@@ -144,6 +147,7 @@ class OnnxRuntimeEngine:
     def close(self) -> None:
         """Drop the session and its bindings before the buffers that they point to."""
         self._bindings.clear()
+        self._step_bindings.clear()
         self.__dict__.pop("_session", None)
 
     def _forget(self) -> None:
@@ -176,39 +180,37 @@ class OnnxRuntimeEngine:
 
     def _run_span(self, span: Sequence[Extension], logits_row: int) -> NDArray[np.float32]:
         first = span[0].slot
-        count = span[-1].slot - first + 1
-        self._ids[:count] = 0
-        self._seqlens[:count] = self._cached_len[first : first + count]
+        past = self._cached_len[first : span[-1].slot + 1]
+        ids = [0] * len(past)
         for extension in span:
-            self._ids[extension.slot - first] = extension.tokens[0]
-            self._seqlens[extension.slot - first] = extension.past_len
+            ids[extension.slot - first] = extension.tokens[0]
+            past[extension.slot - first] = extension.past_len
             self._cached_len[extension.slot] = extension.past_len + 1
-        self._rows[:count] = np.arange(count)
-        return self._run(first, (count, 1), count, logits_row)
+        # Whole lists: an array takes its time for each item that is set alone.
+        self._ids[: len(ids)], self._seqlens[: len(ids)] = ids, past
+        self._total_len[0] = max(past) + 1
+        return self._run(first, (len(ids), 1), self._every_row[: len(ids)], logits_row)
 
     def _run_chunk(self, extension: Extension, logits_row: int) -> NDArray[np.float32]:
         count = len(extension.tokens)
         self._ids[:count] = extension.tokens
         self._seqlens[0] = extension.past_len + count - 1
+        self._total_len[0] = extension.past_len + count
         self._cached_len[extension.slot] = extension.past_len + count
         # The graph always computes a row; one that nobody asked for is dropped.
         rows = extension.rows or (count - 1,)
         self._rows[: len(rows)] = rows
-        logits = self._run(extension.slot, (1, count), len(rows), logits_row)
+        logits = self._run(extension.slot, (1, count), self._rows[: len(rows)], logits_row)
         return logits[: len(extension.rows)]
 
-    def _run(self, slot: int, shape: tuple[int, int], rows: int, logits_row: int) -> NDArray[np.float32]:
+    def _run(
+        self, slot: int, shape: tuple[int, int], rows: NDArray[np.int64], logits_row: int
+    ) -> NDArray[np.float32]:
         """One device call over `shape` = [sequences, tokens] from `slot` on; logits [rows, vocab_size]."""
-        sequences = shape[0]
-        self._total_len[0] = self._seqlens[:sequences].max() + 1
-        logits = self._logits[logits_row : logits_row + rows]
-        binding = self._binding(slot, sequences)
-        # Bound anew each time: where they have to cross to a device, they do it here.
-        _bind(binding.bind_input, "input_ids", self._ids, shape)
-        _bind(binding.bind_input, "rows", self._rows, (rows,))
-        _bind(binding.bind_input, "seqlens_k", self._seqlens, (sequences,))
-        _bind(binding.bind_input, "total_len", self._total_len, ())
-        _bind(binding.bind_output, "logits", logits, logits.shape)
+        logits = self._logits[logits_row : logits_row + len(rows)]
+        binding = self._step_bindings.get((slot, shape[0], logits_row)) if shape[1] == 1 else None
+        if binding is None:
+            binding = self._bound(slot, shape, rows, logits, logits_row)
         try:
             self._session.run_with_iobinding(binding)
         # ONNX Runtime raises its own classes and plain RuntimeError, with no common base of their own.
@@ -216,14 +218,38 @@ class OnnxRuntimeEngine:
             raise EngineFaultError("run model", str(error), "see the log; the daemon goes on") from error
         return logits
 
+    def _bound(
+        self,
+        slot: int,
+        shape: tuple[int, int],
+        rows: NDArray[np.int64],
+        logits: NDArray[np.float32],
+        logits_row: int,
+    ) -> ort.IOBinding:
+        """What a call over `shape` reads and writes. On the CPU a step's is bound once and kept."""
+        sequences, tokens = shape
+        lasting = tokens == 1 and self._capabilities.device == "cpu"
+        binding = self._new_binding(slot, sequences) if lasting else self._binding(slot, sequences)
+        # Where they have to cross to a device, they do it here.
+        _bind(binding.bind_input, "input_ids", self._ids, shape)
+        _bind(binding.bind_input, "rows", rows, rows.shape)
+        _bind(binding.bind_input, "seqlens_k", self._seqlens, (sequences,))
+        _bind(binding.bind_input, "total_len", self._total_len, ())
+        _bind(binding.bind_output, "logits", logits, logits.shape)
+        if lasting:
+            self._step_bindings[slot, sequences, logits_row] = binding
+        return binding
+
     def _binding(self, slot: int, sequences: int) -> ort.IOBinding:
         """The cache of `sequences` slots from `slot` on, bound once and kept."""
         binding = self._bindings.get((slot, sequences))
-        if binding is not None:
-            return binding
+        if binding is None:
+            binding = self._bindings[slot, sequences] = self._new_binding(slot, sequences)
+        return binding
+
+    def _new_binding(self, slot: int, sequences: int) -> ort.IOBinding:
         binding = self._session.io_binding()
         self._cache.bind(binding, slot, sequences)
-        self._bindings[slot, sequences] = binding
         return binding
 
     def _time_step(self, sequences: int) -> int:
