@@ -42,6 +42,9 @@ PAGE_S = 0.3  # a page of metrics is kept for a quarter of a second
 RUNNING = "lineside_num_requests_running"
 # Neighbours on a machine change steps by more than what is measured: as many rounds as there is time for.
 LEAST_ROUNDS, MOST_ROUNDS, BATCH_S = 5, 25, 60.0
+# Steps of two processes that do the same differ, by 2 % as measured with daemons, for as long as these live:
+# both are started anew so many times.
+PAIRS = 5
 ATTEMPTS = 4  # with other texts, where an answer ends while it is being measured
 FEWEST = 10  # decoding steps whose mean says something: where drafts are checked there are few
 LONG_PROMPT, LONG_ANSWER = 512, 128
@@ -64,44 +67,63 @@ def measure_overhead(options: Options, model: Model, bundle: Bundle, record: Rec
     settings = {"bundle": {"path": str(bundle.path)}, "mqtt": {"broker": "off"}}
     peers.say(f"{model.recipe}: steps of the daemon and of the bare engine")
     engine = {"threads": options.threads, "slots": SLOTS}
-    with (
-        running({**settings, "engine": engine}) as daemon,
-        peers.clients(daemon.address) as clients,
-        peers.ours(bundle.path, options.threads, SLOTS) as bare,
-    ):
+    found: dict[int, list[tuple[Sample, Sample]]] = {batch: [] for batch in BATCHES}
+    for pair in range(PAIRS):
+        with (
+            running({**settings, "engine": engine}) as daemon,
+            peers.clients(daemon.address) as clients,
+            peers.ours(bundle.path, options.threads, SLOTS) as bare,
+        ):
+            both = _Both(daemon, clients, bare, bundle)
+            for batch in BATCHES:
+                bare_s = STEPS * (both.bare_step(batch, PROMPT + STEPS / 2).step_s or 0.0)
+                fitting = round(BATCH_S / (bare_s + QUIET * bare_s))
+                rounds = options.rounds or min(max(fitting, LEAST_ROUNDS), MOST_ROUNDS)
+                begin = pair * MOST_ROUNDS
 
-        def bare_step(batch: int, past: float) -> Sample:
-            length = max(round(past) - STEPS // 2, 1)
-            told = bare.ask("steps", sequences=batch, length=length, steps=STEPS)
-            return Sample(statistics.fmean(told["steps_s"]), past)
+                def round_of(
+                    number: int,
+                    both: _Both = both,
+                    begin: int = begin,
+                    batch: int = batch,
+                    quiet_s: float = QUIET * bare_s,
+                ) -> tuple[Sample, Sample]:
+                    inside = both.daemon_step(begin + number, batch, quiet_s)
+                    return both.bare_step(batch, inside.past), inside
 
-        def daemon_step(number: int, batch: int, quiet_s: float) -> Sample:
-            for attempt in range(ATTEMPTS):
-                texts = texts_of(bundle, PROMPT, batch, 211 * number + 53 * attempt)
-                if sample := step_of(daemon, clients, texts, quiet_s):
-                    return sample
-            raise SystemExit("bench: answers end before their steps are measured")
-
-        for batch in BATCHES:
-            bare_s = STEPS * (bare_step(batch, PROMPT + STEPS / 2).step_s or 0.0)
-            quiet_s = QUIET * bare_s
-
-            def round_of(number: int, batch: int = batch, quiet_s: float = quiet_s) -> tuple[Sample, Sample]:
-                inside = daemon_step(number, batch, quiet_s)
-                return bare_step(batch, inside.past), inside
-
-            fitting = round(BATCH_S / (bare_s + quiet_s))
-            rounds = options.rounds or min(max(fitting, LEAST_ROUNDS), MOST_ROUNDS)
-            found = in_turns(rounds, {"steps": round_of})["steps"]
-            record.samples[f"{model.key}_steps_batch_{batch}"] = {
-                "engine": [asdict(bare) for bare, _ in found],
-                "daemon": [asdict(inside) for _, inside in found],
-            }
-            summarise(f"{model.key}_{{}}_batch_{batch}", found, record)
+                found[batch] += in_turns(-(-rounds // PAIRS), {"steps": round_of})["steps"]
+    for batch, samples in found.items():
+        record.samples[f"{model.key}_steps_batch_{batch}"] = {
+            "engine": [asdict(outside) for outside, _ in samples],
+            "daemon": [asdict(inside) for _, inside in samples],
+        }
+        summarise(f"{model.key}_{{}}_batch_{batch}", samples, record)
     worst = max(record.metrics[f"{model.key}_step_overhead_fraction_batch_{batch}"] for batch in BATCHES)
     record.metrics["step_overhead_fraction"] = max(worst, record.metrics.get("step_overhead_fraction", worst))
     with running({**settings, "engine": {"threads": options.threads}}) as daemon:
         measure_memory(daemon, model, bundle, record)
+
+
+@dataclass(frozen=True)
+class _Both:
+    """A daemon with clients that can be stopped, and the bare engine."""
+
+    daemon: Running
+    clients: peers.Worker
+    bare: peers.Worker
+    bundle: Bundle
+
+    def bare_step(self, batch: int, past: float) -> Sample:
+        length = max(round(past) - STEPS // 2, 1)
+        told = self.bare.ask("steps", sequences=batch, length=length, steps=STEPS)
+        return Sample(statistics.fmean(told["steps_s"]), past)
+
+    def daemon_step(self, number: int, batch: int, quiet_s: float) -> Sample:
+        for attempt in range(ATTEMPTS):
+            texts = texts_of(self.bundle, PROMPT, batch, 211 * number + 53 * attempt)
+            if sample := step_of(self.daemon, self.clients, texts, quiet_s):
+                return sample
+        raise SystemExit("bench: answers end before their steps are measured")
 
 
 def summarise(name: str, found: list[tuple[Sample, Sample]], record: Record) -> None:
