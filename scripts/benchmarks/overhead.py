@@ -16,6 +16,7 @@ from __future__ import annotations
 import statistics
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 
 from benchmarks import peers
 from benchmarks.daemon import Running, running
@@ -42,7 +43,7 @@ PAGE_S = 0.3  # a page of metrics is kept for a quarter of a second
 RUNNING = "lineside_num_requests_running"
 # Neighbours on a machine change steps by more than what is measured: as many rounds as there is time for.
 LEAST_ROUNDS, MOST_ROUNDS, BATCH_S = 5, 25, 60.0
-# Steps of two processes that do the same differ, by 2 % as measured with daemons, for as long as these live:
+# Steps of two processes that do the same differ for as long as these live, by 1.7 % as measured with daemons:
 # both are started anew so many times.
 PAIRS = 5
 ATTEMPTS = 4  # with other texts, where an answer ends while it is being measured
@@ -79,19 +80,8 @@ def measure_overhead(options: Options, model: Model, bundle: Bundle, record: Rec
                 bare_s = STEPS * (both.bare_step(batch, PROMPT + STEPS / 2).step_s or 0.0)
                 fitting = round(BATCH_S / (bare_s + QUIET * bare_s))
                 rounds = options.rounds or min(max(fitting, LEAST_ROUNDS), MOST_ROUNDS)
-                begin = pair * MOST_ROUNDS
-
-                def round_of(
-                    number: int,
-                    both: _Both = both,
-                    begin: int = begin,
-                    batch: int = batch,
-                    quiet_s: float = QUIET * bare_s,
-                ) -> tuple[Sample, Sample]:
-                    inside = both.daemon_step(begin + number, batch, quiet_s)
-                    return both.bare_step(batch, inside.past), inside
-
-                found[batch] += in_turns(-(-rounds // PAIRS), {"steps": round_of})["steps"]
+                turn = partial(both.turn, batch, QUIET * bare_s, pair * MOST_ROUNDS)
+                found[batch] += in_turns(-(-rounds // PAIRS), {"steps": turn})["steps"]
     for batch, samples in found.items():
         record.samples[f"{model.key}_steps_batch_{batch}"] = {
             "engine": [asdict(outside) for outside, _ in samples],
@@ -112,6 +102,11 @@ class _Both:
     clients: peers.Worker
     bare: peers.Worker
     bundle: Bundle
+
+    def turn(self, batch: int, quiet_s: float, begin: int, number: int) -> tuple[Sample, Sample]:
+        """Steps of the engine and, as they are measured first, of the daemon; prompts by both numbers."""
+        inside = self.daemon_step(begin + number, batch, quiet_s)
+        return self.bare_step(batch, inside.past), inside
 
     def bare_step(self, batch: int, past: float) -> Sample:
         length = max(round(past) - STEPS // 2, 1)

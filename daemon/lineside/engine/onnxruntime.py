@@ -75,8 +75,8 @@ class OnnxRuntimeEngine:
         self._logits_pages = Pages((slots + chunk, geometry.vocab_size), np.float32)
         self._logits = self._logits_pages.array
         self._bindings: dict[tuple[int, int], ort.IOBinding] = {}
-        # Of steps in host memory, with all that they read and write, which is in the same places every time.
-        self._step_bindings: dict[tuple[int, int, int], ort.IOBinding] = {}
+        # Of a batch's first step in host memory, with all that it reads and writes: always the same places.
+        self._step_bindings: dict[tuple[int, int], ort.IOBinding] = {}
         self._capabilities = Capabilities(
             name="onnxruntime",
             device=provider,
@@ -208,9 +208,10 @@ class OnnxRuntimeEngine:
     ) -> NDArray[np.float32]:
         """One device call over `shape` = [sequences, tokens] from `slot` on; logits [rows, vocab_size]."""
         logits = self._logits[logits_row : logits_row + len(rows)]
-        binding = self._step_bindings.get((slot, shape[0], logits_row)) if shape[1] == 1 else None
+        lasting = shape[1] == 1 and logits_row == 0 and self._capabilities.device == "cpu"
+        binding = self._step_bindings.get((slot, shape[0])) if lasting else None
         if binding is None:
-            binding = self._bound(slot, shape, rows, logits, logits_row)
+            binding = self._bound(slot, shape, rows, logits, lasting=lasting)
         try:
             self._session.run_with_iobinding(binding)
         # ONNX Runtime raises its own classes and plain RuntimeError, with no common base of their own.
@@ -224,11 +225,11 @@ class OnnxRuntimeEngine:
         shape: tuple[int, int],
         rows: NDArray[np.int64],
         logits: NDArray[np.float32],
-        logits_row: int,
+        *,
+        lasting: bool,
     ) -> ort.IOBinding:
-        """What a call over `shape` reads and writes. On the CPU a step's is bound once and kept."""
-        sequences, tokens = shape
-        lasting = tokens == 1 and self._capabilities.device == "cpu"
+        """What a call over `shape` reads and writes. `lasting`: it is the same whenever this is called."""
+        sequences = shape[0]
         binding = self._new_binding(slot, sequences) if lasting else self._binding(slot, sequences)
         # Where they have to cross to a device, they do it here.
         _bind(binding.bind_input, "input_ids", self._ids, shape)
@@ -237,7 +238,7 @@ class OnnxRuntimeEngine:
         _bind(binding.bind_input, "total_len", self._total_len, ())
         _bind(binding.bind_output, "logits", logits, logits.shape)
         if lasting:
-            self._step_bindings[slot, sequences, logits_row] = binding
+            self._step_bindings[slot, sequences] = binding
         return binding
 
     def _binding(self, slot: int, sequences: int) -> ort.IOBinding:
