@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import tempfile
 from dataclasses import dataclass
@@ -122,8 +123,7 @@ class GrpcServer:
             if error is None:
                 return
             logger.error("gRPC gave up and listens again: %s", error)
-            with anyio.move_on_after(CLEANUP_S):
-                await server.stop(None)
+            await cleared(server)
             while self._server is not None and not await self._listens_again():
                 await anyio.sleep(RETRY_S)
 
@@ -238,6 +238,15 @@ async def end_of(server: grpc.aio.Server) -> Exception | None:
     except Exception as error:  # noqa: BLE001 - whatever it was, clients need a server
         return error
     return None
+
+
+async def cleared(server: grpc.aio.Server) -> None:
+    """A server that has given up lets go of its port, or is left after `CLEANUP_S`.
+
+    grpc clears up by itself, too. Whoever comes first hears once more what made it give up.
+    """
+    with anyio.move_on_after(CLEANUP_S), contextlib.suppress(Exception):
+        await server.stop(None)
 
 
 def server_options(config: GrpcConfig) -> list[tuple[str, int]]:
