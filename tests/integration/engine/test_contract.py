@@ -130,6 +130,12 @@ def test_the_same_contract_on_the_oldest_supported_onnxruntime(
     assert " passed" in done.stdout
 
 
+def test_attention_goes_without_tiles_whatever_the_environment_says(smollm2_bundle, monkeypatch):
+    monkeypatch.setenv("ORT_GQA_DISABLE_FLASH_ATTENTION", "0")
+    open_engine(smollm2_bundle)
+    assert os.environ["ORT_GQA_DISABLE_FLASH_ATTENTION"] == "1"
+
+
 def test_no_telemetry_is_sent(smollm2_bundle):
     """Every socket that a process opens while it loads and runs the model is of its own machine: none."""
     script = (
