@@ -72,7 +72,9 @@ def build_bundle(
         (directory / TOKENIZER).write_text(text.tokenizer_json, "utf-8")
         (directory / CHAT_TEMPLATE).write_text(text.chat_template, "utf-8")
         manifest = _manifest(checkpoint, options, text, source)
-        digest, size = write_store(directory / WEIGHTS, checkpoint, options.weights, advance)
+        # What is to be by row reads the prompts in blocks of 8 bits, whatever the others will have.
+        first = "int8" if options.weights in BY_ROW else options.weights
+        digest, size = write_store(directory / WEIGHTS, checkpoint, first, advance)
         if options.weights in BY_ROW:
             values = parameter_count(checkpoint.architecture)
             by_row = choose_rows(

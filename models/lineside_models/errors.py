@@ -13,5 +13,9 @@ class CheckpointError(BuildError):
     """A checkpoint that cannot be read, or that this version does not support."""
 
 
+class RoomError(BuildError):
+    """Too little memory, or too little of a disk."""
+
+
 class FetchError(BuildError):
     """A checkpoint that could not be fetched whole."""

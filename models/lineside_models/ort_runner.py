@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lineside.engine.bundle import ONNX_MODEL
+from lineside.engine.bundle import Bundle, read_manifest
+from lineside.engine.ort_session import cpu_model
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when onnxruntime is imported
 
@@ -19,14 +20,17 @@ import onnxruntime
 
 
 class OrtRunner:
-    """One model file with its cache, updated in place."""
+    """One model file, or the one of a bundle that is for this processor, with its cache, updated in place."""
 
     chunk = 256  # tokens at a time, when a longer text is read
 
     def __init__(self, model: Path, threads: int = 0) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        file = model / ONNX_MODEL if model.is_dir() else model
+        file = model
+        if model.is_dir():
+            bundle = Bundle(model, read_manifest(model))
+            file = bundle.file(cpu_model(bundle))
         self._session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
         caches = [entry for entry in self._session.get_inputs() if entry.name.startswith("past_key_values.")]
         self.max_seq_len: int = caches[0].shape[2]

@@ -16,7 +16,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from lineside.engine.bundle import ONNX_MODEL, WEIGHTS, Bundle
-from lineside.engine.onnxruntime import cpu_model
+from lineside.engine.ort_session import cpu_model
 from lineside_models.fetch import cache_directory
 
 _OWN_INPUTS = ("seqlens_k", "total_len", "rows")

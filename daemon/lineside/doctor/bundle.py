@@ -17,7 +17,8 @@ from lineside.engine.bundle import (
     read_manifest,
     verify,
 )
-from lineside.engine.cache_room import FLOAT_BYTES, slot_bytes
+from lineside.engine.cache_room import FLOAT_BYTES, HALF_BYTES, slot_bytes
+from lineside.engine.choose import foreseen
 from lineside.engine.device import find_gpu
 from lineside.engine.plans import compile_command
 from lineside.errors import LinesideError
@@ -66,9 +67,11 @@ def memory_needed(config: Config) -> int | None:
     manifest = manifest_of(config)
     if manifest is None:
         return None
-    each = slot_bytes(manifest, FLOAT_BYTES)
-    caches = each * (config.engine.slots + config.engine.kept_prefixes)
-    if config.diagnosis.by == "model":
+    engine = foreseen(Bundle(config.bundle_path, manifest), config.engine)
+    each = slot_bytes(manifest, FLOAT_BYTES if engine == "onnxruntime" else HALF_BYTES)
+    kept = 0 if engine == "onnxruntime-cuda" else config.engine.kept_prefixes
+    caches = each * (config.engine.slots + kept)
+    if engine == "onnxruntime" and config.diagnosis.by == "model":
         caches += config.engine.kept_entries * each // ENTRY_SHARE
     if config.engine.kv_budget_mb:
         caches = min(caches, config.engine.kv_budget_mb << 20)

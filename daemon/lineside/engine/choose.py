@@ -50,7 +50,7 @@ def choose(bundle: Bundle, config: EngineConfig, tried: dict[str, str] | None = 
         return Choice(None, RULES, "as configured", {})
     problems = dict(tried or {})
     absent: dict[str, str] = {}
-    for name in ORDER if config.name == "auto" else ORDER[ORDER.index(config.name) :]:
+    for name in _order(config):
         if name in problems:
             continue
         if why := _ABSENT[name](bundle):
@@ -63,6 +63,13 @@ def choose(bundle: Bundle, config: EngineConfig, tried: dict[str, str] | None = 
     return Choice(None, RULES, _reason(RULES, config.name, absent, problems), problems)
 
 
+def foreseen(bundle: Bundle, config: EngineConfig) -> str:
+    """The name of the engine that `choose` tries first. Opens none."""
+    if config.name == RULES:
+        return RULES
+    return next(name for name in _order(config) if not _ABSENT[name](bundle))
+
+
 def warmed_up(bundle: Bundle, config: EngineConfig, choice: Choice) -> Choice:
     """The choice with its engine measured; where that fails, the next one."""
     while choice.engine is not None:
@@ -72,6 +79,10 @@ def warmed_up(bundle: Bundle, config: EngineConfig, choice: Choice) -> Choice:
         _attempt(choice.name, choice.engine.close)
         choice = choose(bundle, config, {**choice.problems, choice.name: problem})
     return choice
+
+
+def _order(config: EngineConfig) -> tuple[str, ...]:
+    return ORDER if config.name == "auto" else ORDER[ORDER.index(config.name) :]
 
 
 def _reason(name: str, asked: str, absent: dict[str, str], problems: dict[str, str]) -> str:
@@ -103,7 +114,7 @@ def _no_plans(bundle: Bundle) -> str:
 
 
 def _no_cuda(bundle: Bundle) -> str:
-    from lineside.engine.onnxruntime import has_cuda  # noqa: PLC0415  (rules alone need no onnxruntime)
+    from lineside.engine.ort_session import has_cuda  # noqa: PLC0415  (rules alone need no onnxruntime)
 
     if not has_cuda():
         return "this onnxruntime has no CUDA provider"

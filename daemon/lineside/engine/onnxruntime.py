@@ -7,37 +7,24 @@ a buffer of our own that past and present are both bound to: ONNX Runtime extend
 
 from __future__ import annotations
 
-import math
-import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-
-# ONNX Runtime's wheels send telemetry unless this is set before the import. A factory is offline.
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
 from lineside.engine.base import Capabilities, Costs, EngineFaultError, Extension, PrefixCopy
-from lineside.engine.bundle import (
-    ONNX_CUDA_MODEL,
-    ONNX_MODEL,
-    ONNX_VNNI_MODEL,
-    WEIGHTS,
-    Bundle,
-    BundleError,
-)
+from lineside.engine.bundle import WEIGHTS, Bundle
+from lineside.engine.ort_session import open_session
 from lineside.engine.pages import Pages, let_go
-from lineside.engine.processor import has_vnni
+from lineside.engine.slot_cache import SlotCache
 
-_PAST = "past_key_values."
 WARM_UP_RUNS, WARM_UP_NS = 3, 100_000_000
 # Two lengths tell what a chunk costs at any: who waits for the daemon waits for these, too.
 SHORT_CHUNK_TOKENS, LONG_CHUNK_TOKENS = 8, 32
-CUDA_PROVIDER = "CUDAExecutionProvider"
 
 
 class OnnxRuntimeEngine:
@@ -60,11 +47,11 @@ class OnnxRuntimeEngine:
         geometry = bundle.manifest.geometry
         max_seq_len = bundle.manifest.max_seq_len
         chunk = min(max_chunk_tokens, max_seq_len)
-        self._session = _open_session(bundle, threads, provider)
+        self._session = open_session(bundle, threads, provider)
         self._weights = bundle.file(WEIGHTS)
         if provider != "cpu":
             kept_slots = lasting_slots = 0
-        self._cache = _SlotCache(self._session, provider, slots + kept_slots)
+        self._cache = SlotCache(self._session, provider, slots + kept_slots)
         self._cached_len = [0] * (slots + kept_slots)
         self._ids = np.zeros(max(slots, chunk), np.int64)
         self._rows = np.zeros(max(slots, chunk), np.int64)
@@ -269,52 +256,6 @@ class OnnxRuntimeEngine:
         return _median_ns(lambda: self.forward(batch))
 
 
-class _SlotCache:
-    """Keys and values of every slot, where the graph computes, in the graph's own type."""
-
-    def __init__(self, session: ort.InferenceSession, provider: str, slots: int) -> None:
-        self._provider, self._slots = provider, slots
-        self._buffers: dict[str, tuple[object, int]] = {}
-        self._host: list[Pages] = []  # those of them that are in host memory
-        inputs = [entry for entry in session.get_inputs() if entry.name.startswith(_PAST)]
-        self._type = np.float16 if inputs[0].type == "tensor(float16)" else np.float32
-        self._shape = list(inputs[0].shape[1:])
-        self._slot_bytes = math.prod(self._shape) * np.dtype(self._type).itemsize
-        for entry in inputs:
-            self._buffers[entry.name] = self._zeros()
-        self.nbytes = len(inputs) * slots * self._slot_bytes
-
-    def bind(self, binding: ort.IOBinding, slot: int, sequences: int) -> None:
-        """Past and present to the same memory."""
-        shape = [sequences, *self._shape]
-        for name, (_, address) in self._buffers.items():
-            place = (self._provider, 0, self._type, shape, address + slot * self._slot_bytes)
-            binding.bind_input(name, *place)
-            binding.bind_output(name.replace(_PAST, "present."), *place)
-
-    def copy(self, copy: PrefixCopy) -> None:
-        """Keys and values of the first tokens of a slot to another, in host memory."""
-        assert self._host, "kept slots are on the CPU alone"
-        for pages in self._host:
-            pages.array[copy.target, :, : copy.length] = pages.array[copy.source, :, : copy.length]
-
-    def clear(self) -> None:
-        """Nothing is in it any more; on a device it stays as it is."""
-        for pages in self._host:
-            pages.clear()
-
-    def _zeros(self) -> tuple[object, int]:
-        """A buffer, kept alive by the first, and its address."""
-        shape = (self._slots, *self._shape)
-        if self._provider == "cpu":
-            pages = Pages(shape, self._type)
-            self._host.append(pages)
-            return pages, pages.array.ctypes.data
-        array = np.zeros(shape, self._type)
-        value = ort.OrtValue.ortvalue_from_numpy(array, self._provider, 0)
-        return value, value.data_ptr()
-
-
 def _median_ns(act: Callable[[], object]) -> int:
     """Median nanoseconds of a call. Its first run, which allocates, is left out unless it is a long one: what
     it allocates is little beside that, and who waits for the daemon waits for these runs.
@@ -325,42 +266,6 @@ def _median_ns(act: Callable[[], object]) -> int:
         act()
         samples.append(time.perf_counter_ns() - begun)
     return round(statistics.median(samples[1:] or samples))
-
-
-def has_cuda() -> bool:
-    """Whether this ONNX Runtime was built with CUDA; it may still fail to load."""
-    return CUDA_PROVIDER in ort.get_available_providers()
-
-
-def cpu_model(bundle: Bundle) -> str:
-    """The bundle's graph for this processor."""
-    return ONNX_VNNI_MODEL if ONNX_VNNI_MODEL in bundle.manifest.files and has_vnni() else ONNX_MODEL
-
-
-def _open_session(bundle: Bundle, threads: int, provider: str) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    # Its threads would go on spinning while pacing lets the engine rest.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    # Attention by tiles takes sequences of different lengths one after another. Without tiles all their heads
-    # are one work for the threads: SmolLM2's steps of eight are 1 to 8 % shorter, chunks no longer. This is
-    # read where a session is made, by the versions that know tiles.
-    os.environ["ORT_GQA_DISABLE_FLASH_ATTENTION"] = "1"
-    model, providers = cpu_model(bundle), ["CPUExecutionProvider"]
-    if provider == "cuda":
-        model, providers = ONNX_CUDA_MODEL, [CUDA_PROVIDER, *providers]
-    try:
-        session = ort.InferenceSession(str(bundle.file(model)), options, providers=providers)
-    except Exception as error:  # see _run
-        hint = f"build it again: lineside-build build {bundle.manifest.name} --output {bundle.path}"
-        raise BundleError("load model", f"ONNX Runtime refuses {model}: {error}", hint) from error
-    # Where CUDA cannot be loaded, ONNX Runtime goes on without it, and says so only in its log.
-    if session.get_providers()[0] != providers[0]:
-        hint = "install the CUDA and cuDNN that this onnxruntime-gpu was built for"
-        raise BundleError("load model", "ONNX Runtime could not load its CUDA provider", hint)
-    return session
 
 
 def _bind(bind: object, name: str, array: NDArray[np.generic], shape: tuple[int, ...]) -> None:

@@ -81,14 +81,15 @@ def choose_row_scales(geometry: Geometry, store: Source, matrix: str, seen: Seen
 def _sets_apart(matrix: str, seen: Seen, sizes: NDArray[np.float64]) -> list[NDArray[np.int64]]:
     """Channels that would make every other one's step too coarse, in their order; the fewest first.
 
-    In the layers a few tokens have such channels, the first one of a text above all. `sizes`: of some tokens.
+    In the layers a few tokens have such channels, the first one of a text above all. None at all where there
+    are too many. `sizes`: of some tokens.
     """
     largest = np.sort(np.argsort(-sizes.max(axis=0))[:_MOST_APART])
     if matrix in HEADS:
         return [largest]
-    usual = np.median(sizes.max(axis=1))
-    ever = np.argsort(-seen.largest)[:_MOST_APART]
-    return [np.sort(ever[seen.largest[ever] > _ENORMOUS * usual]), largest]
+    enormous = np.flatnonzero(seen.largest > _ENORMOUS * np.median(sizes.max(axis=1)))
+    # Tokens in the sample need not have them: what more of them would cost cannot be told from these.
+    return [enormous, largest] if len(enormous) <= _MOST_APART else []
 
 
 def _sample(store: Source, matrix: str) -> NDArray[np.float64]:

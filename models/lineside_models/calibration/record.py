@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from lineside_models.calibration.plain_runner import PlainRunner
 from lineside_models.checkpoint import Architecture
+from lineside_models.checkpoint.base import parameter_count
 from lineside_models.errors import BuildError
 from lineside_models.graph.decoder import describe
 from lineside_models.graph.dialect import Value
@@ -23,10 +24,12 @@ from lineside_models.graph.onnx_graph import OnnxGraph
 from lineside_models.graph.store import WeightStore
 from lineside_models.graph.trt_products import LARGEST_FP16, Fp16Products
 from lineside_models.graph.trt_shape import TrtShape
+from lineside_models.room import check_room
 
 CHUNK = 128
 _OPSET = 17
 _LARGEST, _SQUARES, _TOKEN = "recorded.largest.", "recorded.squares.", "recorded.token."
+_MEMORY_BYTES = 6  # of each value: 6.7 as measured with 1.5B of them, 9 with 135M
 _SAMPLED = 37  # of each chunk, this token: none of the first ones, which are like no other
 
 
@@ -60,6 +63,7 @@ def record(
         raise BuildError("calibrate", message, "give a longer --calibration file")
     seen: dict[str, Seen] = {}
     with tempfile.TemporaryDirectory() as directory:
+        _check_room(architecture, Path(directory))
         longest = max(map(len, windows))
         runner = PlainRunner(_recording_graph(architecture, store, longest, Path(directory), tokens=tokens))
         for window in windows:
@@ -73,6 +77,13 @@ def record(
             message = f"the input of {matrix} overflows FP16 on the calibration prompts"
             raise BuildError("calibrate", message, "serve this model through ONNX Runtime")
     return seen
+
+
+def _check_room(architecture: Architecture, directory: Path) -> None:
+    """In 16 bits, the vocabulary's matrix a second time; and in memory as ONNX Runtime computes with it."""
+    geometry, values = architecture.geometry, parameter_count(architecture)
+    disk_bytes = 2 * (values + geometry.vocab_size * geometry.hidden)
+    check_room("calibrate", directory, disk_bytes, values * _MEMORY_BYTES)
 
 
 def _add(seen: dict[str, Seen], outputs: dict[str, NDArray[np.float32]]) -> None:

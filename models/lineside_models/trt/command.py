@@ -17,6 +17,7 @@ from lineside_models.calibration.result import Calibration, Quantisation
 from lineside_models.perplexity import calibration_text
 from lineside_models.precision_perplexity import precision_perplexity
 from lineside_models.progress import progress
+from lineside_models.room import memory_available
 from lineside_models.trt.accept import Cost, check_cost, texts_for
 from lineside_models.trt.child import Apart, Task
 from lineside_models.trt.compile import compile_plans, kept_calibration
@@ -128,17 +129,9 @@ def decided(bundle: Bundle, options: argparse.Namespace) -> tuple[Decision, Comp
         verify=not options.no_verify,
     )
     gpu = find_gpu()
-    available = _host_available()
+    available = memory_available()
     device = None if gpu is None else (available if gpu.integrated else gpu.memory_bytes)
     with Apart(*filter(None, [options.builder])) as tensorrt:
         offer = tensorrt.run(Task()).offer
     assert offer
     return decide(bundle, wanted, offer, gpu, Memory(available, device)), wanted
-
-
-def _host_available() -> int | None:
-    for line in Path("/proc/meminfo").read_text("utf-8").splitlines():
-        name, _, value = line.partition(":")
-        if name == "MemAvailable":
-            return int(value.split()[0]) << 10
-    return None

@@ -9,7 +9,7 @@ import pytest
 from tests.support.bundles import altered_bundle
 from tests.support.contract import EngineContract
 
-from lineside.engine import onnxruntime
+from lineside.engine import onnxruntime, ort_session
 from lineside.engine.base import EngineFaultError, Extension
 from lineside.engine.bundle import ONNX_VNNI_MODEL, BundleError, open_bundle
 from lineside.engine.onnxruntime import OnnxRuntimeEngine
@@ -73,10 +73,10 @@ class TestSmolLM2Int8Rows(EngineContract):
 
 def test_a_processor_with_vnni_gets_the_graph_for_it(smollm2_rows_bundle, tmp_path, monkeypatch):
     bundle = altered_bundle(smollm2_rows_bundle, tmp_path / "b", {ONNX_VNNI_MODEL: b"not a model"})
-    monkeypatch.setattr(onnxruntime, "has_vnni", lambda: True)
+    monkeypatch.setattr(ort_session, "has_vnni", lambda: True)
     with pytest.raises(BundleError, match=rf"refuses {ONNX_VNNI_MODEL}"):
         OnnxRuntimeEngine(bundle, slots=1, threads=1, max_chunk_tokens=8)
-    monkeypatch.setattr(onnxruntime, "has_vnni", lambda: False)
+    monkeypatch.setattr(ort_session, "has_vnni", lambda: False)
     OnnxRuntimeEngine(bundle, slots=1, threads=1, max_chunk_tokens=8).close()
 
 

@@ -13,6 +13,7 @@ from tests.unit.models.tiny_checkpoints import END, TOKENS, VOCAB, Tiny, write_g
 from tokenizers import Tokenizer
 
 from lineside.engine.bundle import MANIFEST, WEIGHTS, open_bundle, read_manifest, sha256_file
+from lineside_models import room
 from lineside_models.build import BuildOptions, build_bundle, work_of
 from lineside_models.checkpoint import open_checkpoint
 from lineside_models.cli import main
@@ -292,6 +293,17 @@ def test_a_model_beyond_fp16_is_told_to_stay_in_blocks(tmp_path) -> None:
         build_bundle(checkpoint, tmp_path / "b", options(weights="int8-rows"), lambda _: None)
     assert "--weights int8" in caught.value.hint
     build_bundle(checkpoint, tmp_path / "b", options(weights="int8"), lambda _: None)
+
+
+def test_prompts_are_not_read_where_there_is_no_room(tmp_path, monkeypatch) -> None:
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemAvailable: 1 kB\n")
+    monkeypatch.setattr(room, "_MEMINFO", meminfo)
+    with pytest.raises(BuildError, match="GB of memory are needed") as caught:
+        build(tmp_path, weights="int8-rows")
+    assert caught.value.hint.startswith("end other programs")
+    assert caught.value.hint.endswith("--weights int8")
+    build(tmp_path, weights="int8")
 
 
 @pytest.mark.parametrize("weights", ["int4", "int4-rows"])

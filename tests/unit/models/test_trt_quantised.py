@@ -237,8 +237,19 @@ def test_channels_that_a_few_tokens_have_enormous_stay_apart(model) -> None:
     largest[[11, 3]] = 9 * usual, 7 * usual
     seen = Seen(largest, np.square(tokens).mean(axis=0), tokens)
     assert choose_row_scales(model.geometry, model.store, matrix, seen).apart.tolist() == [11]
-    largest[:] = np.where(np.arange(columns) % 2, 1, 900 + np.arange(columns))
-    assert len(choose_row_scales(model.geometry, model.store, matrix, seen).apart) == 16
+    largest[:16] = 900
+    assert choose_row_scales(model.geometry, model.store, matrix, seen).apart.tolist() == list(range(16))
+
+
+def test_a_matrix_with_more_enormous_channels_keeps_its_blocks(model) -> None:
+    """Whatever is found in tokens that do not have them."""
+    matrix = "layers.1.down_proj"
+    columns = model.store.shape(matrix)[1]
+    tokens = list(np.random.default_rng(4).normal(size=(9, columns)).astype(np.float32))
+    largest = np.abs(tokens).max(axis=0)
+    largest[:17] = 900
+    seen = Seen(largest, np.square(tokens).mean(axis=0), tokens)
+    assert choose_row_scales(model.geometry, model.store, matrix, seen) is None
 
 
 def test_a_matrix_that_would_lose_too_much_has_its_largest_channels_apart(model, monkeypatch) -> None:
