@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 
 import onnxruntime as ort
 
@@ -31,9 +32,10 @@ def open_session(bundle: Bundle, threads: int, provider: str) -> ort.InferenceSe
     # Its threads would go on spinning while pacing lets the engine rest.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     # Attention by tiles takes sequences of different lengths one after another. Without tiles all their heads
-    # are one work for the threads: SmolLM2's steps of eight are 1 to 8 % shorter, chunks no longer. This is
-    # read where a session is made, by the versions that know tiles.
-    os.environ["ORT_GQA_DISABLE_FLASH_ATTENTION"] = "1"
+    # are one work for the threads: SmolLM2's steps of eight are 1 to 8 % shorter, chunks no longer. That was
+    # not measured on ARM, where a row times a matrix goes another way. Read where a session is made.
+    if platform.machine() == "x86_64":
+        os.environ["ORT_GQA_DISABLE_FLASH_ATTENTION"] = "1"
     model, providers = cpu_model(bundle), ["CPUExecutionProvider"]
     if provider == "cuda":
         model, providers = ONNX_CUDA_MODEL, [CUDA_PROVIDER, *providers]
