@@ -24,6 +24,16 @@ _FLAGS = ("flags", "Features")
 _INSTRUCTIONS = ("amx_int8", "avx512_vnni", "avx_vnni", "avx512f", "avx2", "i8mm", "asimddp", "asimd")
 
 
+def commit() -> str:
+    """The commit, with a mark where files differ from it."""
+    run = ["git", "-C", str(ROOT)]
+    head = subprocess.run([*run, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    dirty = subprocess.run(
+        [*run, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=False
+    )
+    return (head.stdout.strip() or "unknown") + ("+" if dirty.stdout.strip() else "")
+
+
 @dataclass(slots=True)
 class Record:
     """What a benchmark has found. `facts`: versions and settings; `charts`: file name to drawing."""
@@ -33,13 +43,16 @@ class Record:
     samples: dict[str, Any] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     charts: dict[str, str] = field(default_factory=dict)
+    # As it begins: files may be changed while it runs.
+    commit: str = field(default_factory=commit)
+    date: str = field(default_factory=lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
 
     def write(self, file: Path) -> None:
         """The file, and each chart beside it."""
         content = {
             "name": self.name,
-            "commit": commit(),
-            "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "commit": self.commit,
+            "date": self.date,
             "machine": machine(),
             "command": shlex.join(["scripts/bench", *map(_shown, sys.argv[1:])]),
             "version": __version__,
@@ -69,16 +82,6 @@ def machine() -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     cores = len(os.sched_getaffinity(0))
     return f"{model} ({widest}), {cores} cores, {memory:.0f} GB, Linux {platform.release()}"
-
-
-def commit() -> str:
-    """The commit, with a mark where files differ from it."""
-    run = ["git", "-C", str(ROOT)]
-    head = subprocess.run([*run, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    dirty = subprocess.run(
-        [*run, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=False
-    )
-    return (head.stdout.strip() or "unknown") + ("+" if dirty.stdout.strip() else "")
 
 
 def in_turns(rounds: int, asks: Mapping[str, Callable[[int], T]]) -> dict[str, list[T]]:

@@ -465,3 +465,4 @@ def test_where_rules_make_them_nothing_is(tmp_path, smollm2_bundle):
     assert "entries_read_ahead" not in counters
     (told,) = re.findall(r"engine ready.*", daemon.log.read_text())
     assert '"kept_entries": 0' in told or "kept_entries=0" in told, told
+    assert re.search(r"cache_mb\W+[1-9]", told), told

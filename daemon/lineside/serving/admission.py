@@ -84,10 +84,15 @@ class Admission:
             raise RejectedError(Reason.DEADLINE, message)
         return displaced
 
+    @property
+    def _slots(self) -> int:
+        """Sequences that share a step at most."""
+        return min(self.capabilities.slots, self.limit().max_batch or self.capabilities.slots)
+
     def predict_ns(self, newcomer: Live, live: Collection[Live]) -> int:
         """Predicted time from now until the newcomer's `expected_tokens` are written."""
         before, beside = self._turns(newcomer.request, live)
-        sharing = min(len(before) + len(beside) + 1, self.capabilities.slots)
+        sharing = min(len(before) + len(beside) + 1, self._slots)
         tokens = newcomer.request.expected_tokens * self.capabilities.costs.step(sharing)
         reading_ns = self._reading_ns([*beside, newcomer])
         if newcomer.request.priority is Priority.CRITICAL and len(live) > len(before):
@@ -96,7 +101,7 @@ class Admission:
 
     def wait_ns(self, before: Collection[Live]) -> int:
         """Predicted time until the turn of who comes after these: their prompts, and a slot where all run."""
-        slots = self.capabilities.slots
+        slots = self._slots
         if len(before) < slots:
             return self._reading_ns(before)
         remaining_ns = sum(one.remaining_ns(self.capabilities, slots) for one in before)
@@ -111,7 +116,7 @@ class Admission:
 
     def _turns(self, request: Request, live: Collection[Live]) -> tuple[list[Live], list[Live]]:
         """Who is served before a newcomer and who beside it, as the scheduler gives slots and steps."""
-        slots = self.capabilities.slots
+        slots = self._slots
         before = [one for one in live if _goes_before(one, request)]
         others = [one for one in live if not _goes_before(one, request)]
         staying = [one for one in others if one.begun and one.request.scored_tokens > 1]
@@ -131,9 +136,11 @@ def _goes_before(one: Live, request: Request) -> bool:
 
 
 def _least_urgent(live: Collection[Live], priority: Priority) -> Live | None:
-    """Of those that wait for their first step and are less urgent: the least urgent, of these the newest."""
+    """Of those that wait for their first step and have a lower priority: the least urgent."""
     waiting = [one for one in live if not one.begun and one.request.priority > priority]
-    return max(reversed(waiting), key=lambda one: one.request.priority, default=None)
+    return max(
+        reversed(waiting), key=lambda one: (one.request.priority, one.request.deadline_ns), default=None
+    )
 
 
 def reading_ns(tokens: int, capabilities: Capabilities) -> int:

@@ -61,6 +61,12 @@ class Prefixes:
         """The sequence in a slot loses it and will come back for what is cached there."""
         self._held[slot].awaited = True
 
+    def has_come(self, tokens: list[int]) -> None:
+        """The sequence of these tokens has come back for what was kept of it, or never will."""
+        for held in self._held:
+            if held.awaited and _common(held, tokens) == held.length:
+                held.awaited = False
+
     def nearest(self, free: Sequence[int], tokens: list[int]) -> int:
         """The slot to begin in: the first, or, where caches cannot be copied, the one that holds most."""
         if self.capabilities.kept_slots:
@@ -87,6 +93,7 @@ class Prefixes:
         copies = self._keep(slot, source, tokens)
         self._earn(source, reused, len(tokens) - reused)
         self._held[source].used = self._uses
+        self.has_come(tokens)
         if source != slot:
             copies.append(PrefixCopy(source, slot, reused))
         self._held[slot] = _Held(tokens, reused, self._uses, lasting)
@@ -124,7 +131,7 @@ class Prefixes:
         if not kept or own.length < SHORTEST_COPY or _common(own, tokens) * 2 > own.length:
             return None
         least = min((*kept, slot), key=self._worth)
-        return None if least == slot or not self._worth(slot)[0] else least
+        return None if least == slot or not self._worth(slot)[1] else least
 
     def _earn(self, source: int, reused: int, unread: int) -> None:
         """More may be kept: for what a kept cache has saved, and a little for what has to be read."""
@@ -146,12 +153,14 @@ class Prefixes:
     def _first_lasting(self) -> int:
         return len(self._held) - self.capabilities.lasting_slots
 
-    def _worth(self, slot: int) -> tuple[bool, int]:
-        """Smaller is given up first: what is mostly held elsewhere too, then what was used longest ago."""
+    def _worth(self, slot: int) -> tuple[bool, bool, int]:
+        """Smaller is given up first: what nobody is sure to come back for, then what is mostly held elsewhere
+        too, then what was used longest ago.
+        """
         held = self._held[slot]
         others = (other for index, other in enumerate(self._held) if index != slot)
         shared = max(_common(other, held.tokens, held.length) for other in others)
-        return shared * 2 <= held.length and held.length > 0, held.used
+        return held.awaited, shared * 2 <= held.length and held.length > 0, held.used
 
 
 def _common(held: _Held, tokens: list[int], most: int | None = None) -> int:

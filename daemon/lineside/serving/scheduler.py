@@ -15,7 +15,15 @@ from lineside.serving.drafts import CERTAIN, MOST_TOKENS, agreed, worthwhile
 from lineside.serving.pace import Pace
 from lineside.serving.prefixes import Prefixes
 from lineside.serving.request import Priority
-from lineside.serving.steps import Sequence, Step, by_urgency, extension, undisturbed, writes_alone
+from lineside.serving.steps import (
+    Sequence,
+    Step,
+    by_urgency,
+    extension,
+    forced_first,
+    undisturbed,
+    writes_alone,
+)
 
 # Alarms come in groups: after a critical request others are kept short for so long.
 ALERT_NS = 60_000_000_000
@@ -78,6 +86,8 @@ class Scheduler:
             # The lowest slots first keep the running ones together, which makes for fewer device calls.
             self._free.sort()
             self._order = None
+        elif sequence.preempted:
+            self._prefixes.has_come(sequence.tokens)
 
     def expired(self, now_ns: int) -> list[str]:
         """Ids of sequences whose deadline has passed."""
@@ -126,7 +136,7 @@ class Scheduler:
         singles = sum(s.pending == 1 for s in running)
         unread = self.waiting + len(running) - singles
         budget = self._pace.budget(singles, unread, alert=self._alert_ns > 0 and not critical)
-        for sequence in running if critical else self._in_turns(running, budget):
+        for sequence in forced_first(running if critical else self._in_turns(running, budget)):
             if not sequence.begun:
                 if budget <= 1:
                     continue  # what others read in this step, it may find read in the next
@@ -161,6 +171,7 @@ class Scheduler:
         """The engine has carried `extension` out. Of a draft nothing is known yet to be right."""
         sequence = self._sequences[sequence_id]
         sequence.past_len = extension.past_len + len(extension.tokens) - len(sequence.drafted)
+        sequence.writing = sequence.writing or bool(extension.rows)
         self._prefixes.wrote(extension.slot, sequence.tokens, sequence.past_len)
 
     def extend(self, sequence: Sequence, tokens: list[int]) -> int:
@@ -226,7 +237,7 @@ class Scheduler:
         self._free.append(last.slot)
         self._prefixes.awaits(last.slot)
         last.preempted = last.preempted or last.begun
-        last.slot, last.past_len, last.begun, last.draft = None, 0, False, []
+        last.slot, last.past_len, last.begun, last.writing, last.draft = None, 0, False, False, []
         return last
 
     def _in_turns(self, running: list[Sequence], budget: int) -> list[Sequence]:

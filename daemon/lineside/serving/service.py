@@ -188,8 +188,8 @@ class GenerationService:
             live = Live(request, cached_tokens=self._worker.cached(request.prompt))
             others = self._live()
             displaced = self._admission.check(live, others, now_ns)
-        work = begin(partial(self._delivery.add, request.id), now_ns)
-        self._worker.send(Submit(work))
+            work = begin(partial(self._delivery.add, request.id), now_ns)
+            self._worker.send(Submit(work))
         # Unbounded, and yet bounded: a request yields no more events than its sequence cap has tokens.
         send, receive = anyio.create_memory_object_stream[Event](math.inf)
         # What it delivers already reaches this loop later: it is posted.

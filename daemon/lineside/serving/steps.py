@@ -20,6 +20,7 @@ class Sequence:
     `rows`: so many of the last of them want logits. `reused`: so many were cached before it began. `draft`: a
     guess at what follows, to be checked in its next step, `drafted` what is being checked. `goal`: with fewer
     tokens than that it is of no use. `lasting`: nobody waits for it, and what it reads is to stay cached.
+    `writing`: it has given logits in its slot.
     """
 
     id: str
@@ -32,6 +33,7 @@ class Sequence:
     slot: int | None = None
     past_len: int = 0
     begun: bool = False
+    writing: bool = False
     reused: int = 0
     goal: int = 0
     preempted: bool = False
@@ -85,6 +87,11 @@ def undisturbed(running: list[Sequence]) -> list[Sequence]:
 def writes_alone(sequence: Sequence) -> bool:
     """Whether its next step can be of one token only."""
     return sequence.begun and not sequence.draft and len(sequence.tokens) == sequence.past_len + 1
+
+
+def forced_first(running: Iterable[Sequence]) -> list[Sequence]:
+    """Those that write and have several tokens to take, before those that read however long a prompt."""
+    return sorted(running, key=lambda sequence: not (sequence.writing and sequence.pending > 1))
 
 
 def extension(sequence: Sequence, count: int) -> Extension:

@@ -1,11 +1,13 @@
 """What is reused of earlier prompts, with real models: exact in fp32."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
-from tests.support.greedy import TRAFFIC, VOCAB, generate
+from tests.support.greedy import PASSAGES, TRAFFIC, VOCAB, generate
 
-from lineside.engine.base import Extension, PrefixCopy
+from lineside.engine.base import Costs, Extension, PrefixCopy
 from lineside.engine.bundle import open_bundle
 from lineside.engine.onnxruntime import OnnxRuntimeEngine
 from lineside.serving.tokenizer import Tokenizer
@@ -27,6 +29,9 @@ def engines(tiny_fp32_bundle):
         OnnxRuntimeEngine(bundle, slots=slots, threads=1, max_chunk_tokens=16, kept_slots=kept)
         for slots, kept in ((2, 2), (1, 0))
     ]
+    for engine in made:  # of which chunks are read, not one token after another
+        costs = Costs((10**6,) * engine.capabilities.slots, 1, 1)
+        engine._capabilities = replace(engine.capabilities, costs=costs)
     yield made
     for engine in made:
         engine.close()
@@ -43,6 +48,20 @@ def test_a_real_engine_in_fp32_writes_the_same_with_and_without(engines, traffic
         expected, reused = generate(alone, [[VOCAB - 1] * 4, prompt], [1, counts[index]], [0, 30])
         assert written[str(index)] == expected["1"]
         assert reused["1"] == 0
+
+
+def test_with_them_prompts_are_read_in_chunks_and_beginnings_reused(engines, monkeypatch):
+    reusing, _ = engines
+    lengths, forward = [], reusing.forward
+
+    def told(batch):
+        lengths.extend(len(extension.tokens) for extension in batch)
+        return forward(batch)
+
+    monkeypatch.setattr(reusing, "forward", told)
+    _, reused = generate(reusing, [PASSAGES[0] * 3] * 2, [2, 2], [0, 9])
+    assert max(lengths) == reusing.capabilities.max_chunk_tokens
+    assert reused["1"] == len(PASSAGES[0]) * 3 - 1
 
 
 def test_in_int8_a_reused_beginning_costs_no_perplexity(smollm2_bundle):

@@ -2,6 +2,7 @@ import pytest
 
 from lineside.engine.base import Capabilities, Costs
 from lineside.errors import Reason, RejectedError
+from lineside.power.limit import Limit
 from lineside.serving.admission import Admission, Live
 from lineside.serving.request import Principal, Priority, Request
 
@@ -70,6 +71,12 @@ def test_what_is_written_already_no_longer_counts():
 def test_a_prompt_longer_than_a_chunk_is_counted_chunk_by_chunk():
     """Two chunks of 16 at 20 ms, one of 3 at 7 ms, one token at 10 ms."""
     assert ADMISSION.predict_ns(Live(request(prompt=35, expected=1)), []) == 57 * MS
+
+
+def test_a_limit_of_a_step_s_sequences_is_one_of_those_that_share():
+    """64 ms of the other, 64 of its own: one after the other."""
+    limited = Admission(CAPABILITIES, 1, lambda: Limit(max_batch=1))
+    assert limited.predict_ns(Live(request()), [Live(request())]) == 128 * MS
 
 
 def test_what_is_cached_of_a_prompt_takes_no_time():
@@ -168,6 +175,12 @@ def test_where_nobody_more_may_wait_the_newest_of_the_least_urgent_gives_its_pla
     low_gone = [one for one in live if one.begun or one.request.priority is NORMAL]
     filled = [*low_gone, *(of(NORMAL) for _ in range(24))]
     assert FOUR_SLOTS.check(of(HIGH), filled, 0) is filled[-1]
+
+
+def test_of_one_priority_the_latest_deadline_gives_its_place_up():
+    waiting = [of(LOW, deadline_ms=deadline_ms) for deadline_ms in (9_000, 15_000, *[12_000] * 62)]
+    live = [*(of(LOW, begun=True) for _ in range(4)), *waiting]
+    assert FOUR_SLOTS.check(of(CRITICAL), live, 0) is waiting[1]
 
 
 @pytest.mark.parametrize("begun", [True, False])

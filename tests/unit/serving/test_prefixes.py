@@ -145,10 +145,38 @@ def test_who_is_sure_to_come_back_is_kept_whatever_is_left():
 
 def test_and_that_costs_nothing_of_what_is_for_others():
     prefixes = Prefixes(costly(slots=1))
+    before = []
     for prompt in texts(12):
         prefixes.awaits(0)
         held(prefixes, 0, prompt)
+        prefixes.has_come(before)
+        before = prompt
     assert kept_of(prefixes, texts(3, begin=30)) == 3, "as in the beginning"
+
+
+def test_nothing_takes_the_place_of_what_somebody_is_sure_to_come_back_for():
+    prefixes = Prefixes(capabilities(slots=1))
+    held(prefixes, 0, HEAD)
+    prefixes.awaits(0)
+    held(prefixes, 0, OTHER)
+    held(prefixes, 0, list(range(300, 330)))
+    assert held(prefixes, 0, [*HEAD, 1])[0] == 20
+    held(prefixes, 0, OTHER)
+    held(prefixes, 0, list(range(300, 330)))
+    assert held(prefixes, 0, [*HEAD, 1])[0] == 0, "it has come, and is like any other"
+
+
+def test_who_is_ended_before_its_slot_comes_back_is_no_longer_awaited():
+    scheduler = Scheduler(capabilities(slots=1))
+    low, alarm, other = HEAD, OTHER, list(range(300, 330))
+    scheduler.add(Sequence("low", Priority.LOW, 1000, list(low)))
+    carry_out(scheduler, scheduler.plan().batch)
+    scheduler.add(Sequence("alarm", Priority.CRITICAL, 1000, list(alarm)))
+    carry_out(scheduler, scheduler.plan().batch)
+    scheduler.remove("low")
+    scheduler.remove("alarm")
+    scheduler.add(Sequence("other", Priority.NORMAL, 1000, other))
+    assert [copy.length for copy in scheduler.plan().copies] == [30], "the alarm's takes its place"
 
 
 def test_nor_does_it_save_anything_for_them():

@@ -74,6 +74,45 @@ def test_a_long_prompt_stalls_a_running_sequence_for_no_more_than_one_chunk():
         carry_out(scheduler, batch)
 
 
+@pytest.mark.parametrize("forced", [4, 20])
+@pytest.mark.parametrize("reader", [Priority.HIGH, Priority.CRITICAL])
+@pytest.mark.parametrize("mixed", [False, True])
+def test_nor_one_that_has_several_tokens_forced(forced, reader, mixed):
+    """However urgent the prompt is; beside a critical one, where it is critical too."""
+    costs = Costs((10_000, 11_000), 5, 2)
+    scheduler = Scheduler(
+        dataclasses.replace(capabilities(chunk=8, costs=costs, mixed=mixed), max_seq_len=2000)
+    )
+    priority = Priority.CRITICAL if reader is Priority.CRITICAL else Priority.NORMAL
+    scheduler.add(sequence("a", 3, priority, deadline_ns=9000))
+    carry_out(scheduler, scheduler.plan().batch)
+    writer = scheduler.by_slot()[0]
+    scheduler.extend(writer, list(range(forced - 1)))
+    scheduler.add(sequence("b", 1000, reader))
+    before = writer.past_len
+    while writer.past_len < before + forced:
+        cached = writer.past_len
+        for _ in range(2):
+            carry_out(scheduler, scheduler.plan().batch)
+        assert writer.past_len > cached
+
+
+def test_one_that_lost_its_slot_reads_like_any_other():
+    """It has written, and has all of that to read again."""
+    costs = Costs((10_000,), 5, 2)
+    scheduler = Scheduler(dataclasses.replace(capabilities(slots=2, chunk=8, costs=costs), max_seq_len=2000))
+    low = sequence("low", 30, Priority.LOW)
+    scheduler.add(low)
+    while low.pending:
+        for step in scheduler.plan().batch:
+            scheduler.advance(step, "low")
+    assert low.writing
+    for name in ("x", "y"):
+        scheduler.add(sequence(name, 3, Priority.HIGH))
+    assert scheduler.plan().preempted == ["low"]
+    assert not low.writing
+
+
 # Chunks of them take longer than asking again does.
 LONG = Costs((10_000_000, 11_000_000, 12_000_000), 5_000_000, 2_000_000)
 

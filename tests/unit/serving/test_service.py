@@ -374,14 +374,15 @@ async def test_a_bug_in_the_thread_ends_every_request_and_is_reported(bundle, mo
         failed(service, error)
 
     monkeypatch.setattr(GenerationService, "_worker_failed", slowly)
-    engine = engine_of(bundle, choose=lambda _: 1 // 0)
+    engine, tallies = engine_of(bundle, choose=lambda _: 1 // 0), Tallies()
     failures = []
-    async with running(bundle, engine, failures=failures) as service:
+    async with running(bundle, engine, failures=failures, tallies=tallies) as service:
         (end,) = await collect(service, job())
         assert (end.finish, end.reason) == (FinishReason.ABORTED, Reason.INTERNAL)
         with pytest.raises(RejectedError) as caught:
             await collect(service, job())
     assert caught.value.reason is Reason.NOT_READY
+    assert dict(tallies.refused) == {Reason.NOT_READY: 1}
     assert [type(error) for error in failures] == [ZeroDivisionError]
 
 
