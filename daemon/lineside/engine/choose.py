@@ -114,8 +114,10 @@ def _no_plans(bundle: Bundle) -> str:
 
 
 def _no_cuda(bundle: Bundle) -> str:
-    from lineside.engine.ort_session import has_cuda  # noqa: PLC0415  (rules alone need no onnxruntime)
-
+    try:
+        from lineside.engine.ort_session import has_cuda  # noqa: PLC0415  (rules alone need no onnxruntime)
+    except ImportError as error:
+        return f"onnxruntime is not installed: {error}"
     if not has_cuda():
         return "this onnxruntime has no CUDA provider"
     if find_gpu() is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import msgspec
 import numpy as np
 import pytest
@@ -52,6 +54,15 @@ def test_what_was_asked_for_and_is_not_there_is_trouble(bundle, name: str) -> No
     assert choice.name == "onnxruntime"
     assert f"{name}: " in choice.trouble
     assert serves(choice)
+
+
+def test_without_onnxruntime_the_rules_serve_where_tensorrt_cannot(bundle, monkeypatch) -> None:
+    for name in [name for name in sys.modules if name.startswith(("onnxruntime", "lineside.engine.o"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    choice = choose(bundle, config("tensorrt"))
+    assert (choice.engine, choice.name) == (None, "rules")
+    assert "no onnxruntime-cuda: onnxruntime is not installed" in choice.reason
 
 
 def test_as_configured(bundle) -> None:
