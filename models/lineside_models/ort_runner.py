@@ -5,18 +5,14 @@ The daemon's engine is another: it batches, and holds its buffers for its whole 
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 from numpy.typing import NDArray
 
 from lineside.engine.bundle import Bundle, read_manifest
 from lineside.engine.ort_session import cpu_model
-
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when onnxruntime is imported
-
-import onnxruntime
 
 
 class OrtRunner:

@@ -64,9 +64,7 @@ def choose(bundle: Bundle, config: EngineConfig, tried: dict[str, str] | None = 
 
 
 def foreseen(bundle: Bundle, config: EngineConfig) -> str:
-    """The name of the engine that `choose` tries first. Opens none."""
-    if config.name == RULES:
-        return RULES
+    """The name of the engine that `choose` tries first, where it is not to be the rules. Opens none."""
     return next(name for name in _order(config) if not _ABSENT[name](bundle))
 
 

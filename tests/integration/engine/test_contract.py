@@ -13,6 +13,7 @@ from lineside.engine import onnxruntime, ort_session
 from lineside.engine.base import EngineFaultError, Extension
 from lineside.engine.bundle import ONNX_VNNI_MODEL, BundleError, open_bundle
 from lineside.engine.onnxruntime import OnnxRuntimeEngine
+from lineside_models.ort_runner import OrtRunner
 
 ROOT = Path(__file__).parents[3]
 OLD_PYTHON = ROOT / ".venv-onnxruntime-1.23.2" / "bin" / "python"
@@ -76,8 +77,11 @@ def test_a_processor_with_vnni_gets_the_graph_for_it(smollm2_rows_bundle, tmp_pa
     monkeypatch.setattr(ort_session, "has_vnni", lambda: True)
     with pytest.raises(BundleError, match=rf"refuses {ONNX_VNNI_MODEL}"):
         OnnxRuntimeEngine(bundle, slots=1, threads=1, max_chunk_tokens=8)
+    with pytest.raises(Exception, match=ONNX_VNNI_MODEL):
+        OrtRunner(bundle.path)
     monkeypatch.setattr(ort_session, "has_vnni", lambda: False)
     OnnxRuntimeEngine(bundle, slots=1, threads=1, max_chunk_tokens=8).close()
+    assert OrtRunner(bundle.path).logits([1, 2], 0).shape[0] == 2
 
 
 @pytest.mark.parametrize(("budget_ns", "runs"), [(1, 1), (10**12, 4)])

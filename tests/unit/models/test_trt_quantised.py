@@ -5,6 +5,7 @@ The reference multiplies with the values that the graph's file holds, and rounds
 
 from __future__ import annotations
 
+import tempfile
 from functools import partial
 
 import msgspec
@@ -19,6 +20,7 @@ from tests.unit.models.trt_runs import Cache, TrtRun, exact_session, run_exactly
 from tests.unit.models.trt_weights import GraphWeights
 
 from lineside_models.calibration import choose
+from lineside_models.calibration import record as recording
 from lineside_models.calibration.choose import choose_point, choose_row_scales
 from lineside_models.calibration.record import CHUNK, Seen, record
 from lineside_models.calibration.result import Calibration, Point, load_calibration
@@ -239,6 +241,17 @@ def test_channels_that_a_few_tokens_have_enormous_stay_apart(model) -> None:
     assert choose_row_scales(model.geometry, model.store, matrix, seen).apart.tolist() == [11]
     largest[:16] = 900
     assert choose_row_scales(model.geometry, model.store, matrix, seen).apart.tolist() == list(range(16))
+
+
+def test_reading_prompts_asks_for_the_room_that_it_takes(model, tmp_path, monkeypatch) -> None:
+    asked = []
+    monkeypatch.setattr(recording, "check_room", lambda *told: asked.append(told))
+    record(model.architecture, model.store, PROMPTS, lambda _: None)
+    ((_, directory, disk_bytes, memory_bytes),) = asked
+    assert str(directory).startswith(tempfile.gettempdir())
+    recording._recording_graph(model.architecture, model.store, CHUNK, tmp_path, tokens=False)
+    assert disk_bytes == pytest.approx((tmp_path / "recording.onnx.data").stat().st_size, rel=0.02)
+    assert memory_bytes == 5 * disk_bytes / 2
 
 
 def test_a_matrix_with_more_enormous_channels_keeps_its_blocks(model) -> None:

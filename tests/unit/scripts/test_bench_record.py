@@ -36,7 +36,14 @@ def test_a_file_names_no_folder_of_this_machine(tmp_path, monkeypatch):
     content = json.loads((tmp_path / "new" / "start.json").read_text())
     assert content["metrics"] == {"x_s": 1.235}
     assert content["command"] == "scripts/bench start --bundle a=b --json start.json"
-    assert content["commit"]
+    assert (content["commit"], content["date"]) == (record.commit, record.date)
     assert "GB, Linux" in content["machine"]
     assert re.search(r" \([a-z0-9_]+\), \d+ cores", content["machine"])
     assert (tmp_path / "new" / "start-x.svg").read_text() == "<svg/>"
+
+
+def test_a_file_names_the_commit_at_which_the_benchmark_began(tmp_path):
+    begun = Record("start", commit="abc1234", date="2026-01-02T03:04:05Z")
+    begun.write(tmp_path / "start.json")
+    content = json.loads((tmp_path / "start.json").read_text())
+    assert (content["commit"], content["date"]) == ("abc1234", "2026-01-02T03:04:05Z")
